@@ -1,0 +1,1 @@
+"""From scans on a disk to patches in a batch."""

@@ -1,0 +1,31 @@
+"""One scan and what is known of it, before anything is read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+Split = Literal["train", "val", "test"]
+Supervision = Literal["full", "partial", "none"]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One case of a dataset.
+
+    Attributes:
+        case_id: Unique within the dataset; safe as a file name.
+        image: The scan: a file, or a folder of DICOM slices.
+        label: The annotation on (what should be) the scan's grid, or None.
+        split: Part of the dataset the case belongs to.
+        supervision: `full` = every node outlined, `partial` = some of them, `none` = no label.
+        group: The patient; cases of one group stay in one split.
+    """
+
+    case_id: str
+    image: Path
+    label: Path | None
+    split: Split
+    supervision: Supervision
+    group: str

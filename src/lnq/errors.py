@@ -1,0 +1,79 @@
+"""The one class tree of errors that `lnq` raises on purpose.
+
+A message tells what happened, where, why, and what to do about it. The class decides the exit code:
+2 = the user's mistake (refused before any work starts), 3 = a case failed and the others went on,
+4 = the environment or the run failed.
+"""
+
+from __future__ import annotations
+
+
+class LnqError(Exception):
+    """Base of all errors with a message made for the user.
+
+    Args:
+        what: What happened, one clause.
+        where: The file, case or config key concerned.
+        why: The cause as far as it is known.
+        remedy: What the user can do about it.
+    """
+
+    exit_code: int = 4
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        where: object | None = None,
+        why: str | None = None,
+        remedy: str | None = None,
+    ) -> None:
+        self.what = what
+        self.where = None if where is None else str(where)
+        self.why = why
+        self.remedy = remedy
+        super().__init__(what, where, why, remedy)
+
+    def __str__(self) -> str:
+        """One line: what [where]: why. Remedy."""
+        text = self.what
+        if self.where is not None:
+            text += f" [{self.where}]"
+        if self.why is not None:
+            text += f": {self.why}"
+        if self.remedy is not None:
+            text += f". {self.remedy[0].upper()}{self.remedy[1:]}"
+        # File names may hold control characters; a message stays one printable line.
+        return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Keep all parts when the error crosses a process boundary."""
+        return (_rebuild, (type(self), self.what, self.where, self.why, self.remedy))
+
+
+def _rebuild(
+    kind: type[LnqError], what: str, where: str | None, why: str | None, remedy: str | None
+) -> LnqError:
+    return kind(what, where=where, why=why, remedy=remedy)
+
+
+class UsageError(LnqError):
+    """The user asked for something impossible; refused before any work starts (exit code 2)."""
+
+    exit_code = 2
+
+
+class ConfigError(UsageError):
+    """One or several faults of the configuration, all reported together (exit code 2)."""
+
+
+class CaseError(LnqError):
+    """One case cannot be processed; the others go on (exit code 3)."""
+
+    exit_code = 3
+
+
+class RunError(LnqError):
+    """The environment or the run itself failed: disk full, worker killed, NaN loss (exit code 4)."""
+
+    exit_code = 4

@@ -1,0 +1,181 @@
+"""Files appear whole or not at all, and every output folder says where it came from."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from lnq.errors import LnqError, UsageError
+
+MANIFEST = "manifest.json"
+FAILURES = "failures.json"
+RECORDED_PACKAGES = (
+    "lnq", "torch", "pytorch-lightning", "torchio", "monai", "hydra-core", "numpy", "SimpleITK",
+)  # fmt: skip
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Gives a temporary path beside `path`; it takes the final name only if the block succeeds.
+
+    The file is flushed to disk before it is renamed, so that neither a kill nor a full disk leaves
+    half a file under its final name. The temporary name keeps all suffixes, because writers choose
+    the format by them.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{os.getpid()}.tmp.{path.name}")
+    try:
+        yield temporary
+        with temporary.open("rb+") as handle:
+            os.fsync(handle.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes UTF-8 text atomically."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes JSON atomically; NaN and infinities are refused, None stands for them."""
+    write_text(path, json.dumps(value, indent=2, allow_nan=False, default=str) + "\n")
+
+
+@contextmanager
+def sole_user(folder: Path) -> Iterator[None]:
+    """Makes an output folder and keeps other runs out of it while the block runs.
+
+    The lock is the operating system's: it ends with the process, also after a kill.
+
+    Raises:
+        UsageError: The folder cannot be written, or another run is at work in it.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = (folder / ".lock").open("w")
+    except OSError as error:
+        raise UsageError(
+            "cannot write the output folder", where=folder, why=error.strerror,
+            remedy="choose another one with output=DIR",
+        ) from error  # fmt: skip
+    with handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise UsageError(
+                "another run is writing into this folder", where=folder,
+                remedy="wait for it, or choose another one with output=DIR",
+            ) from error  # fmt: skip
+        yield
+
+
+def read_json(path: Path) -> Any:
+    """Reads a JSON file.
+
+    Raises:
+        LnqError: The file is missing or no JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise LnqError("cannot read", where=path, why=str(error)) from error
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes, or of a folder's files in the order of their names."""
+    digest = hashlib.sha256()
+    for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+        if file.is_file():
+            with file.open("rb") as handle:
+                for block in iter(lambda h=handle: h.read(1 << 20), b""):  # type: ignore[misc]
+                    digest.update(block)
+    return digest.hexdigest()
+
+
+def write_manifest(
+    folder: Path, stage: str, config: Mapping[str, Any], **facts: Any
+) -> dict[str, Any]:
+    """Writes `folder/manifest.json`: command, config, versions, git commit and the stage's facts.
+
+    Args:
+        folder: The stage's output folder.
+        stage: Name of the command.
+        config: The resolved configuration, plain types.
+        **facts: What else the stage records, such as input hashes.
+
+    Returns:
+        What was written.
+    """
+    manifest = {
+        "stage": stage,
+        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "versions": {"python": platform.python_version(), **_versions()},
+        "git_commit": _git_commit(),
+        "config": config,
+        **facts,
+    }
+    write_json(folder / MANIFEST, manifest)
+    return manifest
+
+
+class FailureLog:
+    """Collects the cases that failed, so that the others can go on."""
+
+    def __init__(self) -> None:
+        self.entries: list[dict[str, str | None]] = []
+
+    def add(self, case_id: str, error: LnqError) -> None:
+        """Records one failed case."""
+        self.entries.append(
+            {
+                "case": case_id,
+                "what": error.what,
+                "where": error.where,
+                "why": error.why,
+                "remedy": error.remedy,
+            }
+        )
+
+    def write(self, folder: Path) -> int:
+        """Writes `folder/failures.json` (or removes an old one) and returns the exit code, 0 or 3."""
+        if not self.entries:
+            (folder / FAILURES).unlink(missing_ok=True)
+            return 0
+        write_json(folder / FAILURES, self.entries)
+        return 3
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in RECORDED_PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+def _git_commit() -> str | None:
+    try:
+        result = subprocess.run(
+            ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"],
+            capture_output=True, text=True, timeout=10, check=True,
+        )  # fmt: skip
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return result.stdout.strip()
