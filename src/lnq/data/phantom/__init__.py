@@ -1,0 +1,14 @@
+"""The synthetic thorax: a dataset with known nodes, for trying everything without patient data."""
+
+from lnq.data.phantom.annotation import AnnotationPolicy, LargestNodes, RandomNodes, VolumeShare
+from lnq.data.phantom.dataset import PhantomCase, PhantomDataset, make_case
+
+__all__ = [
+    "AnnotationPolicy",
+    "LargestNodes",
+    "PhantomCase",
+    "PhantomDataset",
+    "RandomNodes",
+    "VolumeShare",
+    "make_case",
+]

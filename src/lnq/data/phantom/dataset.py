@@ -1,0 +1,238 @@
+"""Writes a phantom dataset in LNQ2023's own layout."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import SimpleITK as sitk
+from numpy.typing import NDArray
+from pydantic import Field
+
+from lnq.data.case import Case, Split
+from lnq.data.phantom.anatomy import Anatomy, draw_anatomy
+from lnq.data.phantom.annotation import AnnotationPolicy
+from lnq.data.phantom.render import render
+from lnq.data.phantom.scanner import Scan, draw_scan
+from lnq.errors import UsageError
+from lnq.files import atomic_path, read_json, write_json
+from lnq.seeding import generator
+from lnq.volume import Grid, Volume, to_sitk
+
+RECORD = "phantom.json"
+_UNFINISHED = "phantom-unfinished.json"
+# Part of the settings, so that a changed phantom is not mistaken for one already on the disk.
+VERSION = 1
+Progress = Callable[[Iterable[Any]], Iterable[Any]]
+
+
+@dataclass(frozen=True, eq=False)
+class PhantomCase:
+    """One finished phantom.
+
+    Attributes:
+        image: CT in HU, int16, `z y x`.
+        instances: complete labels, uint8 `z y x`: 0 background, 1..K the nodes.
+        annotated: ids of the nodes the policy chose.
+        nodes: a record of each node, in the order of the ids.
+        anatomy: what was drawn.
+    """
+
+    image: Volume
+    instances: Volume
+    annotated: frozenset[int]
+    nodes: tuple[dict[str, Any], ...]
+    anatomy: Anatomy
+
+
+def make_case(
+    seed: int, split: Split, number: int, policy: AnnotationPolicy, size_yx: int = 128
+) -> PhantomCase:
+    """Makes one phantom, a function of its arguments alone: other cases do not change it.
+
+    Args:
+        seed: the dataset's seed.
+        split: the policy applies to `train` only; elsewhere every node is annotated.
+        number: 1 for the split's first case.
+        policy: chooses the annotated nodes; it has a generator of its own, so that the images
+            are the same under every policy.
+        size_yx: rows and columns of a slice.
+    """
+    key = ("phantom", split, number)
+    anatomy = draw_anatomy(generator(seed, *key, "anatomy"))
+    scan = draw_scan(generator(seed, *key, "scan"), size_yx)
+    image, instances = render(
+        anatomy, scan.grid, scan.offset_mm, scan.quality, generator(seed, *key, "noise")
+    )
+    instances, nodes = _describe(instances, anatomy, scan)
+    volumes = {node["id"]: node["volume_mm3"] for node in nodes}
+    annotated = frozenset(volumes)
+    if split == "train":
+        annotated = policy.choose(volumes, generator(seed, *key, "annotation"))
+    for node in nodes:
+        node["annotated"] = node["id"] in annotated
+    return PhantomCase(
+        Volume(image, scan.grid), Volume(instances, scan.grid), annotated, tuple(nodes), anatomy
+    )
+
+
+@dataclass(frozen=True)
+class PhantomDataset:
+    """Writes and lists a phantom dataset.
+
+    Attributes:
+        root: Folder of the dataset: `train/`, `val/`, `test/` as the challenge lays them out,
+            `complete/` with the instance labels of all cases, for evaluation only, and
+            `phantom.json` with the settings and every node's size and place.
+        policy: Which nodes of a training case are annotated.
+        num_train: Number of partially annotated cases.
+        num_val: Number of completely annotated cases.
+        num_test: Number of cases without a label beside them.
+        seed: The same seed gives the same bytes.
+        size_yx: Rows and columns of a slice; 128 over 340 to 400 mm.
+    """
+
+    root: Path
+    policy: AnnotationPolicy
+    num_train: Annotated[int, Field(ge=0)] = 24
+    num_val: Annotated[int, Field(ge=0)] = 4
+    num_test: Annotated[int, Field(ge=0)] = 8
+    seed: Annotated[int, Field(ge=0)] = 0
+    size_yx: Annotated[int, Field(ge=32, le=512)] = 128
+
+    def settings(self) -> dict[str, Any]:
+        """Returns what determines the dataset's bytes, plain types."""
+        policy = {"name": type(self.policy).__name__, **vars(self.policy)}
+        counts = {"num_train": self.num_train, "num_val": self.num_val, "num_test": self.num_test}
+        return {
+            "version": VERSION, "seed": self.seed, "size_yx": self.size_yx, **counts,
+            "policy": policy,
+        }  # fmt: skip
+
+    def cases(self) -> list[Case]:
+        """Lists the cases, whether or not they are written yet."""
+        listed = []
+        for split, number in self._numbers():
+            name = f"lnq2023-{split}-{number:04d}"
+            folder = Path(self.root) / split
+            label = None if split == "test" else folder / f"{name}-seg.nrrd"
+            listed.append(
+                Case(
+                    case_id=name,
+                    image=folder / f"{name}-ct.nrrd",
+                    label=label,
+                    split=split,
+                    supervision={"train": "partial", "val": "full", "test": "none"}[split],  # type: ignore[arg-type]
+                    group=name,
+                )
+            )
+        return listed
+
+    def write(self, progress: Progress | None = None) -> None:
+        """Writes the dataset, `phantom.json` last; does nothing where it is already complete.
+
+        Args:
+            progress: wraps the iterable of cases, for a progress bar.
+
+        Raises:
+            UsageError: `root` holds a phantom dataset of other settings, or cases that are no
+                phantoms and would be overwritten.
+        """
+        root = Path(self.root)
+        if self._has_settings(root / RECORD):
+            return
+        if not self._has_settings(root / _UNFINISHED):
+            _refuse_foreign(root)
+            write_json(root / _UNFINISHED, {"settings": self.settings()})
+        cases: Iterable[tuple[Split, int]] = self._numbers()
+        record: dict[str, Any] = {}
+        for split, number in cases if progress is None else progress(cases):
+            name = f"lnq2023-{split}-{number:04d}"
+            case = make_case(self.seed, split, number, self.policy, self.size_yx)
+            _write_case(root, split, name, case)
+            record[name] = {
+                "split": split,
+                "grid": case.image.grid.to_dict(),
+                "nodes": list(case.nodes),
+            }
+        write_json(root / RECORD, {"settings": self.settings(), "cases": record})
+        (root / _UNFINISHED).unlink()
+
+    def _numbers(self) -> list[tuple[Split, int]]:
+        counts: list[tuple[Split, int]] = [
+            ("train", self.num_train), ("val", self.num_val), ("test", self.num_test),
+        ]  # fmt: skip
+        return [(split, number) for split, count in counts for number in range(1, count + 1)]
+
+    def _has_settings(self, path: Path) -> bool:
+        if not path.exists():
+            return False
+        found, wanted = read_json(path).get("settings", {}), self.settings()
+        if found == wanted:
+            return True
+        differing = [key for key in wanted if found.get(key) != wanted[key]]
+        raise UsageError(
+            "a phantom dataset of other settings is already there",
+            where=path.parent,
+            why=", ".join(f"{key} is {found.get(key)}, not {wanted[key]}" for key in differing),
+            remedy="choose another root, or delete this one",
+        )
+
+
+def _refuse_foreign(root: Path) -> None:
+    """Guards real scans, whose names are the phantom's, against being overwritten."""
+    foreign = sorted(root.glob("*/lnq2023-*"))
+    if foreign:
+        raise UsageError(
+            "the folder for the phantom holds cases that are no phantoms",
+            where=root,
+            why=f"there is no {RECORD}, but {len(foreign)} files such as {foreign[0].name}",
+            remedy="choose an empty root",
+        )
+
+
+def _write_case(root: Path, split: Split, name: str, case: PhantomCase) -> None:
+    grid = case.image.grid
+    _write_nrrd(root / split / f"{name}-ct.nrrd", case.image)
+    _write_nrrd(root / "complete" / f"{name}-seg.nrrd", case.instances)
+    if split != "test":
+        partial = np.isin(case.instances.array, sorted(case.annotated)).astype(np.uint8)
+        _write_nrrd(root / split / f"{name}-seg.nrrd", Volume(partial, grid))
+
+
+def _write_nrrd(path: Path, volume: Volume) -> None:
+    with atomic_path(path) as temporary:
+        sitk.WriteImage(to_sitk(volume), str(temporary), useCompression=True)
+
+
+def _describe(
+    instances: NDArray[np.uint8], anatomy: Anatomy, scan: Scan
+) -> tuple[NDArray[np.uint8], list[dict[str, Any]]]:
+    """Numbers the visible nodes 1..K and measures each."""
+    counts = np.bincount(instances.ravel(), minlength=len(anatomy.nodes) + 1)
+    lookup = np.zeros(len(counts), np.uint8)
+    records: list[dict[str, Any]] = []
+    for number, node in enumerate(anatomy.nodes, start=1):
+        if counts[number] == 0:
+            continue
+        lookup[number] = len(records) + 1
+        centroid = _centroid(instances == number, scan.grid)
+        records.append(
+            {
+                "id": len(records) + 1,
+                "station": node.station,
+                "volume_mm3": round(float(counts[number]) * scan.grid.voxel_volume_mm3, 3),
+                "short_axis_mm": round(node.short_axis_mm, 3),
+                "centroid_mm": [round(float(value), 3) for value in centroid],
+                "hu": round(node.hu, 1),
+            }
+        )
+    return lookup[instances], records
+
+
+def _centroid(mask: NDArray[np.bool_], grid: Grid) -> NDArray[np.float64]:
+    index = np.stack(np.nonzero(mask), axis=-1).mean(axis=0)
+    return np.asarray(grid.to_world(index))

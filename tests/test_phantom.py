@@ -1,0 +1,279 @@
+"""The phantom: repeatable, in the challenge's layout, and a thorax with the nodes it claims."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from scipy.ndimage import binary_erosion
+
+from lnq.data.phantom import (
+    LargestNodes,
+    PhantomCase,
+    PhantomDataset,
+    RandomNodes,
+    VolumeShare,
+    make_case,
+)
+from lnq.data.phantom.annotation import AnnotationPolicy
+from lnq.data.phantom.scanner import EXTENT_MM, FIELD_OF_VIEW_MM, THICKNESS_MM, draw_scan
+from lnq.data.phantom.shapes import ellipsoid, smooth_tube
+from lnq.errors import UsageError
+from lnq.seeding import generator
+
+SMALL = {"num_train": 2, "num_val": 1, "num_test": 1, "size_yx": 48}
+
+
+def _digests(root: Path) -> dict[str, str]:
+    return {
+        str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(root.rglob("*"))
+        if path.is_file()
+    }
+
+
+def _read(path: Path) -> np.ndarray:
+    return sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("phantom")
+    PhantomDataset(folder, VolumeShare(1 / 3), seed=3, **SMALL).write()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def case() -> PhantomCase:
+    return make_case(1, "train", 1, VolumeShare(1 / 3), size_yx=128)
+
+
+def test_same_seed_gives_the_same_bytes(root: Path, tmp_path: Path) -> None:
+    PhantomDataset(tmp_path, VolumeShare(1 / 3), seed=3, **SMALL).write()
+    assert _digests(tmp_path) == _digests(root)
+
+
+def test_another_seed_another_split_another_number_differ() -> None:
+    policy = RandomNodes(1)
+    images = [
+        make_case(seed, split, number, policy, size_yx=32).image
+        for seed, split, number in (
+            (0, "train", 1),
+            (1, "train", 1),
+            (0, "val", 1),
+            (0, "train", 2),
+        )
+    ]
+    grids = {image.grid for image in images}
+    assert len(grids) == 4
+
+
+def test_a_case_does_not_depend_on_how_many_others_there_are(root: Path) -> None:
+    alone = make_case(3, "train", 2, VolumeShare(1 / 3), size_yx=SMALL["size_yx"])
+    written = _read(root / "train" / "lnq2023-train-0002-ct.nrrd")
+    np.testing.assert_array_equal(written, alone.image.array)
+
+
+def test_the_policy_changes_labels_but_not_the_image() -> None:
+    few = make_case(0, "train", 1, LargestNodes(1), size_yx=32)
+    many = make_case(0, "train", 1, LargestNodes(4), size_yx=32)
+    np.testing.assert_array_equal(few.image.array, many.image.array)
+    assert few.annotated < many.annotated
+
+
+def test_layout_is_the_challenges(root: Path) -> None:
+    names = {
+        *(f"train/lnq2023-train-000{n}-{kind}.nrrd" for n in (1, 2) for kind in ("ct", "seg")),
+        *(f"complete/lnq2023-train-000{n}-seg.nrrd" for n in (1, 2)),
+        "val/lnq2023-val-0001-ct.nrrd",
+        "val/lnq2023-val-0001-seg.nrrd",
+        "complete/lnq2023-val-0001-seg.nrrd",
+        "test/lnq2023-test-0001-ct.nrrd",
+        "complete/lnq2023-test-0001-seg.nrrd",
+        "phantom.json",
+    }
+    assert set(_digests(root)) == names
+
+
+def test_cases_lists_what_is_written(root: Path) -> None:
+    cases = PhantomDataset(root, VolumeShare(1 / 3), seed=3, **SMALL).cases()
+    assert [case.supervision for case in cases] == ["partial", "partial", "full", "none"]
+    assert all(case.image.is_file() for case in cases)
+    assert all(case.label is None or case.label.is_file() for case in cases)
+    assert len({case.case_id for case in cases}) == len(cases)
+
+
+def test_labels_are_partial_in_train_and_complete_in_val(root: Path) -> None:
+    record = json.loads((root / "phantom.json").read_text())["cases"]
+    for name, split in (("lnq2023-train-0001", "train"), ("lnq2023-val-0001", "val")):
+        label = _read(root / split / f"{name}-seg.nrrd")
+        complete = _read(root / "complete" / f"{name}-seg.nrrd")
+        chosen = [node["id"] for node in record[name]["nodes"] if node["annotated"]]
+        assert set(np.unique(label)) == {0, 1}
+        assert set(np.unique(complete)) == {0, *(node["id"] for node in record[name]["nodes"])}
+        np.testing.assert_array_equal(label == 1, np.isin(complete, chosen))
+        hidden = np.count_nonzero(complete) - np.count_nonzero(label)
+        assert hidden > 0 if split == "train" else hidden == 0
+
+
+def test_label_lies_on_the_scans_grid(root: Path) -> None:
+    image = sitk.ReadImage(str(root / "train" / "lnq2023-train-0001-ct.nrrd"))
+    label = sitk.ReadImage(str(root / "train" / "lnq2023-train-0001-seg.nrrd"))
+    assert image.GetPixelID() == sitk.sitkInt16
+    assert label.GetPixelID() == sitk.sitkUInt8
+    for get in ("GetSize", "GetSpacing", "GetOrigin", "GetDirection"):
+        assert getattr(image, get)() == getattr(label, get)()
+
+
+def test_recorded_nodes_are_where_the_labels_are(root: Path) -> None:
+    record = json.loads((root / "phantom.json").read_text())["cases"]["lnq2023-test-0001"]
+    labels = sitk.ReadImage(str(root / "complete" / "lnq2023-test-0001-seg.nrrd"))
+    shapes = sitk.LabelShapeStatisticsImageFilter()
+    shapes.Execute(labels)
+    for node in record["nodes"]:
+        assert shapes.GetPhysicalSize(node["id"]) == pytest.approx(node["volume_mm3"], abs=1e-2)
+        assert shapes.GetCentroid(node["id"]) == pytest.approx(node["centroid_mm"], abs=1e-2)
+
+
+def test_writing_again_does_nothing_and_other_settings_are_refused(root: Path) -> None:
+    def never(cases: Iterable[Any]) -> Iterator[Any]:
+        raise AssertionError("a finished dataset was written again")
+
+    before = _digests(root)
+    PhantomDataset(root, VolumeShare(1 / 3), seed=3, **SMALL).write(never)
+    with pytest.raises(UsageError, match=r"seed is 3, not 4.*delete"):
+        PhantomDataset(root, VolumeShare(1 / 3), seed=4, **SMALL).write()
+    with pytest.raises(UsageError, match="policy"):
+        PhantomDataset(root, VolumeShare(0.5), seed=3, **SMALL).write()
+    assert _digests(root) == before
+
+
+def test_an_interrupted_dataset_is_finished_by_writing_again(root: Path, tmp_path: Path) -> None:
+    def one_only(cases: Iterable[Any]) -> Iterator[Any]:
+        yield next(iter(cases))
+        raise KeyboardInterrupt
+
+    dataset = PhantomDataset(tmp_path, VolumeShare(1 / 3), seed=3, **SMALL)
+    with pytest.raises(KeyboardInterrupt):
+        dataset.write(one_only)
+    assert not (tmp_path / "phantom.json").exists()
+    with pytest.raises(UsageError, match="num_train"):
+        PhantomDataset(tmp_path, VolumeShare(1 / 3), seed=3, **{**SMALL, "num_train": 1}).write()
+    dataset.write()
+    assert _digests(tmp_path) == _digests(root)
+
+
+def test_real_scans_of_the_same_name_are_not_overwritten(tmp_path: Path) -> None:
+    scan = tmp_path / "train" / "lnq2023-train-0001-ct.nrrd"
+    scan.parent.mkdir()
+    scan.write_bytes(b"a patient")
+    with pytest.raises(UsageError, match="no phantoms"):
+        PhantomDataset(tmp_path, LargestNodes(1), **SMALL).write()
+    assert _digests(tmp_path) == {
+        "train/lnq2023-train-0001-ct.nrrd": hashlib.sha256(b"a patient").hexdigest()
+    }
+
+
+def test_largest_nodes() -> None:
+    volumes = {1: 50.0, 2: 700.0, 3: 90.0, 4: 700.0}
+    rng = generator(0)
+    assert LargestNodes(1).choose(volumes, rng) == {2}
+    assert LargestNodes(3).choose(volumes, rng) == {2, 3, 4}
+    assert LargestNodes(9).choose(volumes, rng) == {1, 2, 3, 4}
+
+
+def test_random_nodes_are_drawn_evenly() -> None:
+    volumes = {1: 50.0, 2: 700.0, 3: 90.0, 4: 10.0}
+    draws = [RandomNodes(2).choose(volumes, generator(0, n)) for n in range(400)]
+    assert {len(draw) for draw in draws} == {2}
+    # Each node is expected 200 times with a standard deviation of 10.
+    assert all(150 < sum(node in draw for draw in draws) < 250 for node in volumes)
+
+
+def test_volume_share() -> None:
+    equal = dict.fromkeys(range(1, 7), 100.0)
+    assert all(len(VolumeShare(0.5).choose(equal, generator(n))) == 3 for n in range(10))
+    assert VolumeShare(1.0).choose(equal, generator(0)) == set(equal)
+    # Half of the large node overshoots the aim of 30 of 300 mm3; the small ones (10 + 20) meet it.
+    assert VolumeShare(0.1).choose({1: 270.0, 2: 10.0, 3: 20.0}, generator(0)) == {2, 3}
+    # Every node overshoots: the smallest is annotated all the same.
+    assert VolumeShare(0.01).choose({1: 60.0, 2: 40.0}, generator(0)) == {2}
+
+
+@pytest.mark.parametrize("policy", [LargestNodes(2), RandomNodes(2), VolumeShare(0.2)])
+def test_policies_annotate_something_where_there_is_something(policy: AnnotationPolicy) -> None:
+    assert policy.choose({}, generator(0)) == frozenset()
+    assert policy.choose({7: 3.0}, generator(0)) == {7}
+
+
+def test_nodes_have_the_size_and_number_claimed() -> None:
+    for number in range(1, 5):
+        nodes = make_case(0, "train", number, RandomNodes(1), size_yx=64).nodes
+        assert 3 <= len(nodes) <= 14
+        assert [node["id"] for node in nodes] == list(range(1, len(nodes) + 1))
+        assert all(4.0 <= node["short_axis_mm"] <= 30.0 for node in nodes)
+
+
+def test_large_nodes_have_about_the_volume_of_their_ellipsoid(case: PhantomCase) -> None:
+    by_axis = {round(node.short_axis_mm, 3): node.shape for node in case.anatomy.nodes}
+    large = [node for node in case.nodes if node["short_axis_mm"] > 8]
+    assert large
+    for node in large:
+        solid = 4 / 3 * np.pi * np.prod(by_axis[node["short_axis_mm"]].semi_axes)
+        assert 0.6 < node["volume_mm3"] / solid < 1.6
+
+
+def test_nodes_are_as_dense_as_plain_vessels_and_never_in_the_lung(case: PhantomCase) -> None:
+    measured = 0
+    for node in case.nodes:
+        mask = case.instances.array == node["id"]
+        assert case.image.array[mask].mean() > -200
+        core = binary_erosion(mask)
+        if core.any():
+            measured += 1
+            assert abs(case.image.array[core].mean() - 46) < 40
+    assert measured >= 2
+
+
+def test_a_thorax_has_air_lungs_fat_soft_tissue_and_bone(case: PhantomCase) -> None:
+    image = case.image.array
+    litres = case.image.grid.voxel_volume_mm3 / 1e6
+    lungs = np.count_nonzero((image > -930) & (image < -720)) * litres
+    assert 2.0 < lungs < 7.0
+    middle = image[image.shape[0] // 2]
+    assert np.median(middle[:3]) < -950
+    for low, high, share in ((-130, -70, 0.02), (20, 80, 0.03), (200, 900, 0.005)):
+        assert np.mean((image > low) & (image < high)) > share
+
+
+def test_scans_vary_within_the_limits() -> None:
+    scans = [draw_scan(generator(0, n), 128) for n in range(60)]
+    for scan in scans:
+        grid = scan.grid
+        assert THICKNESS_MM[0] <= grid.spacing_mm[0] <= THICKNESS_MM[1]
+        assert FIELD_OF_VIEW_MM[0] - 1 <= grid.spacing_mm[1] * 128 <= FIELD_OF_VIEW_MM[1] + 1
+        extent = grid.size[0] * grid.spacing_mm[0]
+        assert EXTENT_MM[0] - 3 <= extent <= EXTENT_MM[1] + 3
+        matrix = np.reshape(grid.direction, (3, 3))
+        np.testing.assert_allclose(matrix @ matrix.T, np.eye(3), atol=1e-9)
+    matrices = [np.reshape(scan.grid.direction, (3, 3)) for scan in scans]
+    assert any(np.array_equal(matrix, np.eye(3)) for matrix in matrices)
+    assert any(matrix[2, 2] < -0.9 for matrix in matrices)
+    assert any(matrix[0, 0] < -0.9 and matrix[1, 1] < -0.9 for matrix in matrices)
+    assert any(0 < abs(matrix[0, 1]) < 0.2 for matrix in matrices)
+    assert len({scan.grid.origin_mm for scan in scans}) == len(scans)
+
+
+def test_distances_of_the_solids() -> None:
+    tube = smooth_tube(np.array([[0, 0, -30], [0, 0, 30]]), np.array([4, 4]))
+    ball = ellipsoid((1, 2, 3), (5, 5, 5))
+    points = np.array([[10, 0, 0], [0, 0, 0], [0, 0, 40]], np.float32)
+    np.testing.assert_allclose(tube.distance(points), [6, -4, 6], atol=1e-4)
+    at = np.array([[1, 2, 13], [1, 2, 3.5]], np.float32)
+    np.testing.assert_allclose(ball.distance(at), [5, -4.5], atol=1e-3)
