@@ -1,0 +1,160 @@
+"""Any dataset: a table of scans and labels, or two folders whose files have the same names."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from lnq.data.case import Case, Split, Supervision
+from lnq.data.layouts.checks import checked, existing_folder, shortened
+from lnq.data.readers import find_scans, scan_name
+from lnq.errors import UsageError
+from lnq.files import read_json
+
+_COLUMNS = ("id", "image", "label", "supervision", "split", "group")
+
+
+class PairsLayout:
+    """Scans and labels that a table or two folders pair.
+
+    Args:
+        root: The dataset's folder; the other paths are relative to it.
+        table: A CSV file or a JSON list of records with `image` and, as wanted, `id` (default: the
+            image's name), `label`, `supervision`, `split`, `group` (default: the id).
+        images: Instead of a table, a folder of scans.
+        labels: A folder of labels named as the scans are.
+        split: Split of cases for which the table says none.
+        supervision: Supervision of labelled cases for which the table says none.
+        allow_links_outside: Accept files outside `root`.
+
+    Raises:
+        UsageError: Not exactly one of `table` and `images` is given, or `labels` beside a `table`.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        table: Path | None = None,
+        images: Path | None = None,
+        labels: Path | None = None,
+        split: Split = "train",
+        supervision: Supervision = "partial",
+        allow_links_outside: bool = False,
+    ) -> None:
+        if (table is None) == (images is None) or (table is not None and labels is not None):
+            raise UsageError(
+                "layout pairs needs either a table or a folder of images",
+                remedy="give data.layout.table=FILE, or data.layout.images=DIR and, where "
+                "there are labels, data.layout.labels=DIR",
+            )
+        self.root = Path(root)
+        self.table = table
+        self.images = images
+        self.labels = labels
+        self.split: Split = split
+        self.supervision: Supervision = supervision
+        self.allow_links_outside = allow_links_outside
+
+    def cases(self) -> list[Case]:
+        """The dataset's cases, ordered by id.
+
+        Raises:
+            UsageError: Files are missing, a label has no scan, the table has a bad column or value,
+                an id is unsafe or given twice, a file lies outside `root`.
+        """
+        existing_folder(self.root, "scans and labels")
+        found = self._from_table(self.table) if self.table else self._from_folders()
+        return checked(found, self.root, self.allow_links_outside)
+
+    def _from_table(self, table: Path) -> list[Case]:
+        path = self.root / table
+        rows = _rows(path)
+        cases, faults = [], []
+        for number, row in enumerate(rows, start=1):
+            try:
+                cases.append(self._case(row))
+            except ValidationError as error:
+                first = error.errors()[0]
+                faults.append(f"row {number}: {first['loc'][-1]}: {first['msg']}")
+        missing = [
+            str(file) for case in cases for file in (case.image, case.label)
+            if file is not None and not file.exists()
+        ]  # fmt: skip
+        for case in cases:
+            if case.image.is_dir():
+                find_scans(case.image)  # one DICOM series, or the user is asked now
+        if faults or missing:
+            raise UsageError(
+                "the table cannot be used",
+                where=path,
+                why=shortened(faults + [f"missing {file}" for file in missing]),
+                remedy="correct it",
+            )
+        return cases
+
+    def _case(self, row: dict[str, str]) -> Case:
+        image = self.root / row["image"]
+        label = self.root / row["label"] if row.get("label") else None
+        case_id = row.get("id") or scan_name(image)
+        supervision = row.get("supervision") or (self.supervision if label else "none")
+        return TypeAdapter(Case).validate_python(
+            {
+                "case_id": case_id,
+                "image": image,
+                "label": label,
+                "split": row.get("split") or self.split,
+                # Without a label nothing supervises, whatever the table says.
+                "supervision": supervision if label else "none",
+                "group": row.get("group") or case_id,
+            }
+        )
+
+    def _from_folders(self) -> list[Case]:
+        images = find_scans(existing_folder(self.root / (self.images or ""), "scans"))
+        labels: dict[str, Path] = {}
+        if self.labels is not None:
+            folder = existing_folder(self.root / self.labels, "labels named as the scans are")
+            for label in find_scans(folder):
+                if scan_name(label) in labels:
+                    raise UsageError("two labels of one name", where=label, remedy="remove one")
+                labels[scan_name(label)] = label
+        names = {scan_name(image) for image in images}
+        if alone := [str(label) for name, label in labels.items() if name not in names]:
+            raise UsageError(
+                "labels without a scan", where=self.root, why=shortened(alone),
+                remedy="give both the same name",
+            )  # fmt: skip
+        return [
+            self._case({"image": str(image.absolute()),
+                        "label": str(label.absolute()) if label else ""})
+            for image in images
+            for label in [labels.get(scan_name(image))]
+        ]  # fmt: skip
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    """The table's records as texts; empty cells are empty."""
+    if not path.is_file():
+        raise UsageError("the table is missing", where=path, remedy="give data.layout.table=FILE")
+    records: Any
+    if path.suffix.lower() == ".json":
+        records = read_json(path)
+        if not (isinstance(records, list) and all(isinstance(row, dict) for row in records)):
+            raise UsageError("the table is no list of records", where=path, remedy="correct it")
+    else:
+        # utf-8-sig: spreadsheets write a byte-order mark
+        with path.open(encoding="utf-8-sig", newline="") as handle:
+            records = list(csv.DictReader(handle))
+    rows = [{str(k): "" if v is None else str(v) for k, v in row.items()} for row in records]
+    unknown = {key for row in rows for key in row} - set(_COLUMNS)
+    if unknown or any(not row.get("image") for row in rows):
+        raise UsageError(
+            "the table has other columns" if unknown else "a row of the table has no image",
+            where=path,
+            why=shortened(sorted(unknown)) if unknown else None,
+            remedy=f"use the columns {', '.join(_COLUMNS)}",
+        )
+    return rows

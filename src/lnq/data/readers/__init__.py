@@ -1,0 +1,18 @@
+"""Reading scans and annotations as users have them: NRRD, NIfTI, MetaImage, DICOM folders.
+
+Every file passes one strict check in pure Python (header against payload, checksums, geometry)
+before the one native reader opens it: the danger is not the crash but the silent wrong result.
+"""
+
+from lnq.data.readers.finding import find_scans
+from lnq.data.readers.names import SUFFIXES, scan_name
+from lnq.data.readers.reading import read_image, read_image_with_notes, read_label
+
+__all__ = [
+    "SUFFIXES",
+    "find_scans",
+    "read_image",
+    "read_image_with_notes",
+    "read_label",
+    "scan_name",
+]

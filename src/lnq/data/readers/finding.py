@@ -1,0 +1,89 @@
+"""Which scans lie under a path."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from lnq.data.readers.dicom import one_series
+from lnq.data.readers.names import SUFFIXES, scan_name, suffix_of
+from lnq.data.readers.slices import is_dicom
+from lnq.errors import CaseError, UsageError
+
+
+def find_scans(path: Path) -> list[Path]:
+    """The scans at or under a path, in the order of their paths.
+
+    Hidden files are left out, and so is an annotation `NAME-seg` beside its scan `NAME-ct` (the
+    challenge's naming).
+
+    Args:
+        path: A scan file, a folder of DICOM slices, one DICOM slice, or a directory tree of scans.
+
+    Returns:
+        Files with one of `SUFFIXES`, and folders of DICOM CT slices (recognised by their content).
+
+    Raises:
+        UsageError: Nothing there, no scan in it, or a folder that holds several DICOM series.
+    """
+    if not path.exists():
+        raise UsageError("there is no such file or folder", where=path, remedy="correct the path")
+    if path.is_file():
+        return [_single(path)]
+    found: list[Path] = []
+    seen: set[Path] = set()
+    for folder, subfolders, names in os.walk(path, followlinks=True):
+        here = Path(folder)
+        if here.resolve() in seen:  # a link back into the tree
+            subfolders.clear()
+            continue
+        seen.add(here.resolve())
+        files = [here / name for name in sorted(names) if not name.startswith(".")]
+        found += _without_annotations([file for file in files if suffix_of(file)])
+        if _is_series(here, files):
+            found.append(here)
+    if not found:
+        raise UsageError(
+            "no scans found",
+            where=path,
+            why=f"looked for {', '.join(SUFFIXES)} and folders of DICOM CT slices",
+            remedy="give another file or folder",
+        )
+    return sorted(found)
+
+
+def _single(path: Path) -> Path:
+    if suffix_of(path):
+        return path
+    if not is_dicom(path):
+        raise UsageError(
+            "no scan",
+            where=path,
+            why="it has no known suffix and is no DICOM file",
+            remedy=f"give {', '.join(SUFFIXES)} or a folder of DICOM CT slices",
+        )
+    one_series(path.parent)
+    return path.parent
+
+
+def _is_series(folder: Path, files: list[Path]) -> bool:
+    candidates = (f for f in files if f.is_file() and suffix_of(f) is None)
+    if not any(is_dicom(file) for file in candidates):
+        return False
+    try:
+        return bool(one_series(folder))
+    except CaseError:
+        # A damaged slice is this one scan's fault: reading it will say so, the others go on.
+        return True
+
+
+def _without_annotations(files: list[Path]) -> list[Path]:
+    names = {scan_name(file) for file in files}
+    return [
+        file
+        for file in files
+        if not (
+            scan_name(file).endswith("-seg")
+            and scan_name(file).removesuffix("-seg") + "-ct" in names
+        )
+    ]

@@ -1,0 +1,149 @@
+"""What a scan's header promises, in one form for all formats, and the checks it must pass."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from lnq.errors import CaseError
+from lnq.volume import Array, Grid
+
+SPACING_RANGE_MM = (0.01, 50.0)
+LARGEST_ORIGIN_MM = 1e5
+# 1e-3 off orthonormal axes shifts the far end of a 500 mm scan by half a millimetre.
+ORTHONORMAL_TOLERANCE = 1e-3
+# deflate cannot shrink data further than 1032 : 1.
+LARGEST_DEFLATE_RATIO = 1040
+
+Compression = Literal["none", "gzip", "zlib"]
+
+
+@dataclass(frozen=True)
+class Header:
+    """The promises of one file's header.
+
+    Attributes:
+        path: The file that was named.
+        payload: The file that holds the voxels (`path` itself unless the header is detached).
+        offset: Bytes of `payload` before the (compressed) stream; None = the voxels are its last
+            bytes.
+        skip: Bytes of the decompressed stream before the voxels.
+        compression: How the stream is packed.
+        size_xyz: Length of every axis as stored, fastest first; more than three where the file says
+            so.
+        dtype: Type of one stored voxel, with its byte order.
+        matrix: Column *j* is one voxel step along axis *j* (x, y, z), LPS mm; None = the file does
+            not say.
+        origin_mm: LPS position `(x, y, z)` of the first voxel.
+        notes: What is odd but not wrong.
+    """
+
+    path: Path
+    payload: Path
+    offset: int | None
+    skip: int
+    compression: Compression
+    size_xyz: tuple[int, ...]
+    dtype: np.dtype[np.generic]
+    matrix: Array | None
+    origin_mm: tuple[float, float, float]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes that the voxels take when unpacked."""
+        count = 1
+        for length in self.size_xyz:  # Python integers: no overflow, whatever the header says
+            count *= length
+        return count * self.dtype.itemsize
+
+    def grid(self) -> Grid | None:
+        """The grid the header describes, or None where it has no orientation."""
+        if self.matrix is None:
+            return None
+        spacing = np.linalg.norm(self.matrix, axis=0)
+        x, y, z = self.size_xyz[:3]
+        return Grid(
+            (z, y, x),
+            (float(spacing[2]), float(spacing[1]), float(spacing[0])),
+            self.origin_mm,
+            tuple(float(v) for v in (self.matrix / spacing).ravel()),
+        )
+
+
+def refusal(path: Path, why: str, remedy: str | None = None) -> CaseError:
+    """The error of a file that cannot be read."""
+    return CaseError("cannot read", where=path, why=why, remedy=remedy)
+
+
+def check_header(header: Header) -> None:
+    """Refuses what no reader should be asked to open.
+
+    Raises:
+        CaseError: Not three-dimensional, one slice, more voxels than the file can hold, voxel sizes
+            of zero, NaN or beyond reason, sheared axes.
+    """
+    _check_size(header)
+    if header.matrix is not None:
+        check_geometry(header.path, header.matrix, header.origin_mm)
+
+
+def check_geometry(path: Path, matrix: Array, origin_mm: tuple[float, float, float]) -> None:
+    """Refuses an affine whose columns are not three orthogonal steps of plausible length.
+
+    Args:
+        path: The file, for the message.
+        matrix: 3x3, column *j* is one voxel step along axis *j*, mm.
+        origin_mm: Position of the first voxel, mm.
+
+    Raises:
+        CaseError: As said.
+    """
+    spacing = np.linalg.norm(matrix, axis=0)
+    low, high = SPACING_RANGE_MM
+    if not (np.all(np.isfinite(spacing)) and np.all((spacing >= low) & (spacing <= high))):
+        values = ", ".join(f"{v:g}" for v in spacing)
+        raise refusal(
+            path,
+            f"voxel size (x, y, z) of {values} mm lies outside {low:g} to {high:g} mm",
+            "correct the header",
+        )
+    if not np.all(np.abs(origin_mm) <= LARGEST_ORIGIN_MM):
+        raise refusal(path, f"the origin {origin_mm} mm is no place in a scanner", "correct it")
+    cosines = matrix / spacing
+    if np.abs(cosines.T @ cosines - np.eye(3)).max() > ORTHONORMAL_TOLERANCE:
+        raise refusal(
+            path,
+            "its axes are sheared (not at right angles), as after an uncorrected gantry tilt",
+            "resample it to a straight grid",
+        )
+
+
+def _check_size(header: Header) -> None:
+    path, size = header.path, header.size_xyz
+    shown = " x ".join(map(str, size))
+    if any(length < 1 for length in size):
+        raise refusal(path, f"the header gives the size {shown}", "write the file anew")
+    if any(length > 1 for length in size[3:]) or len(size) < 3:
+        raise refusal(
+            path,
+            f"a volume has three axes, this file has {len(size)} ({shown})",
+            "export the one volume or layer that is meant",
+        )
+    if min(size[:3]) < 2:
+        raise refusal(path, f"a single slice is no volume ({shown} voxels)", "give the whole scan")
+    if header.dtype.kind not in "iuf":
+        raise refusal(
+            path, f"voxels of type {header.dtype} are no single numbers", "export one channel"
+        )
+    packed = header.payload.stat().st_size
+    if header.compression != "none" and header.num_bytes > packed * LARGEST_DEFLATE_RATIO:
+        raise refusal(
+            path,
+            f"the header promises {header.num_bytes} bytes of voxels, more than {packed} packed "
+            "bytes can hold",
+            "write or copy the file anew",
+        )

@@ -1,0 +1,46 @@
+"""Names of scans: which suffixes are read, and what a scan is called without them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
+
+
+def suffix_of(path: Path) -> str | None:
+    """The (compound) suffix by which the file is read, lower case, or None."""
+    name = path.name.lower()
+    return next((suffix for suffix in SUFFIXES if name.endswith(suffix)), None)
+
+
+def scan_name(path: Path) -> str:
+    """The file's name without its compound suffix; a DICOM folder's own name."""
+    suffix = suffix_of(path)
+    return path.name[: -len(suffix)] if suffix and not path.is_dir() else path.name
+
+
+def content_kind(head: bytes) -> str | None:
+    """What the first bytes (352 or more) of a file look like, in a user's words.
+
+    Args:
+        head: The file's beginning.
+    """
+    if head.startswith(b"\x1f\x8b"):
+        return "a gzip stream (.nii.gz?)"
+    if head.startswith(b"NRRD"):
+        return "NRRD (.nrrd)"
+    if head[128:132] == b"DICM":
+        return "DICOM"
+    if head[344:347] in (b"n+1", b"ni1") or head[4:7] in (b"n+2", b"ni2"):
+        return "NIfTI (.nii)"
+    if head.lstrip().startswith((b"ObjectType", b"NDims")):
+        return "MetaImage (.mha)"
+    return None
+
+
+def describe_content(head: bytes) -> str:
+    """A clause for a message: the file is empty, or looks like another format, or neither."""
+    if not head:
+        return "the file is empty"
+    kind = content_kind(head)
+    return "its content is of no known format" if kind is None else f"its content is {kind}"

@@ -1,0 +1,72 @@
+"""Labels on their scan's grid: mended where nothing moves, else refused by name."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from lnq.data.alignment import align_label
+from lnq.errors import CaseError
+from lnq.volume import Grid, Volume
+
+# Turned and with z flipped, so that a mistaken axis or sign shows.
+C, S = np.cos(0.3), np.sin(0.3)
+IMAGE = Grid((24, 9, 11), (3.0, 0.8, 0.9), (5.0, -7.0, -300.0),
+             (C, -S, 0.0, S, C, 0.0, 0.0, 0.0, -1.0))  # fmt: skip
+
+
+def label_on(grid: Grid) -> Volume:
+    array = np.zeros(grid.size, np.uint8)
+    array[4:6, 3, 5] = 1
+    return Volume(array, grid)
+
+
+def changed(**values: object) -> Grid:
+    return Grid(**{**IMAGE.__dict__, **values})  # type: ignore[arg-type]  # free choice of fields
+
+
+@pytest.mark.parametrize("shift_mm", [0.0, 1e-4, 5e-3])
+def test_same_grid_up_to_rounding(shift_mm: float) -> None:
+    x, y, z = IMAGE.origin_mm
+    aligned, notes = align_label(label_on(changed(origin_mm=(x + shift_mm, y, z))), IMAGE)
+    assert aligned.grid is IMAGE
+    assert notes == []
+    assert np.array_equal(np.argwhere(aligned.array), [[4, 3, 5], [5, 3, 5]])
+
+
+@pytest.mark.parametrize(
+    ("start", "stop"),
+    [((2, 0, 0), (22, 9, 11)), ((0, 1, 2), (20, 9, 11)), ((-3, 0, -2), (24, 12, 11))],
+)
+def test_other_extent_on_the_same_voxels_is_mended(
+    start: tuple[int, int, int], stop: tuple[int, int, int]
+) -> None:
+    label = label_on(IMAGE.crop(start, stop))
+    aligned, notes = align_label(label, IMAGE)
+    assert aligned.grid == IMAGE
+    assert aligned.array.dtype == np.uint8
+    expected = np.argwhere(label.array) + start
+    assert np.array_equal(np.argwhere(aligned.array), expected)
+    assert len(notes) == 1
+    assert str(label.grid.size) in notes[0]
+
+
+@pytest.mark.parametrize("off", [0.5, 0.1])
+def test_half_a_voxel_off(off: float) -> None:
+    origin = IMAGE.to_world(np.array([0, 0, off]))
+    with pytest.raises(CaseError, match="origin"):
+        align_label(label_on(changed(origin_mm=tuple(origin))), IMAGE)
+
+
+def test_other_spacing_or_direction() -> None:
+    with pytest.raises(CaseError, match="spacing"):
+        align_label(label_on(changed(spacing_mm=(2.5, 0.8, 0.9))), IMAGE)
+    with pytest.raises(CaseError, match="direction"):
+        align_label(label_on(changed(direction=(C, -S, 0.0, S, C, 0.0, 0.0, 0.0, 1.0))), IMAGE)
+
+
+def test_a_node_outside_the_scan_is_no_label_of_it() -> None:
+    with pytest.raises(CaseError, match="2 annotated voxels lie outside"):
+        align_label(label_on(IMAGE.crop((-6, 0, 0), (24, 9, 11))), IMAGE)
+    with pytest.raises(CaseError, match="outside"):
+        align_label(label_on(IMAGE.crop((100, 0, 0), (120, 9, 11))), IMAGE)

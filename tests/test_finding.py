@@ -1,0 +1,26 @@
+"""Which scans lie under a path."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lnq.data.readers import find_scans
+from lnq.errors import UsageError
+
+
+def test_find_scans(tmp_path: Path) -> None:
+    files = "b/x-ct.nrrd", "b/x-seg.nrrd", "a.nii.gz", "b/.hidden.nii", "lone-seg.mha", "no.txt"
+    for name in files:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    (tmp_path / "b/loop").symlink_to(tmp_path)
+    names = [str(path.relative_to(tmp_path)) for path in find_scans(tmp_path)]
+    assert names == ["a.nii.gz", "b/x-ct.nrrd", "lone-seg.mha"]
+    assert find_scans(tmp_path / "a.nii.gz") == [tmp_path / "a.nii.gz"]
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    for path in (tmp_path / "missing", tmp_path / "no.txt", empty):
+        with pytest.raises(UsageError):
+            find_scans(path)

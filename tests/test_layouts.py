@@ -1,0 +1,161 @@
+"""Datasets as they lie on disks: listed right, or refused with the list of what is wrong."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from lnq.data.layouts import Lnq2023Layout, PairsLayout, PhantomLayout
+from lnq.data.layouts.checks import is_safe_id
+from lnq.data.phantom import LargestNodes
+from lnq.data.readers import read_image, read_label
+from lnq.errors import UsageError
+
+
+def touch(root: Path, *names: str) -> None:
+    for name in names:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x")
+
+
+@pytest.fixture
+def challenge(tmp_path: Path) -> Path:
+    root = tmp_path / "data"
+    touch(
+        root,
+        "train/lnq2023-train-0007-ct.nrrd", "train/lnq2023-train-0007-seg.nrrd",
+        "train/lnq2023-train-0002-ct.nrrd", "train/lnq2023-train-0002-seg.nrrd",
+        "val/lnq2023-val-0001-ct.nrrd", "val/lnq2023-val-0001-seg.nrrd",
+        "test/lnq2023-test-0003-ct.nrrd", "train/README.txt", "train/._lnq2023-train-0001-ct.nrrd",
+    )  # fmt: skip
+    return root
+
+
+def test_challenge_folders(challenge: Path) -> None:
+    cases = Lnq2023Layout(challenge).cases()
+    assert [(c.case_id, c.split, c.supervision, c.label is not None) for c in cases] == [
+        ("lnq2023-test-0003", "test", "none", False),
+        ("lnq2023-train-0002", "train", "partial", True),
+        ("lnq2023-train-0007", "train", "partial", True),
+        ("lnq2023-val-0001", "val", "full", True),
+    ]
+    assert cases[1].image == challenge / "train/lnq2023-train-0002-ct.nrrd"
+    assert cases[1].group == "lnq2023-train-0002"
+
+
+def test_corrected_labels_come_first(challenge: Path) -> None:
+    touch(challenge, "corrected_train_labels/lnq2023-train-0002-seg.nrrd")
+    labels = {case.case_id: case.label for case in Lnq2023Layout(challenge).cases()}
+    assert labels["lnq2023-train-0002"] == (
+        challenge / "corrected_train_labels/lnq2023-train-0002-seg.nrrd"
+    )
+    assert labels["lnq2023-train-0007"] == challenge / "train/lnq2023-train-0007-seg.nrrd"
+
+
+def test_what_the_challenge_layout_refuses(challenge: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="looked for a folder with train/"):
+        Lnq2023Layout(tmp_path / "missing").cases()
+    with pytest.raises(UsageError, match="looked for train/"):
+        Lnq2023Layout(challenge / "train").cases()
+    (tmp_path / "empty/train").mkdir(parents=True)
+    with pytest.raises(UsageError, match="no cases"):
+        Lnq2023Layout(tmp_path / "empty").cases()
+    touch(challenge, "train/lnq2023-train-0002-ct.nii.gz")
+    with pytest.raises(UsageError, match=r"same case id .*train-0002"):
+        Lnq2023Layout(challenge).cases()
+    touch(challenge, "val/lnq2023-val-0009-seg.nrrd")
+    with pytest.raises(UsageError, match=r"without a scan .*val-0009"):
+        Lnq2023Layout(challenge).cases()
+
+
+def test_links_out_of_the_root(challenge: Path, tmp_path: Path) -> None:
+    touch(tmp_path, "elsewhere.nrrd")
+    (challenge / "test/lnq2023-test-0009-ct.nrrd").symlink_to(tmp_path / "elsewhere.nrrd")
+    with pytest.raises(UsageError, match=r"outside the data root .*0009"):
+        Lnq2023Layout(challenge).cases()
+    assert len(Lnq2023Layout(challenge, allow_links_outside=True).cases()) == 5
+
+
+@pytest.mark.parametrize("name", ["../x", "/etc/x", "a\nb", "", " ", ".hidden", "a\\b", "x" * 300])
+def test_unsafe_ids(name: str) -> None:
+    assert not is_safe_id(name)
+
+
+@pytest.mark.parametrize("name", ["case_0669", "é a", "<script>", "lnq2023-train-0001"])
+def test_safe_ids(name: str) -> None:
+    assert is_safe_id(name)
+
+
+def test_a_newline_in_a_challenge_name(challenge: Path) -> None:
+    touch(challenge, "test/new\nline-ct.nrrd")
+    with pytest.raises(UsageError, match="cannot be file names"):
+        Lnq2023Layout(challenge).cases()
+
+
+def table(root: Path, text: str) -> PairsLayout:
+    (root / "table.csv").write_text(text, encoding="utf-8-sig")
+    return PairsLayout(root, table=Path("table.csv"))
+
+
+def test_pairs_from_a_table(tmp_path: Path) -> None:
+    touch(tmp_path, "a.nrrd", "b.nii.gz", "b-label.nii.gz")
+    cases = table(
+        tmp_path,
+        "id,image,label,supervision,split,group\n"
+        "two,b.nii.gz,b-label.nii.gz,full,val,patient 1\n,a.nrrd,,,,\n",
+    ).cases()
+    assert [(c.case_id, c.split, c.supervision, c.group) for c in cases] == [
+        ("a", "train", "none", "a"),
+        ("two", "val", "full", "patient 1"),
+    ]
+    (tmp_path / "table.json").write_text(
+        json.dumps([{"image": "b.nii.gz", "label": "b-label.nii.gz", "id": None}])
+    )
+    (case,) = PairsLayout(tmp_path, table=Path("table.json")).cases()
+    assert (case.case_id, case.supervision) == ("b", "partial")
+    assert case.label == tmp_path / "b-label.nii.gz"
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [("image,lable\na.nrrd,\n", "lable"), ("id\nx\n", "no image"), ("image\nz.nrrd\n", "missing"),
+     ("image,split\na.nrrd,training\n", "row 1: split"), ("image\n", "no cases"),
+     ("id,image\n../../etc/x,a.nrrd\n", "cannot be file names"),
+     ("id,image\nx,a.nrrd\nX,b.nii.gz\n", "same case id"),
+     ("image\nfolder\n", "no scans found"), ("image\n../outside.nrrd\n", "outside the data root")],
+)  # fmt: skip
+def test_tables_that_are_refused(tmp_path: Path, text: str, why: str) -> None:
+    root = tmp_path / "root"
+    touch(root, "a.nrrd", "b.nii.gz", "../outside.nrrd", "folder/notes.txt")
+    with pytest.raises(UsageError, match=why):
+        table(root, text).cases()
+
+
+def test_pairs_from_two_folders(tmp_path: Path) -> None:
+    touch(tmp_path, "scans/x.nii.gz", "scans/y.nrrd", "masks/y.nii.gz")
+    layout = PairsLayout(tmp_path, images=Path("scans"), labels=Path("masks"), split="test",
+                         supervision="full")  # fmt: skip
+    assert [(c.case_id, c.supervision, c.split) for c in layout.cases()] == [
+        ("x", "none", "test"),
+        ("y", "full", "test"),
+    ]
+    touch(tmp_path, "masks/z.nrrd")
+    with pytest.raises(UsageError, match=r"without a scan .*z\.nrrd"):
+        layout.cases()
+    for arguments in ({}, {"table": Path("t"), "images": Path("i")}):
+        with pytest.raises(UsageError, match="either a table or a folder"):
+            PairsLayout(tmp_path, **arguments)
+
+
+def test_the_phantom_is_a_dataset_like_any_other(tmp_path: Path) -> None:
+    layout = PhantomLayout(tmp_path, LargestNodes(1), 1, 1, 1, seed=3, size_yx=48)
+    cases = layout.cases()
+    assert [(c.split, c.supervision) for c in cases] == [
+        ("test", "none"), ("train", "partial"), ("val", "full"),
+    ]  # fmt: skip
+    image, label = read_image(cases[1].image), read_label(cases[1].label or Path())
+    assert image.grid == label.grid
+    assert layout.cases() == cases
