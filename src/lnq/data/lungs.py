@@ -1,0 +1,257 @@
+"""Finding body and lungs in a CT by intensity, and the crop box around the lungs.
+
+The same rule serves training and inference: it sees the scan alone, never a label. All sizes are
+millimetres, and the search runs on block means of about 3.5 mm, so that a thick-slice and a
+thin-slice scan of one patient give the same box, quickly.
+
+How lungs are told from the other air in a scan: air around the patient is reached from the scan's
+sides through voxels as dark as free air; gas in trachea, stomach and bowel is as dark; foam of the
+table and blankets has body on one side only; airways are narrow. What remains is lung.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import SimpleITK as sitk
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from lnq.volume import Grid, Volume, from_sitk, to_sitk
+
+Mask = NDArray[np.bool_]
+
+SEARCH_SPACING_MM = 3.5  # coarse enough to be quick, fine enough for diaphragm and chest wall
+TISSUE_HU = -400.0  # halfway between inflated lung (about -850) and soft tissue (about 50)
+FREE_AIR_HU = -955.0  # darker than the mean of a lung, lighter than free air on a noisy scanner
+PLATE_MM = 6.0  # tables, cushions' covers and skin folds are thinner than twice this; a body is not
+RIM_MM = 6.0  # partial-volume rim between free air and tissue
+AIRWAY_RADIUS_MM = 10.0  # a trachea is at most about 25 mm wide, wall's partial volume included
+MIN_LUNG_ML = 20.0  # remains of a collapsed lung still count
+MIN_LUNGS_ML = 150.0  # less than that in all is no pair of lungs
+MIN_ENCLOSED = 0.7  # mean part of the four sides on which body lies; a lung cut on one side has 3/4
+MIN_BODY_ML = 500.0
+MIN_HALF_WIDTH = 0.6  # narrower half of the box about the body's middle, as a part of the wider
+
+
+@dataclass(frozen=True)
+class Box:
+    """A box of voxels `array[start:stop]`.
+
+    Attributes:
+        start: First index (z, y, x), inside.
+        stop: Index behind the last one (z, y, x).
+    """
+
+    start: tuple[int, int, int]
+    stop: tuple[int, int, int]
+
+    @property
+    def slices(self) -> tuple[slice, slice, slice]:
+        """The box as an index of an array `z y x`."""
+        z, y, x = (slice(a, b) for a, b in zip(self.start, self.stop, strict=True))
+        return z, y, x
+
+    @classmethod
+    def covering(cls, inner: Grid, outer: Grid) -> Box:
+        """The smallest box of `outer`'s voxels that holds all of `inner`, cut to `outer`.
+
+        Both grids may differ in orientation, spacing and size.
+        """
+        edges = [(-0.5, n - 0.5) for n in inner.size]
+        corners = np.array(np.meshgrid(*edges, indexing="ij")).reshape(3, -1).T
+        index = outer.to_index(inner.to_world(corners))
+        # A thousandth of a voxel of slack: rounding must not add a row of voxels.
+        start = np.floor(index.min(axis=0) + 0.5 + 1e-3).astype(int)
+        stop = np.ceil(index.max(axis=0) + 0.5 - 1e-3).astype(int)
+        return cls._clipped(start, stop, outer.size)
+
+    @classmethod
+    def _clipped(cls, start: Iterable[int], stop: Iterable[int], size: tuple[int, int, int]) -> Box:
+        z, y, x = ((max(0, a), min(n, b)) for a, b, n in zip(start, stop, size, strict=True))
+        return cls((int(z[0]), int(y[0]), int(x[0])), (int(z[1]), int(y[1]), int(x[1])))
+
+
+@dataclass(frozen=True)
+class LungBox:
+    """Where to crop a scan.
+
+    Attributes:
+        box: In the scan's voxels.
+        lungs_found: False where the box is the body's or the whole scan.
+        notes: What a reader of the result must know, empty in the usual case.
+    """
+
+    box: Box
+    lungs_found: bool
+    notes: tuple[str, ...] = ()
+
+
+def find_lungs(volume: Volume) -> Volume:
+    """Lung air (bronchi and vessels partly left out) of a CT.
+
+    Args:
+        volume: HU, axes in LPS order (`lnq.volume.reorient`), any spacing.
+
+    Returns:
+        A bool volume on a coarser grid of about 3.5 mm; all False where no lung is found.
+    """
+    coarse = shrink(volume)
+    body = find_body(coarse)
+    return Volume(_lungs(coarse, body.array), coarse.grid)
+
+
+def lung_box(volume: Volume, margin_mm: tuple[float, float, float]) -> LungBox:
+    """The box around both lungs and the mediastinum between them.
+
+    Where one side of the chest holds no or little lung (collapse, resection, field of view), the
+    box is widened there to mirror the other side. Without lungs it is the body's box, without a
+    body the whole scan; both are noted.
+
+    Args:
+        volume: HU, axes in LPS order, any spacing.
+        margin_mm: Added on both sides of the lungs (z, y, x), mm, as far as the scan reaches.
+    """
+    coarse = shrink(volume)
+    body = find_body(coarse).array
+    lungs = _lungs(coarse, body)
+    notes: tuple[str, ...] = ()
+    if lungs.any():
+        start, stop = _bounds(lungs)
+        start, stop, widened = _balance(start, stop, lungs, body)
+        if widened:
+            notes = ("little lung on one side: crop widened to mirror the other",)
+        box = _in_voxels_of(volume.grid, coarse.grid, start, stop, margin_mm)
+        return LungBox(box, True, notes)
+    if body.any():
+        box = _in_voxels_of(volume.grid, coarse.grid, *_bounds(body), margin_mm)
+        return LungBox(box, False, ("no lungs found: cropped to the body",))
+    whole = Box((0, 0, 0), volume.grid.size)
+    return LungBox(whole, False, ("neither lungs nor body found: nothing cropped",))
+
+
+def shrink(volume: Volume) -> Volume:
+    """Block means of `volume` with voxels of about `SEARCH_SPACING_MM`, float32."""
+    factors = [
+        int(np.clip(round(SEARCH_SPACING_MM / spacing), 1, size))
+        for spacing, size in zip(volume.grid.spacing_mm, volume.grid.size, strict=True)
+    ]
+    shrinking = sitk.BinShrinkImageFilter()
+    shrinking.SetShrinkFactors(factors[::-1])
+    blocks = from_sitk(shrinking.Execute(to_sitk(volume)))
+    return Volume(blocks.array.astype(np.float32), blocks.grid)
+
+
+def find_body(volume: Volume) -> Volume:
+    """The patient without table, clothing and the air inside: the largest piece of tissue, bool."""
+    spacing = volume.grid.spacing_mm
+    tissue = _open(volume.array > TISSUE_HU, PLATE_MM, spacing)
+    labels, count = ndimage.label(tissue)
+    if count == 0:
+        return Volume(tissue, volume.grid)
+    sizes = np.bincount(labels.ravel())
+    sizes[0] = 0
+    if sizes.max() * volume.grid.voxel_volume_mm3 < MIN_BODY_ML * 1000:
+        return Volume(np.zeros_like(tissue), volume.grid)
+    return Volume(labels == sizes.argmax(), volume.grid)
+
+
+def _lungs(volume: Volume, body: Mask) -> Mask:
+    spacing, voxel_ml = volume.grid.spacing_mm, volume.grid.voxel_volume_mm3 / 1000
+    air = volume.array <= TISSUE_HU
+    dark = volume.array < FREE_AIR_HU
+    inner = air & ~_outside(air, dark, spacing)
+    core = _open(inner, AIRWAY_RADIUS_MM, spacing)
+    labels, count = ndimage.label(core)
+    enclosed = _enclosed(body)
+    kept = np.zeros(count + 1, bool)
+    for number, where in enumerate(ndimage.find_objects(labels), start=1):
+        piece = labels[where] == number
+        kept[number] = (
+            piece.sum() * voxel_ml >= MIN_LUNG_ML
+            and np.median(volume.array[where][piece]) >= FREE_AIR_HU
+            and enclosed[where][piece].mean() >= MIN_ENCLOSED
+        )
+    core = kept[labels]
+    if core.sum() * voxel_ml < MIN_LUNGS_ML:
+        return np.zeros_like(core)
+    # Opening rounded off apices and recesses. They grow back, but not along the dark airways.
+    airways = _within(dark & ~core, RIM_MM, spacing) & ~core
+    grown = ndimage.binary_propagation(core, mask=inner & ~airways | core)
+    return grown.astype(bool)
+
+
+def _outside(air: Mask, dark: Mask, spacing: tuple[float, ...]) -> Mask:
+    """Free air and padding around the patient, with the partial-volume rim against the skin."""
+    sides = np.zeros_like(dark)
+    # Not the first and last slice: air there may be lung or windpipe that runs out of the scan.
+    sides[:, [0, -1], :] = dark[:, [0, -1], :]
+    sides[:, :, [0, -1]] = dark[:, :, [0, -1]]
+    free = ndimage.binary_propagation(sides, mask=dark)
+    return _within(free, RIM_MM, spacing) & air
+
+
+def _enclosed(body: Mask) -> NDArray[np.float32]:
+    """For each voxel, on how many of its sides (left, right, front, back) body lies: 0 to 1."""
+    hits = np.zeros(body.shape, np.float32)
+    for axis in (1, 2):
+        hits += np.logical_or.accumulate(body, axis=axis)
+        hits += np.flip(np.logical_or.accumulate(np.flip(body, axis), axis=axis), axis)
+    hits /= 4
+    return hits
+
+
+def _balance(
+    start: NDArray[np.int64], stop: NDArray[np.int64], lungs: Mask, body: Mask
+) -> tuple[NDArray[np.int64], NDArray[np.int64], bool]:
+    """Widens a box of which one side, seen from the body's middle, is much narrower."""
+    columns = np.flatnonzero(body[start[0] : stop[0]].any(axis=(0, 1)))
+    if columns.size == 0:
+        return start, stop, False
+    middle = (columns[0] + columns[-1] + 1) / 2
+    right, left = middle - start[2], stop[2] - middle
+    wide = max(right, left)
+    if min(right, left) >= MIN_HALF_WIDTH * wide:
+        return start, stop, False
+    start, stop = start.copy(), stop.copy()
+    start[2] = max(0, int(np.floor(middle - wide)))
+    stop[2] = min(lungs.shape[2], int(np.ceil(middle + wide)))
+    return start, stop, True
+
+
+def _bounds(mask: Mask) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    (where,) = ndimage.find_objects(mask.astype(np.uint8))
+    return np.array([s.start for s in where]), np.array([s.stop for s in where])
+
+
+def _in_voxels_of(
+    fine: Grid,
+    coarse: Grid,
+    start: NDArray[np.int64],
+    stop: NDArray[np.int64],
+    margin_mm: tuple[float, float, float],
+) -> Box:
+    margin = np.asarray(margin_mm) / coarse.spacing_mm
+    # Voxel edges, not centres: half a voxel before the first and after the last.
+    first = fine.to_index(coarse.to_world(start - 0.5 - margin))
+    last = fine.to_index(coarse.to_world(stop - 0.5 + margin))
+    begin, end = np.round(first + 0.5).astype(int), np.round(last + 0.5).astype(int)
+    return Box._clipped(begin, end, fine.size)
+
+
+def _within(mask: Mask, radius_mm: float, spacing: tuple[float, ...]) -> Mask:
+    """Voxels at most `radius_mm` away from `mask`."""
+    if not mask.any():
+        return mask
+    near: Mask = ndimage.distance_transform_edt(~mask, sampling=spacing) <= radius_mm
+    return near
+
+
+def _open(mask: Mask, radius_mm: float, spacing: tuple[float, ...]) -> Mask:
+    """Opening with a ball; the scan's border does not erode, for the patient goes on beyond it."""
+    if mask.all():
+        return mask
+    eroded = ndimage.distance_transform_edt(mask, sampling=spacing) > radius_mm
+    return _within(eroded, radius_mm, spacing) & mask

@@ -1,0 +1,194 @@
+"""From a scan to what the network sees: reorient, crop to the lungs, resample, normalise.
+
+The settings travel in every checkpoint, so that prediction repeats the training's preprocessing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from pydantic import Field
+from scipy import ndimage
+
+from lnq.data.lungs import Box, lung_box
+from lnq.errors import CaseError
+from lnq.volume import Array, Grid, Volume, reorient, resample
+
+Spacing = tuple[
+    Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]
+]
+Margin = tuple[
+    Annotated[float, Field(ge=0)], Annotated[float, Field(ge=0)], Annotated[float, Field(ge=0)]
+]
+
+# What a 12-bit scanner measures. Below is padding (-3024, -2048), above is metal: a few such voxels
+# would otherwise decide mean and standard deviation.
+HU_RANGE = (-1024.0, 3071.0)
+# Statistics of the original's foreground voxels (METHOD: normalise).
+CT_RANGE, CT_MEAN, CT_SD = (-36.0, 157.0), 54.3698, 32.6955
+# A Gaussian of fewer voxels than this changes nothing that can be measured.
+LEAST_SIGMA = 0.3
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A scan as the network sees it.
+
+    Attributes:
+        volume: float32, normalised, on the working grid.
+        crop: The cropped part of the scan before resampling, in LPS axis order.
+        lungs_found: False where the crop is the body or the whole scan.
+        mean: Subtracted, HU.
+        sd: Divided by, HU.
+        notes: What a reader of the result must know.
+    """
+
+    volume: Volume
+    crop: Grid
+    lungs_found: bool
+    mean: float
+    sd: float
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """The preprocessing of a scan and its label.
+
+    Attributes:
+        spacing_mm: Voxel size the network works at, (z, y, x) mm.
+        normalisation: `zscore`: zero mean and unit variance over each crop, after clipping to the
+            scanner's range (paper); `ct`: clip to [-36, 157] HU, then the fixed mean and standard
+            deviation of the original.
+        margin_mm: Room around the lungs (z, y, x) mm.
+    """
+
+    spacing_mm: Spacing = (3.0, 0.8, 0.8)
+    normalisation: Literal["zscore", "ct"] = "zscore"
+    margin_mm: Margin = (10.0, 10.0, 10.0)
+
+    def apply(self, image: Volume) -> Prepared:
+        """Prepares a scan.
+
+        Args:
+            image: HU, any orientation and spacing, finite values.
+
+        Raises:
+            CaseError: Values are not finite, or the crop holds one value only.
+        """
+        if image.array.dtype.kind == "f" and not np.isfinite(image.array).all():
+            raise CaseError(
+                "the scan holds NaN or infinite values",
+                remedy="convert it again from its source",
+            )
+        upright = reorient(image)
+        found = lung_box(upright, self.margin_mm)
+        crop = upright.grid.crop(found.box.start, found.box.stop)
+        # Clipped before resampling, so that padding does not bleed into the body.
+        low, high = HU_RANGE if self.normalisation == "zscore" else CT_RANGE
+        hu = np.clip(upright.array[found.box.slices].astype(np.float32), low, high)
+        grid = working_grid(crop, self.spacing_mm)
+        array = resample(_smoothed(Volume(hu, crop), grid), grid, "linear").array
+        mean, sd = CT_MEAN, CT_SD
+        if self.normalisation == "zscore":
+            mean, sd = float(array.mean(dtype=np.float64)), float(array.std(dtype=np.float64))
+        if array.min() == array.max():
+            raise CaseError(
+                f"every voxel of the scan's crop has one value ({float(array.flat[0]):g} HU)",
+                why="it is no CT of a chest, or its values are no Hounsfield units",
+                remedy="check the rescale slope and intercept of its source",
+            )
+        normalised = ((array - mean) / sd).astype(np.float32)
+        return Prepared(
+            Volume(normalised, grid), crop, found.lungs_found, float(mean), float(sd), found.notes
+        )
+
+    def apply_label(self, label: Volume, grid: Grid) -> Volume:
+        """Brings a label onto the working grid of its scan.
+
+        A working voxel is foreground where the label's 0/1 field, interpolated linearly, reaches
+        0.5; unlike the scan it is not smoothed, which would shrink nodes. A 26-connected piece of
+        which nothing would be left keeps one voxel, the one nearest to its middle: none vanishes.
+
+        Args:
+            label: 0 or 1 on the scan's own grid.
+            grid: The working grid, `Prepared.volume.grid`.
+
+        Returns:
+            uint8, 0 or 1.
+        """
+        upright = _around(reorient(Volume((label.array > 0).astype(np.uint8), label.grid)), grid)
+        share = Volume(upright.array.astype(np.float32), upright.grid)
+        shares = resample(share, grid, "linear").array
+        mask = (shares >= 0.5).astype(np.uint8)
+        for index in _vanished(upright, Volume(mask, grid)):
+            mask[index] = 1
+        return Volume(mask, grid)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain types, for checkpoints and manifests."""
+        values = asdict(self)
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Preprocessing:
+        """The inverse of `as_dict`."""
+        known = {k: tuple(v) if isinstance(v, list | tuple) else v for k, v in values.items()}
+        return cls(**known)  # type: ignore[arg-type]  # one dictionary of several types
+
+
+def working_grid(crop: Grid, spacing_mm: tuple[float, float, float]) -> Grid:
+    """The grid of `spacing_mm` over the extent of `crop`; both ends share what does not fit."""
+    grid = crop.with_spacing(spacing_mm)
+    middle_crop, middle = (np.asarray(g.size) / 2 - 0.5 for g in (crop, grid))
+    shift = crop.to_world(middle_crop) - grid.to_world(middle)
+    origin = tuple(float(v) for v in np.asarray(grid.origin_mm) + shift)
+    return Grid(grid.size, grid.spacing_mm, (origin[0], origin[1], origin[2]), grid.direction)
+
+
+def _around(volume: Volume, grid: Grid) -> Volume:
+    """The part of the volume that decides what the voxels of `grid` are; the rest costs memory."""
+    box = Box.covering(grid, volume.grid)
+    start = np.maximum(0, np.asarray(box.start) - 1)  # interpolation needs one neighbour
+    stop = np.minimum(volume.grid.size, np.asarray(box.stop) + 1)
+    part = volume.array[tuple(slice(a, b) for a, b in zip(start, stop, strict=True))]
+    return Volume(part, volume.grid.crop(start.tolist(), stop.tolist()))
+
+
+def _smoothed(volume: Volume, grid: Grid) -> Volume:
+    """The volume at the resolution of a coarser grid: linear interpolation alone would alias.
+
+    Along each axis that loses resolution, a Gaussian widens the old voxel's profile to the new
+    one's (full widths at half maximum add up squared): one thin, noisy slice then does not stand
+    for 3 mm.
+    """
+    array: Array = volume.array
+    for axis, (old, new) in enumerate(zip(volume.grid.spacing_mm, grid.spacing_mm, strict=True)):
+        widening = max(0.0, (new / old) ** 2 - 1.0)
+        sigma = float(np.sqrt(widening / (8.0 * np.log(2.0))))
+        if sigma >= LEAST_SIGMA:
+            array = ndimage.gaussian_filter1d(array, sigma, axis=axis, mode="nearest", truncate=3.0)
+    return Volume(array, volume.grid)
+
+
+def _vanished(source: Volume, result: Volume) -> list[tuple[int, int, int]]:
+    """Working voxels for the pieces of `source` that left no voxel in `result`."""
+    pieces, count = ndimage.label(source.array, structure=np.ones((3, 3, 3)))
+    if count == 0:
+        return []
+    voxels = np.argwhere(pieces)
+    nearest = np.round(result.grid.to_index(source.grid.to_world(voxels))).astype(int)
+    inside = ((nearest >= 0) & (nearest < result.grid.size)).all(axis=1)
+    numbers = pieces[tuple(voxels.T)]
+    z, y, x = nearest[inside].T
+    kept = np.unique(numbers[inside][result.array[z, y, x] > 0])
+    places = []
+    # Pieces wholly outside the crop are lost by the crop, not by the grid.
+    for number in np.setdiff1d(np.unique(numbers[inside]), kept):
+        own = nearest[inside][numbers[inside] == number]
+        place = own[np.linalg.norm(own - own.mean(axis=0), axis=1).argmin()]
+        places.append((int(place[0]), int(place[1]), int(place[2])))
+    return places

@@ -1,0 +1,290 @@
+"""The folder of preprocessed cases that training reads.
+
+    root/manifest.json              settings of the preprocessing, list of all cases
+    root/cases/<id>/image.npy       float16, z y x, normalised, on the working grid
+    root/cases/<id>/label.npy       uint8, 0 or 1; missing where the case has no label
+    root/cases/<id>/foreground.npy  (n, 3) int32, z y x of annotated voxels, at most 10,000 of them
+    root/cases/<id>/case.json       record, settings, SHA-256 of each array
+
+A case appears whole or not at all, and carries what is needed to tell that it is damaged or stale.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lnq.data.case import Case, Split, Supervision
+from lnq.errors import CaseError, LnqError, RunError, UsageError
+from lnq.files import MANIFEST, read_json, sha256
+from lnq.seeding import generator
+from lnq.volume import Array, Grid
+
+MAX_FOREGROUND = 10_000  # plenty of places to centre a patch on, and small to read
+CASE_FILE = "case.json"
+_REBUILD = "run lnq.preprocess again: it rebuilds what is damaged"
+
+
+@dataclass(frozen=True)
+class CaseRecord:
+    """What is known of a preprocessed case.
+
+    Attributes:
+        case_id: As in `lnq.data.case.Case`; so are split, supervision and group.
+        split: Part of the dataset.
+        supervision: `full`, `partial` or `none`.
+        group: The patient.
+        image: The scan it was made from.
+        label: The annotation it was made from, or None.
+        image_sha256: Of the scan's bytes.
+        label_sha256: Of the annotation's bytes, or None.
+        source_grid: Grid of the scan.
+        grid: Working grid of the arrays.
+        mean: HU subtracted in normalisation.
+        sd: HU divided by in normalisation.
+        num_foreground: Annotated voxels on the working grid.
+        lungs_found: False where the crop is the body or the whole scan.
+        notes: What was odd about the case.
+    """
+
+    case_id: str
+    split: Split
+    supervision: Supervision
+    group: str
+    image: Path
+    label: Path | None
+    image_sha256: str
+    label_sha256: str | None
+    source_grid: Grid
+    grid: Grid
+    mean: float
+    sd: float
+    num_foreground: int
+    lungs_found: bool
+    notes: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain types, for JSON."""
+        label = None if self.label is None else str(self.label)
+        return {**asdict(self), "image": str(self.image), "label": label, "notes": list(self.notes)}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> CaseRecord:
+        """The inverse of `to_dict`."""
+        known = {field.name: values[field.name] for field in fields(cls)}
+        known["image"] = Path(known["image"])
+        known["label"] = None if known["label"] is None else Path(known["label"])
+        known["source_grid"] = Grid.from_dict(known["source_grid"])
+        known["grid"] = Grid.from_dict(known["grid"])
+        known["notes"] = tuple(known["notes"])
+        return cls(**known)
+
+
+class CaseStore:
+    """Reads and writes the cases of one store.
+
+    Args:
+        root: Folder with a manifest, as `lnq.preprocess` writes it.
+
+    Raises:
+        UsageError: There is no store.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = Path(root)
+        if not (self.root / MANIFEST).is_file():
+            raise UsageError(
+                "no preprocessed data", where=self.root, why=f"it has no {MANIFEST}",
+                remedy="run lnq.preprocess, or give the folder that it wrote",
+            )  # fmt: skip
+        manifest = read_json(self.root / MANIFEST)
+        if not isinstance(manifest, dict) or not {"settings", "cases"} <= manifest.keys():
+            raise UsageError(
+                "not a store of preprocessed data", where=self.root,
+                remedy="give the folder that lnq.preprocess wrote",
+            )  # fmt: skip
+        self.settings: dict[str, Any] = manifest["settings"]
+        self._listed: list[str] = list(manifest["cases"])
+        self._records: dict[str, CaseRecord] = {}
+
+    def case_ids(
+        self, split: Split | None = None, supervision: Supervision | None = None
+    ) -> list[str]:
+        """Ids of the finished cases, in the dataset's order, of one split and kind of supervision.
+
+        A case that failed, or that was made with other settings, is not among them.
+        """
+        finished = []
+        for case_id in self._listed:
+            if case_id not in self._records:
+                entry = self._entry(case_id)
+                if entry is None or entry["settings"] != self.settings:
+                    continue
+                self._records[case_id] = CaseRecord.from_dict(entry["record"])
+            record = self._records[case_id]
+            if split in (None, record.split) and supervision in (None, record.supervision):
+                finished.append(case_id)
+        return finished
+
+    def record(self, case_id: str) -> CaseRecord:
+        """What is known of a case.
+
+        Raises:
+            CaseError: The store does not hold it.
+        """
+        if case_id not in self._records:
+            entry = self._entry(case_id)
+            if entry is None:
+                raise CaseError(
+                    "the store does not hold this case",
+                    where=self._folder(case_id),
+                    remedy=_REBUILD,
+                )
+            self._records[case_id] = CaseRecord.from_dict(entry["record"])
+        return self._records[case_id]
+
+    def image(self, case_id: str) -> Array:
+        """The normalised scan as a read-only memory map, float16 z y x.
+
+        Raises:
+            CaseError: The array is missing or not of the recorded size.
+        """
+        return self._mapped(case_id, "image.npy", np.float16)
+
+    def label(self, case_id: str) -> Array | None:
+        """The label as a read-only memory map, uint8 z y x of 0 and 1; None where there is none.
+
+        Raises:
+            CaseError: The array is missing or not of the recorded size.
+        """
+        if self.record(case_id).label is None:
+            return None
+        return self._mapped(case_id, "label.npy", np.uint8)
+
+    def foreground(self, case_id: str) -> Array:
+        """Coordinates (n, 3) z y x of annotated voxels, int32; a fixed sample of 10,000 at most."""
+        if self.record(case_id).label is None:
+            return np.zeros((0, 3), np.int32)
+        return self._load(case_id, "foreground.npy", None)
+
+    def write(self, record: CaseRecord, image: Array, label: Array | None) -> None:
+        """Writes a case, in place of an older one of that id.
+
+        Args:
+            record: Its grid and number of annotated voxels must be those of the arrays.
+            image: Normalised scan z y x.
+            label: 0 and 1, z y x, or None.
+
+        Raises:
+            RunError: The disk does not take it.
+        """
+        if image.shape != record.grid.size or (label is None) != (record.label is None):
+            raise ValueError(f"arrays of {record.case_id} do not fit their record")
+        folder = self._folder(record.case_id)
+        temporary = folder.with_name(f".{os.getpid()}.tmp.{record.case_id}")
+        arrays: dict[str, Array] = {"image.npy": image.astype(np.float16)}
+        if label is not None:
+            arrays["label.npy"] = label.astype(np.uint8)
+            arrays["foreground.npy"] = _foreground(label, record.case_id)
+        try:
+            shutil.rmtree(temporary, ignore_errors=True)
+            temporary.mkdir(parents=True)
+            self._fill(temporary, record, arrays)
+            shutil.rmtree(folder, ignore_errors=True)
+            temporary.replace(folder)
+        except OSError as error:
+            raise RunError(
+                "cannot write a preprocessed case", where=folder, why=str(error),
+                remedy="free space or choose another output folder",
+            ) from error  # fmt: skip
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+        self._records[record.case_id] = record
+
+    def fault(self, case: Case, image_sha256: str, label_sha256: str | None) -> str | None:
+        """Why the stored form of a case cannot be used, or None where it can; reads it in full.
+
+        Args:
+            case: The case as the dataset has it now.
+            image_sha256: Of the scan as it is now.
+            label_sha256: Of the annotation as it is now.
+        """
+        if not (self._folder(case.case_id) / CASE_FILE).exists():
+            return "missing"
+        entry = self._entry(case.case_id)
+        if entry is None:
+            return "its record cannot be read"
+        if entry["settings"] != self.settings:
+            return "it was made with other settings"
+        record = CaseRecord.from_dict(entry["record"])
+        if (record.image_sha256, record.label_sha256) != (image_sha256, label_sha256):
+            return "the scan or its label has changed"
+        if any(getattr(record, k) != getattr(case, k) for k in ("split", "supervision", "group")):
+            return "its split, supervision or group has changed"
+        for name, digest in entry["arrays"].items():
+            file = self._folder(case.case_id) / name
+            if not file.is_file() or sha256(file) != digest:
+                return f"{name} is damaged"
+        return None
+
+    def _folder(self, case_id: str) -> Path:
+        return self.root / "cases" / case_id
+
+    def _entry(self, case_id: str) -> dict[str, Any] | None:
+        """The content of `case.json`, or None where it is missing or damaged."""
+        try:
+            entry = read_json(self._folder(case_id) / CASE_FILE)
+        except LnqError:
+            return None
+        whole = isinstance(entry, dict) and {"record", "settings", "arrays"} <= entry.keys()
+        names = {field.name for field in fields(CaseRecord)}
+        return entry if whole and names <= entry["record"].keys() else None
+
+    def _fill(self, folder: Path, record: CaseRecord, arrays: dict[str, Array]) -> None:
+        for name, array in arrays.items():
+            with (folder / name).open("wb") as handle:
+                np.save(handle, np.ascontiguousarray(array))
+                handle.flush()
+                os.fsync(handle.fileno())
+        entry = {
+            "record": record.to_dict(),
+            "settings": self.settings,
+            "arrays": {name: sha256(folder / name) for name in arrays},
+        }
+        with (folder / CASE_FILE).open("w", encoding="utf-8") as handle:
+            json.dump(entry, handle, indent=2, allow_nan=False)
+            handle.flush()
+            os.fsync(handle.fileno())
+
+    def _mapped(self, case_id: str, name: str, dtype: type[np.generic]) -> Array:
+        array = self._load(case_id, name, "r")
+        if array.dtype != dtype or array.shape != self.record(case_id).grid.size:
+            raise CaseError(
+                "a preprocessed array is not what was recorded",
+                where=self._folder(case_id) / name, remedy=_REBUILD,
+            )  # fmt: skip
+        return array
+
+    def _load(self, case_id: str, name: str, mode: Any) -> Array:
+        path = self._folder(case_id) / name
+        try:
+            array: Array = np.load(path, mmap_mode=mode, allow_pickle=False)
+        except (OSError, ValueError, EOFError) as error:
+            raise CaseError(
+                "cannot read a preprocessed array", where=path, why=str(error), remedy=_REBUILD
+            ) from error
+        return array
+
+
+def _foreground(label: Array, case_id: str) -> Array:
+    coordinates = np.argwhere(label).astype(np.int32)
+    if len(coordinates) <= MAX_FOREGROUND:
+        return coordinates
+    rng = generator(0, "foreground", case_id)
+    return coordinates[np.sort(rng.choice(len(coordinates), MAX_FOREGROUND, replace=False))]

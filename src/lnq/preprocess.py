@@ -1,0 +1,92 @@
+"""python -m lnq.preprocess data=NAME data.root=DIR: prepares a dataset for training."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field
+from rich.console import Console
+from rich.progress import track
+
+from lnq.config import Paths, command, instantiate
+from lnq.data.building import Outcome, build_store
+from lnq.data.preprocessing import Preprocessing
+from lnq.files import FAILURES, FailureLog, sole_user, write_manifest
+
+
+@dataclass(frozen=True)
+class PreprocessConfig:
+    """Root of conf/preprocess.yaml.
+
+    Attributes:
+        data: The dataset: its name and its layout.
+        preprocessing: Settings of `lnq.data.preprocessing.Preprocessing`.
+        output: Folder of the preprocessed cases.
+        num_workers: Processes; 0 = none beside this one.
+        paths: Where everything goes.
+    """
+
+    data: dict[str, Any]
+    preprocessing: dict[str, Any]
+    output: Path
+    num_workers: Annotated[int, Field(ge=0)]
+    paths: Paths
+
+
+@command("preprocess", PreprocessConfig)
+def main(cfg: PreprocessConfig) -> int:
+    """Preprocesses what is not done yet; a bad case is listed at the end and the others go on."""
+    preprocessing: Preprocessing = instantiate(cfg.preprocessing)
+    console = Console(soft_wrap=True)
+    with sole_user(cfg.output):
+        cases = instantiate(cfg.data["layout"]).cases()
+        facts = {"settings": preprocessing.as_dict(), "cases": [case.case_id for case in cases]}
+        write_manifest(cfg.output, "preprocess", asdict(cfg), **facts)
+        outcomes = []
+        failures = FailureLog()
+        work = build_store(cases, cfg.output, cfg.num_workers)
+        for outcome in track(work, "preprocess", len(cases), console=console):
+            outcomes.append(outcome)
+            if outcome.error is not None:
+                failures.add(outcome.case_id, outcome.error)
+            _tell(outcome, console)
+        counts = _counts(outcomes)
+        write_manifest(cfg.output, "preprocess", asdict(cfg), **facts, counts=counts)
+        code = failures.write(cfg.output)
+    console.print(", ".join(f"{n} {name}" for name, n in counts.items() if n), f"-> {cfg.output}")
+    if code:
+        console.print(f"failed cases are listed in {cfg.output / FAILURES}")
+    return code
+
+
+def _tell(outcome: Outcome, console: Console) -> None:
+    """Prints what a user should know of a case; nothing for one that went as usual."""
+    if outcome.error is not None:
+        line = f"failed: {outcome.error}"
+    elif outcome.status == "rebuilt":
+        line = f"warning: rebuilt, {outcome.reason}"
+    elif outcome.status == "built" and outcome.record is not None and outcome.record.notes:
+        line = f"note: {'; '.join(outcome.record.notes)}"
+    else:
+        return
+    console.print(f"{outcome.case_id}: {line}", markup=False, highlight=False)
+
+
+def _counts(outcomes: Sequence[Outcome]) -> dict[str, int]:
+    states = Counter(outcome.status for outcome in outcomes)
+    records = [outcome.record for outcome in outcomes if outcome.record is not None]
+    return {
+        **{state: states[state] for state in ("built", "kept", "rebuilt", "failed")},
+        "without lungs": sum(not record.lungs_found for record in records),
+        "with an empty label": sum(
+            record.label is not None and record.num_foreground == 0 for record in records
+        ),
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,192 @@
+"""The lung crop: what it holds, and what it does where a chest is not as usual."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from synthetic_chest import GRID, LUNG_CENTRES, LUNG_RADII, chest, coordinates, ellipsoid, lungs
+
+from lnq.data.lungs import Box, find_lungs, lung_box
+from lnq.volume import Array, Grid, Volume, from_sitk, reorient, resample
+
+MARGIN = (10.0, 10.0, 10.0)
+
+
+def bounds(mask: Array) -> tuple[Array, Array]:
+    where = np.argwhere(mask)
+    return where.min(axis=0), where.max(axis=0) + 1
+
+
+def margins(box: Box, mask: Array, grid: Grid) -> tuple[Array, Array]:
+    """Room in mm before and after the mask's bounding box."""
+    start, stop = bounds(mask)
+    spacing = np.asarray(grid.spacing_mm)
+    return (start - box.start) * spacing, (np.asarray(box.stop) - stop) * spacing
+
+
+def test_box_is_that_of_both_lungs() -> None:
+    found = lung_box(chest(), MARGIN)
+    assert found.lungs_found
+    assert found.notes == ()
+    for room in margins(found.box, lungs(), GRID):
+        assert (room >= 5).all()
+        assert (room <= 15).all()
+
+
+def test_windpipe_bowel_table_and_free_air_are_no_lungs() -> None:
+    scan = chest()
+    found = resample(
+        Volume(find_lungs(scan).array.astype(np.uint8), find_lungs(scan).grid), GRID, "nearest"
+    )
+    mask = found.array > 0
+    assert mask[lungs()].mean() > 0.95
+    z, y, _ = coordinates(GRID)
+    assert not mask[ellipsoid(GRID, (-125, -40, 30), (22, 25, 40))].any()
+    assert not mask[y > 96].any()
+    assert not mask[(z > 100) & ~lungs()].any()
+
+
+@pytest.mark.parametrize("padding", [-3024, -2048, -1024])
+def test_padding_around_a_round_field_of_view(padding: int) -> None:
+    scan = chest()
+    _, y, x = coordinates(GRID)
+    scan.array[y**2 + x**2 > 140**2] = padding
+    for room in margins(lung_box(scan, MARGIN).box, lungs(), GRID):
+        assert (np.abs(room - 10) <= 5).all()
+
+
+@pytest.mark.parametrize(
+    ("start", "stop"),
+    [
+        ((0, 0, 32), GRID.size),
+        ((0, 0, 0), (60, 72, 64)),
+        ((20, 0, 0), GRID.size),
+        ((0, 0, 0), (40, 72, 96)),
+        ((0, 24, 0), GRID.size),
+    ],
+)
+def test_a_third_cut_off(start: tuple[int, int, int], stop: tuple[int, int, int]) -> None:
+    whole = chest()
+    window = tuple(slice(a, b) for a, b in zip(start, stop, strict=True))
+    part = Volume(whole.array[window], whole.grid.crop(start, stop))
+    found = lung_box(part, MARGIN)
+    assert found.lungs_found
+    first, last = bounds(lungs()[window])
+    assert (np.asarray(found.box.start) <= first).all()
+    assert (np.asarray(found.box.stop) >= last).all()
+
+
+@pytest.mark.parametrize("remains_mm", [0, 20])
+def test_box_of_a_collapsed_lung_mirrors_the_other(remains_mm: int) -> None:
+    scan = chest()
+    scan.array[ellipsoid(GRID, LUNG_CENTRES[1], LUNG_RADII)] = 30
+    if remains_mm:
+        scan.array[ellipsoid(GRID, (0, 0, 40), (remains_mm,) * 3)] = -800
+    found = lung_box(scan, MARGIN)
+    assert found.lungs_found
+    assert "widened" in found.notes[0]
+    for room in margins(found.box, lungs(), GRID):
+        assert (room[1:] >= 0).all()
+        assert (room <= 20).all()
+
+
+def test_without_lungs_the_body() -> None:
+    body = ellipsoid(GRID, (0, 0, 0), (110, 96, 120))
+    scan = Volume(np.where(body, 0, -1000).astype(np.int16), GRID)
+    found = lung_box(scan, MARGIN)
+    assert not found.lungs_found
+    assert "body" in found.notes[0]
+    assert found.box.stop[2] - found.box.start[2] < GRID.size[2]
+    assert body[found.box.slices].sum() == body.sum()
+
+
+def test_without_body_the_whole_scan() -> None:
+    found = lung_box(Volume(np.full(GRID.size, -1000, np.int16), GRID), MARGIN)
+    assert not found.lungs_found
+    assert found.box == Box((0, 0, 0), GRID.size)
+    assert "nothing cropped" in found.notes[0]
+
+
+def test_noise_moves_the_box_by_a_few_millimetres_at_most() -> None:
+    quiet = chest()
+    noise = np.random.default_rng(0).normal(0, 20, GRID.size)
+    loud = Volume((quiet.array + noise).astype(np.int16), GRID)
+    a, b = lung_box(quiet, MARGIN).box, lung_box(loud, MARGIN).box
+    assert np.abs(np.subtract(a.start, b.start)).max() <= 1
+    assert np.abs(np.subtract(a.stop, b.stop)).max() <= 1
+
+
+def test_covering_box_sees_through_orientation_and_spacing() -> None:
+    outer = Grid((20, 30, 40), (2.0, 1.0, 1.0), (5.0, -3.0, 7.0))
+    inner = outer.crop((3, 4, 5), (10, 20, 30))
+    expected = Box((3, 4, 5), (10, 20, 30))
+    assert Box.covering(inner, outer) == expected
+    assert Box.covering(inner.with_spacing((1.0, 0.5, 0.5)), outer) == expected
+    flipped = reorient(Volume(np.zeros(inner.size, np.uint8), inner), "RAI").grid
+    assert flipped.direction != inner.direction
+    assert Box.covering(flipped, outer) == expected
+    assert Box.covering(outer, inner) == Box((0, 0, 0), inner.size)
+
+
+def whole_lungs(real_data: Path) -> tuple[Volume, Array]:
+    folder = real_data / "chestimagingplatform"
+    scan = reorient(from_sitk(sitk.ReadImage(folder / "ct-64.nrrd")))
+    mask = reorient(from_sitk(sitk.ReadImage(folder / "wholeLung-64.nrrd")))
+    return scan, mask.array > 0
+
+
+def lung_segments(real_data: Path) -> tuple[Volume, Array]:
+    image = sitk.ReadImage(real_data / "slicerio" / "Segmentation.seg.nrrd")
+    numbers = [
+        int(image.GetMetaData(key.replace("_Name", "_LabelValue")))
+        for key in image.GetMetaDataKeys()
+        if key.endswith("_Name") and "lung" in image.GetMetaData(key).lower()
+    ]
+    assert len(numbers) == 2
+    scan = reorient(from_sitk(sitk.ReadImage(real_data / "slicerio" / "CTChest4.nrrd")))
+    mask = reorient(from_sitk(image))
+    on_scan = Volume(np.isin(mask.array, numbers).astype(np.uint8), mask.grid)
+    return scan, resample(on_scan, scan.grid, "nearest").array > 0
+
+
+@pytest.mark.parametrize("case", [whole_lungs, lung_segments])
+def test_real_lungs_lie_in_a_close_box(case, real_data: Path) -> None:  # type: ignore[no-untyped-def]
+    scan, mask = case(real_data)
+    found = lung_box(scan, MARGIN)
+    assert found.lungs_found
+    assert found.notes == ()
+    for room in margins(found.box, mask, scan.grid):
+        assert (room >= 0).all()
+        assert (room <= 15).all()
+
+
+def test_real_nodes_lie_in_the_box_and_the_couch_does_not(real_data: Path) -> None:
+    folder = real_data / "4d-lung-P113"
+    scan = reorient(from_sitk(sitk.ReadImage(folder / "ct_bin3x3x1.nii.gz")))
+    labels = reorient(from_sitk(sitk.ReadImage(folder / "labels_tumor1_ln2_bin3x3x1.nii.gz")))
+    found = lung_box(scan, MARGIN)
+    assert found.lungs_found
+    for room in margins(found.box, labels.array > 0, scan.grid):
+        assert (room > 0).all()
+    # Read off the picture: lungs span y 18..87 and x 30..114; the couch begins at y = 95.
+    assert found.box.stop[1] < 95
+    assert found.box.start[2] > 20
+    assert found.box.stop[2] < 125
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "4d-lung-P113/ct_mediastinumcrop_native.nrrd",
+        "totalsegmentator/pulmonary_report/ct_cropped.nii.gz",
+    ],
+)
+def test_real_crop_of_a_mediastinum_is_kept(name: str, real_data: Path) -> None:
+    scan = reorient(from_sitk(sitk.ReadImage(real_data / name)))
+    found = lung_box(scan, MARGIN)
+    kept = np.prod(np.subtract(found.box.stop, found.box.start)) / np.prod(scan.grid.size)
+    assert kept > 0.9
+    assert found.lungs_found or found.notes

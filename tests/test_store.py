@@ -1,0 +1,263 @@
+"""The store: whole or not at all, resumed, rebuilt where damaged or stale."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from synthetic_chest import GRID, chest, ellipsoid
+
+import lnq.data.store
+from lnq.data.building import build_case, build_store
+from lnq.data.case import Case
+from lnq.data.preprocessing import Preprocessing
+from lnq.data.store import CaseStore
+from lnq.errors import CaseError, RunError, UsageError
+from lnq.files import sole_user, write_json
+from lnq.inference.scans import write_volume
+from lnq.volume import Volume
+
+SETTINGS = Preprocessing(spacing_mm=(5.0, 4.0, 4.0))
+
+
+@pytest.fixture
+def cases(tmp_path: Path) -> list[Case]:
+    """Two training cases and one for validation, without a label."""
+    found = []
+    for number, split in enumerate(("train", "train", "val")):
+        image, label = (tmp_path / "data" / f"{kind}{number}.nrrd" for kind in ("ct", "seg"))
+        scan = chest()
+        scan.array[:, :, :2] += number
+        write_volume(scan, image)
+        if split == "train":
+            node = ellipsoid(GRID, (0, 20, 10 * number), (15, 15, 15))
+            write_volume(Volume(node.astype(np.uint8), GRID), label)
+        kind = "partial" if split == "train" else "none"
+        labelled = label if split == "train" else None
+        found.append(Case(f"c{number}", image, labelled, split, kind, f"p{number}"))
+    return found
+
+
+@pytest.fixture
+def root(tmp_path: Path, cases: list[Case]) -> Path:
+    return new_store(tmp_path / "store", cases, SETTINGS)
+
+
+def new_store(folder: Path, cases: list[Case], settings: Preprocessing) -> Path:
+    ids = [case.case_id for case in cases]
+    write_json(folder / "manifest.json", {"settings": settings.as_dict(), "cases": ids})
+    return folder
+
+
+def states(cases: list[Case], root: Path, num_workers: int = 0) -> dict[str, str]:
+    return {o.case_id: o.reason or o.status for o in build_store(cases, root, num_workers)}
+
+
+def test_store_gives_back_what_was_prepared(cases: list[Case], root: Path) -> None:
+    assert states(cases, root) == {"c0": "built", "c1": "built", "c2": "built"}
+    store = CaseStore(root)
+    assert store.settings == SETTINGS.as_dict()
+    assert store.case_ids() == ["c0", "c1", "c2"]
+    assert store.case_ids(split="train") == ["c0", "c1"]
+    assert store.case_ids(supervision="none") == ["c2"]
+    image, label, record = store.image("c0"), store.label("c0"), store.record("c0")
+    assert isinstance(image, np.memmap)
+    assert not image.flags.writeable
+    assert (image.dtype, image.shape) == (np.float16, record.grid.size)
+    expected = SETTINGS.apply(chest()).volume
+    assert record.grid.difference(expected.grid) is None
+    assert np.abs(image - expected.array).max() < 5e-3
+    assert label is not None
+    assert record.num_foreground == label.sum() > 0
+    assert np.array_equal(store.foreground("c0"), np.argwhere(label))
+    assert record.source_grid.difference(GRID) is None
+    assert record.lungs_found
+    assert store.label("c2") is None
+    assert store.foreground("c2").shape == (0, 3)
+
+
+def test_foreground_is_a_fixed_sample(
+    cases: list[Case], root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lnq.data.store, "MAX_FOREGROUND", 20)
+    states(cases[:1], root)
+    first = np.array(CaseStore(root).foreground("c0"))
+    label = CaseStore(root).label("c0")
+    assert first.shape == (20, 3)
+    assert label is not None
+    assert label[tuple(first.T)].all()
+    assert len(np.unique(first, axis=0)) == 20
+    (root / "cases" / "c0" / "case.json").unlink()
+    states(cases[:1], root)
+    assert np.array_equal(CaseStore(root).foreground("c0"), first)
+
+
+def test_finished_cases_are_not_done_again(cases: list[Case], root: Path) -> None:
+    states(cases[:2], root)
+    before = (root / "cases" / "c0" / "image.npy").stat().st_mtime_ns
+    assert states(cases, root) == {"c0": "kept", "c1": "kept", "c2": "built"}
+    assert (root / "cases" / "c0" / "image.npy").stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize("name", ["image.npy", "label.npy", "foreground.npy"])
+@pytest.mark.parametrize("damage", ["truncated", "flipped", "gone"])
+def test_damaged_arrays_are_rebuilt(name: str, damage: str, cases: list[Case], root: Path) -> None:
+    states(cases[:1], root)
+    file = root / "cases" / "c0" / name
+    sound = file.read_bytes()
+    if damage == "truncated":
+        file.write_bytes(sound[: len(sound) // 2])
+    elif damage == "flipped":
+        file.write_bytes(sound[:-5] + bytes([sound[-5] ^ 1]) + sound[-4:])
+    else:
+        file.unlink()
+    if damage != "flipped":
+        with pytest.raises(CaseError, match="preprocessed array"):
+            {
+                "image.npy": CaseStore(root).image,
+                "label.npy": CaseStore(root).label,
+                "foreground.npy": CaseStore(root).foreground,
+            }[name]("c0")
+    assert states(cases[:1], root) == {"c0": f"{name} is damaged"}
+    assert file.read_bytes() == sound
+
+
+def test_damaged_record_is_rebuilt(cases: list[Case], root: Path) -> None:
+    states(cases[:1], root)
+    (root / "cases" / "c0" / "case.json").write_text('{"record": ')
+    assert CaseStore(root).case_ids() == []
+    assert states(cases[:1], root) == {"c0": "its record cannot be read"}
+
+
+def test_stale_cases_are_rebuilt(cases: list[Case], root: Path) -> None:
+    states(cases, root)
+    scan = chest()
+    scan.array[0, 0, 0] += 1
+    write_volume(scan, cases[0].image)
+    changed = [cases[0], replace(cases[1], split="val"), cases[2]]
+    assert states(changed, root) == {
+        "c0": "the scan or its label has changed",
+        "c1": "its split, supervision or group has changed",
+        "c2": "kept",
+    }
+    other = Preprocessing(spacing_mm=(5.0, 5.0, 5.0))
+    new_store(root, cases, other)
+    assert CaseStore(root).case_ids() == []
+    assert set(states(changed, root).values()) == {"it was made with other settings"}
+    assert CaseStore(root).image("c0").shape == other.apply(chest()).volume.grid.size
+
+
+def test_bad_case_fails_alone_and_leaves_nothing_stale(cases: list[Case], root: Path) -> None:
+    states(cases, root)
+    cases[1].image.write_bytes(cases[1].image.read_bytes()[:-1000])
+    outcomes = {o.case_id: o for o in build_store(cases, root, 0)}
+    error = outcomes["c1"].error
+    assert error is not None
+    assert str(cases[1].image) in str(error)
+    assert (outcomes["c0"].status, outcomes["c2"].status) == ("kept", "kept")
+    assert CaseStore(root).case_ids() == ["c0", "c2"]
+
+
+def test_empty_label_and_nodes_outside_the_crop_are_noted(cases: list[Case], root: Path) -> None:
+    empty = np.zeros(GRID.size, np.uint8)
+    assert cases[0].label is not None
+    write_volume(Volume(empty, GRID), cases[0].label)
+    record = build_case(cases[0], root).record
+    assert record is not None
+    assert record.num_foreground == 0
+    assert "no annotated voxel" in record.notes[0]
+    empty[0:2, 30:40, 45:50] = 1
+    write_volume(Volume(empty, GRID), cases[0].label)
+    record = build_case(cases[0], root).record
+    assert record is not None
+    assert "100% of the annotation" in record.notes[0]
+
+
+def test_processes_give_the_same_store(cases: list[Case], root: Path, tmp_path: Path) -> None:
+    alone = new_store(tmp_path / "alone", cases, SETTINGS)
+    assert states(cases, alone) == states(cases, root, num_workers=2)
+    for case_id in ("c0", "c1", "c2"):
+        one, two = (CaseStore(folder).image(case_id) for folder in (alone, root))
+        assert np.array_equal(one, two)
+
+
+KILLS = """
+import os, signal, sys
+from pathlib import Path
+import lnq.data.building as building
+from lnq.data.case import Case
+
+real = building.read_image
+def read_image(path):
+    if path.name.startswith("ct1"):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return real(path)
+building.read_image = read_image
+if __name__ == "__main__":
+    data, root = map(Path, sys.argv[1:])
+    cases = [Case(f"c{n}", data / f"ct{n}.nrrd", None, "test", "none", "p") for n in range(3)]
+    for outcome in building.build_store(cases, root, 2):
+        print(outcome.case_id, outcome.status, flush=True)
+"""
+
+
+def test_killed_worker_costs_one_case_only(cases: list[Case], root: Path, tmp_path: Path) -> None:
+    script = tmp_path / "kills.py"
+    script.write_text(KILLS)
+    done = subprocess.run(
+        [sys.executable, script, cases[0].image.parent, root],
+        capture_output=True, text=True, timeout=120, check=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )  # fmt: skip
+    assert sorted(done.stdout.split("\n"))[1:] == ["c0 built", "c1 failed", "c2 built"]
+
+
+def test_kill_while_writing_leaves_no_half_case(
+    cases: list[Case], root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    child = os.fork()
+    if child == 0:
+        monkeypatch.setattr(np, "save", lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+        build_case(cases[0], root)
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == signal.SIGKILL
+    assert CaseStore(root).case_ids() == []
+    assert states(cases[:1], root) == {"c0": "built"}
+
+
+def test_full_disk_stops_the_run(
+    cases: list[Case], root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np, "save", full)
+    with pytest.raises(RunError, match="No space left"):
+        states(cases[:1], root)
+    assert list((root / "cases").iterdir()) == []
+
+
+def test_what_is_no_store_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no preprocessed data"):
+        CaseStore(tmp_path)
+    (tmp_path / "manifest.json").write_text(json.dumps({"stage": "train"}))
+    with pytest.raises(UsageError, match="not a store"):
+        CaseStore(tmp_path)
+
+
+def test_second_run_is_kept_out(tmp_path: Path) -> None:
+    refused = pytest.raises(UsageError, match="another run")
+    with sole_user(tmp_path / "out"), refused, sole_user(tmp_path / "out"):
+        pass
+    with sole_user(tmp_path / "out"):
+        assert (tmp_path / "out").is_dir()
+    (tmp_path / "file").touch()
+    with pytest.raises(UsageError, match="cannot write"), sole_user(tmp_path / "file" / "out"):
+        pass
