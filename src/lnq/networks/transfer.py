@@ -1,0 +1,176 @@
+"""Weights that come from elsewhere: a run, a checkpoint file, pre-training."""
+
+from __future__ import annotations
+
+import struct
+import zipfile
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lnq.errors import UsageError
+
+LAST = Path("checkpoints", "last.ckpt")
+PREFIX = "network."
+
+# What zipfile and the unpickler raise, by trial, where single bytes of a checkpoint are wrong.
+DAMAGE = (
+    zipfile.BadZipFile, zlib.error, struct.error, UnpicklingError, AttributeError, EOFError,
+    LookupError, OSError, RuntimeError, TypeError, ValueError,
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A trained network and what is needed to use it.
+
+    Attributes:
+        path: The file.
+        state: State dictionary of the network.
+        network: Configuration node of the network.
+        preprocessing: Configuration of the preprocessing its training data had.
+        patch_size: z, y, x of the training patches.
+    """
+
+    path: Path
+    state: dict[str, Tensor]
+    network: dict[str, Any]
+    preprocessing: dict[str, Any]
+    patch_size: tuple[int, int, int]
+
+
+def find_checkpoint(run_or_file: Path) -> Path:
+    """The checkpoint file meant by a run folder or a file.
+
+    Raises:
+        UsageError: Nothing is there.
+    """
+    path = run_or_file / LAST if run_or_file.is_dir() else run_or_file
+    if not path.is_file():
+        raise UsageError(
+            "no checkpoint",
+            where=path,
+            why="the run has not saved one yet" if run_or_file.is_dir() else "no such file",
+            remedy="give a run folder of lnq.train or a .ckpt file",
+        )
+    return path
+
+
+def load_file(path: Path) -> dict[str, Any]:
+    """The contents of a checkpoint file, loaded without running any code from it.
+
+    Raises:
+        UsageError: The file is damaged, is no checkpoint, or holds more than plain data.
+    """
+    others = [p for p in sorted(path.parent.glob(f"{path.name}*")) if p != path]
+    remedy = f"use the previous one, {others[0]}" if others else "use another checkpoint"
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+    except DAMAGE as error:
+        why = _first_line(error)
+        raise UsageError("damaged checkpoint", where=path, why=why, remedy=remedy) from error
+    if damaged is not None:
+        raise UsageError(
+            "damaged checkpoint", where=path, why=f"bad checksum of {damaged}", remedy=remedy
+        )
+    try:
+        contents = torch.load(path, map_location="cpu", weights_only=True)
+    except DAMAGE as error:
+        raise UsageError(
+            "not loaded: the checkpoint is damaged or holds more than tensors and plain data",
+            where=path,
+            why=_first_line(error),
+            remedy=remedy,
+        ) from error
+    if not isinstance(contents, dict):
+        raise UsageError("no checkpoint", where=path, why=f"it holds a {type(contents).__name__}")
+    return contents
+
+
+def read_checkpoint(run_or_file: Path) -> Checkpoint:
+    """A checkpoint of `lnq.train`, by its run folder or file.
+
+    Raises:
+        UsageError: There is none, it is damaged, or it was not written by `lnq.train`.
+    """
+    path = find_checkpoint(run_or_file)
+    contents = load_file(path)
+    record = contents.get("lnq")
+    if record is None or "state_dict" not in contents:
+        raise UsageError(
+            "a foreign checkpoint",
+            where=path,
+            why=f"it has {', '.join(sorted(map(str, contents))[:8])} but no record of lnq.train",
+            remedy="give a checkpoint that lnq.train wrote",
+        )
+    state = {
+        key.removeprefix(PREFIX): value
+        for key, value in contents["state_dict"].items()
+        if key.startswith(PREFIX)
+    }
+    z, y, x = record["config"]["datamodule"]["patch_size"]
+    return Checkpoint(path, state, record["config"]["network"], record["preprocessing"], (z, y, x))
+
+
+def initialise_from(network: nn.Module, state: Mapping[str, Tensor], source: Path) -> list[str]:
+    """Copies weights into `network`, heads of another number of classes excepted.
+
+    A decoder that only one side has is left alone: the baseline has no auxiliary decoder.
+    Everything else must be there with the same shape.
+
+    Args:
+        network: What to initialise.
+        state: State dictionary of the weights' network.
+        source: Named in errors.
+
+    Returns:
+        Names of the network's tensors that were not initialised.
+
+    Raises:
+        UsageError: The weights are of another architecture; the differences are listed.
+    """
+    own = network.state_dict()
+    skipped = {key for key in own if ".head." in key and _shape(state, key) != own[key].shape}
+    for decoder in ("main_decoder.", "aux_decoder."):
+        ours = [key for key in own if key.startswith(decoder)]
+        theirs = [key for key in state if key.startswith(decoder)]
+        if not theirs:
+            skipped.update(ours)
+        if not ours:
+            state = {key: value for key, value in state.items() if key not in theirs}
+    differences = [
+        f"{key}: {_text(_shape(own, key))} here, {_text(_shape(state, key))} there"
+        for key in sorted((own.keys() | state.keys()) - skipped)
+        if _shape(own, key) != _shape(state, key)
+    ]
+    if differences:
+        listed = "; ".join(differences[:6])
+        more = f"; and {len(differences) - 6} more" if len(differences) > 6 else ""
+        raise UsageError(
+            "the weights are of another architecture",
+            where=source,
+            why=listed + more,
+            remedy="use the network configuration that the weights were trained with",
+        )
+    network.load_state_dict(own | {k: v for k, v in state.items() if k not in skipped})
+    return sorted(skipped)
+
+
+def _first_line(error: BaseException) -> str:
+    """The error's first line, or its kind where it says nothing."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def _shape(state: Mapping[str, Tensor], key: str) -> torch.Size | None:
+    return state[key].shape if key in state else None
+
+
+def _text(shape: torch.Size | None) -> str:
+    return "missing" if shape is None else "x".join(map(str, shape))

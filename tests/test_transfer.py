@@ -1,0 +1,289 @@
+"""Weights from elsewhere: what is kept, what is refused, and that nothing in a file is ever run."""
+
+from __future__ import annotations
+
+import pickle
+import random
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from lnq.errors import UsageError
+from lnq.networks import DualBranchVNet, VNet
+from lnq.networks.transfer import find_checkpoint, initialise_from, load_file, read_checkpoint
+
+SOURCE = Path("runs/genesis/checkpoints/last.ckpt")
+HEADS = {
+    f"{branch}_decoder.head.{part}" for branch in ("main", "aux") for part in ("weight", "bias")
+}
+
+
+class Payload:
+    """Creates a file when it is unpickled."""
+
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self) -> tuple[Callable[..., object], tuple[object, ...]]:
+        return Path.touch, (self.marker,)
+
+
+def dual(out_channels: int = 2, widths: tuple[int, ...] = (4, 6, 8)) -> DualBranchVNet:
+    return DualBranchVNet(1, out_channels, widths, (0.0,) * (len(widths) - 1))
+
+
+def single(out_channels: int = 2) -> VNet:
+    return VNet(1, out_channels, (4, 6, 8), (0.0, 0.0))
+
+
+def filled(network: nn.Module, value: float) -> dict[str, Tensor]:
+    """The state of `network` with the same number everywhere."""
+    return {key: torch.full_like(t, value) for key, t in network.state_dict().items()}
+
+
+def taken(network: nn.Module, value: float) -> set[str]:
+    return {key for key, t in network.state_dict().items() if bool((t == value).all())}
+
+
+def contents(network: nn.Module) -> dict[str, Any]:
+    """What lnq.train puts into a checkpoint, as far as it is read here."""
+    return {
+        "state_dict": {f"network.{key}": t for key, t in network.state_dict().items()},
+        "lnq": {
+            "config": {
+                "network": {"_target_": "lnq.networks.DualBranchVNet", "out_channels": 2},
+                "datamodule": {"patch_size": [16, 32, 64]},
+            },
+            "preprocessing": {"spacing": [3.0, 0.8, 0.8]},
+        },
+        "epoch": 3,
+    }
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    path = tmp_path / "last.ckpt"
+    torch.save(contents(dual()), path)
+    return path
+
+
+def refused(call: Callable[[Path], object], path: Path) -> str:
+    """The message with which `call` refuses `path`: a user's mistake, naming the file."""
+    with pytest.raises(UsageError) as caught:
+        call(path)
+    message = str(caught.value)
+    assert caught.value.exit_code == 2
+    assert path.name in message
+    assert "\n" not in message
+    return message
+
+
+def test_pre_training_hands_on_everything_but_its_heads() -> None:
+    network = dual(out_channels=2)
+    heads = {key: network.state_dict()[key].clone() for key in HEADS}
+    fresh = initialise_from(network, filled(dual(out_channels=1), 7.0), SOURCE)
+    assert set(fresh) == HEADS
+    assert taken(network, 7.0) == network.state_dict().keys() - HEADS
+    for key, before in heads.items():
+        assert torch.equal(network.state_dict()[key], before)
+
+
+def test_same_network_hands_on_its_heads_too() -> None:
+    network = dual()
+    assert initialise_from(network, filled(dual(), 7.0), SOURCE) == []
+    assert taken(network, 7.0) == set(network.state_dict())
+
+
+def test_dual_to_single_drops_the_auxiliary_decoder() -> None:
+    network = single()
+    assert initialise_from(network, filled(dual(), 7.0), SOURCE) == []
+    assert taken(network, 7.0) == set(network.state_dict())
+
+
+def test_single_to_dual_leaves_the_auxiliary_decoder_as_it_was() -> None:
+    network = dual()
+    before = {key: t.clone() for key, t in network.aux_decoder.state_dict().items()}
+    fresh = initialise_from(network, filled(single(), 7.0), SOURCE)
+    assert set(fresh) == {f"aux_decoder.{key}" for key in before}
+    assert taken(network, 7.0) == network.state_dict().keys() - set(fresh)
+    for key, tensor in before.items():
+        assert torch.equal(network.aux_decoder.state_dict()[key], tensor)
+
+
+def test_weights_are_copied_and_not_shared() -> None:
+    source, network = dual(), dual()
+    initialise_from(network, source.state_dict(), SOURCE)
+    with torch.no_grad():
+        next(network.parameters()).add_(1)
+    assert not torch.equal(next(network.parameters()), next(source.parameters()))
+
+
+@pytest.mark.parametrize("widths", [(4, 6, 9), (4, 6, 8, 8), (4, 6)])
+def test_another_architecture_is_refused_with_its_differences(widths: tuple[int, ...]) -> None:
+    network = dual()
+    before = {key: t.clone() for key, t in network.state_dict().items()}
+    with pytest.raises(UsageError, match="another architecture") as caught:
+        initialise_from(network, filled(dual(widths=widths), 7.0), SOURCE)
+    message = str(caught.value)
+    assert "last.ckpt" in message
+    assert " here, " in message
+    assert "more" in message  # there are more than six differences
+    assert all(torch.equal(t, before[key]) for key, t in network.state_dict().items())
+
+
+def test_the_differing_tensor_is_named_with_both_shapes() -> None:
+    state = filled(dual(), 7.0)
+    key = "encoder.levels.0.block.conv1.0.weight"
+    state[key] = torch.zeros(4, 1, 3, 3, 3)
+    with pytest.raises(UsageError) as caught:
+        initialise_from(dual(), state, SOURCE)
+    assert f"{key}: 4x1x1x3x3 here, 4x1x3x3x3 there" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "missing", ["encoder.levels.1.down.0.weight", "main_decoder.levels.0.up.0.bias"]
+)
+def test_a_missing_tensor_is_named(missing: str) -> None:
+    state = filled(dual(), 7.0)
+    del state[missing]
+    with pytest.raises(UsageError, match="missing there") as caught:
+        initialise_from(dual(), state, SOURCE)
+    assert missing in str(caught.value)
+
+
+def test_weights_of_something_else_altogether_are_refused() -> None:
+    with pytest.raises(UsageError, match="another architecture"):
+        initialise_from(dual(), {"fc.weight": torch.zeros(10, 2)}, SOURCE)
+    with pytest.raises(UsageError, match="another architecture"):
+        initialise_from(dual(), {}, SOURCE)
+
+
+def test_checkpoint_is_read_back_by_file_and_by_run_folder(tmp_path: Path) -> None:
+    network = dual()
+    file = tmp_path / "run" / "checkpoints" / "last.ckpt"
+    file.parent.mkdir(parents=True)
+    torch.save(contents(network), file)
+    for path in (file, tmp_path / "run"):
+        read = read_checkpoint(path)
+        assert read.path == file
+        assert read.patch_size == (16, 32, 64)
+        assert read.network["out_channels"] == 2
+        assert read.preprocessing == {"spacing": [3.0, 0.8, 0.8]}
+        assert read.state.keys() == network.state_dict().keys()
+        assert all(torch.equal(read.state[k], t) for k, t in network.state_dict().items())
+
+
+def test_missing_file_and_run_without_checkpoint(tmp_path: Path) -> None:
+    assert "no such file" in refused(find_checkpoint, tmp_path / "nothing.ckpt")
+    with pytest.raises(UsageError, match="not saved one yet"):
+        find_checkpoint(tmp_path)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.001, 0.3, 0.9, 0.999])
+def test_truncated_and_empty_files_are_refused(checkpoint: Path, share: float) -> None:
+    data = checkpoint.read_bytes()
+    checkpoint.write_bytes(data[: int(share * len(data))])
+    assert "damaged" in refused(read_checkpoint, checkpoint)
+
+
+def test_garbage_is_refused(checkpoint: Path) -> None:
+    checkpoint.write_bytes(random.Random(0).randbytes(5000))
+    assert "damaged" in refused(read_checkpoint, checkpoint)
+    checkpoint.write_text("version https://example.org/pointer\nsize 123\n")
+    assert "damaged" in refused(read_checkpoint, checkpoint)
+
+
+def test_a_bit_flipped_in_a_weight_is_found(tmp_path: Path) -> None:
+    path = tmp_path / "last.ckpt"
+    torch.save({"state_dict": {"network.a": torch.arange(1000.0)}, "lnq": {}}, path)
+    data = bytearray(path.read_bytes())
+    at = data.index(torch.arange(1000.0).numpy().tobytes()) + 2001
+    data[at] ^= 0x10
+    path.write_bytes(bytes(data))
+    assert "bad checksum of" in refused(load_file, path)
+
+
+def test_a_bit_flipped_anywhere_is_refused_or_harmless(tmp_path: Path) -> None:
+    path = tmp_path / "last.ckpt"
+    torch.save({"state_dict": {"network.a": torch.arange(9.0)}, "lnq": {"epoch": 3}}, path)
+    good = path.read_bytes()
+    rng = random.Random(4)
+    refusals = 0
+    for at in range(0, len(good), 3):
+        data = bytearray(good)
+        data[at] ^= 1 << rng.randrange(8)
+        path.write_bytes(bytes(data))
+        try:
+            read = load_file(path)
+        except UsageError:
+            refusals += 1
+        else:  # padding and time stamps carry nothing
+            assert torch.equal(read["state_dict"]["network.a"], torch.arange(9.0))
+            assert read["lnq"] == {"epoch": 3}
+    assert refusals > 200
+
+
+@pytest.mark.parametrize("pickled", [b"", b"garbage", b"\x80\x02\xff", b"\x80\x02)\x81.", b"."])
+def test_an_intact_archive_with_a_senseless_pickle_is_refused(
+    checkpoint: Path, pickled: bytes
+) -> None:
+    with zipfile.ZipFile(checkpoint) as archive:
+        files = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(checkpoint, "w") as archive:
+        for name, data in files.items():
+            archive.writestr(name, pickled if name.endswith("data.pkl") else data)
+    assert "damaged" in refused(load_file, checkpoint)
+
+
+def test_an_archive_that_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "scans.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a.txt", "scan")
+    refused(load_file, path)
+
+
+def test_code_in_a_checkpoint_is_not_run(tmp_path: Path) -> None:
+    marker, path = tmp_path / "ran", tmp_path / "last.ckpt"
+    torch.save(contents(dual()) | {"payload": Payload(marker)}, path)
+    torch.load(path, weights_only=False)
+    assert marker.exists()  # the payload does work where it is let
+    marker.unlink()
+    assert "more than tensors" in refused(read_checkpoint, path)
+    assert not marker.exists()
+
+
+def test_code_in_a_plain_pickle_is_not_run(tmp_path: Path) -> None:
+    marker, path = tmp_path / "ran", tmp_path / "last.ckpt"
+    data = pickle.dumps({"state_dict": {}, "lnq": Payload(marker)})
+    pickle.loads(data)
+    assert marker.exists()
+    marker.unlink()
+    path.write_bytes(data)
+    refused(read_checkpoint, path)
+    assert not marker.exists()
+
+
+def test_a_foreign_checkpoint_is_refused_by_what_it_holds(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint_final.pth"
+    torch.save({"network_weights": {}, "optimizer_state": {}, "current_epoch": 3}, path)
+    message = refused(read_checkpoint, path)
+    assert "foreign" in message
+    assert "current_epoch, network_weights, optimizer_state" in message
+
+
+def test_a_list_of_tensors_is_no_checkpoint(tmp_path: Path) -> None:
+    path = tmp_path / "last.ckpt"
+    torch.save([torch.zeros(3)], path)
+    assert "it holds a list" in refused(read_checkpoint, path)
+
+
+def test_a_damaged_checkpoint_points_to_its_neighbour(checkpoint: Path) -> None:
+    other = checkpoint.with_name("last.ckpt.previous")
+    other.write_bytes(checkpoint.read_bytes())
+    checkpoint.write_bytes(b"")
+    assert str(other) in refused(read_checkpoint, checkpoint)
