@@ -1,0 +1,33 @@
+"""The paper's losses (Eqs. 2 to 10) as pure functions.
+
+All of them take logits and compute in float32 whatever the precision of training is. Shapes: logits
+`b c z y x` with c = 2 classes (background 0, node 1); annotation y `b 1 z y x` in {0, 1}, where 0 means
+"not annotated", nodes included.
+"""
+
+from lnq.losses.consensus import agreement_weight, consensus_loss, kl_divergence
+from lnq.losses.cross_entropy import (
+    cross_entropy,
+    partial_cross_entropy,
+    reverse_cross_entropy,
+    symmetric_cross_entropy,
+)
+from lnq.losses.pseudo_label import mix_branches, sharpen, soft_pseudo_label
+from lnq.losses.supervised import SUPERVISED_TERMS, supervised_terms
+from lnq.losses.tversky import tversky_loss
+
+__all__ = [
+    "SUPERVISED_TERMS",
+    "agreement_weight",
+    "consensus_loss",
+    "cross_entropy",
+    "kl_divergence",
+    "mix_branches",
+    "partial_cross_entropy",
+    "reverse_cross_entropy",
+    "sharpen",
+    "soft_pseudo_label",
+    "supervised_terms",
+    "symmetric_cross_entropy",
+    "tversky_loss",
+]

@@ -1,0 +1,49 @@
+"""The consensus-weighted pseudo-label loss (paper, Eqs. 8 and 9)."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from lnq.losses.cross_entropy import log_softmax
+
+EPSILON = 1e-8
+"""Keeps the normaliser ΣW off zero where the branches disagree everywhere."""
+
+
+def kl_divergence(logits: Tensor, other_logits: Tensor) -> Tensor:
+    """KL_i(p, q) = Σ_k q_k log(q_k / p_k) per voxel (Eq. 8), p of `logits`, q of `other_logits`.
+
+    Args:
+        logits: (b, 2, z, y, x).
+        other_logits: (b, 2, z, y, x).
+
+    Returns:
+        (b, 1, z, y, x), >= 0 up to rounding.
+    """
+    log_p, log_q = log_softmax(logits), log_softmax(other_logits)
+    return (log_q.exp() * (log_q - log_p)).sum(dim=1, keepdim=True)
+
+
+def agreement_weight(kl: Tensor) -> Tensor:
+    """W_i = exp(-KL_i) in (0, 1]: 1 where the branches agree (Eq. 8)."""
+    return (-kl).exp()
+
+
+def consensus_loss(
+    logits: Tensor, other_logits: Tensor, pseudo_label: Tensor, *, detach_weight: bool = False
+) -> Tensor:
+    """L_p = 1/ΣW Σ_i [ W_i CE_i(p, ŷ) + KL_i(p, q) ] (Eq. 9).
+
+    Args:
+        logits: (b, 2, z, y, x) of the branch that learns; gives p.
+        other_logits: (b, 2, z, y, x) of the other branch; gives q.
+        pseudo_label: ŷ (b, 2, z, y, x), soft, without gradient.
+        detach_weight: Treat W as a constant. As the equations stand it is none.
+
+    Returns:
+        Scalar >= 0.
+    """
+    kl = kl_divergence(logits, other_logits)
+    weight = agreement_weight(kl.detach() if detach_weight else kl)
+    ce = -(pseudo_label * log_softmax(logits)).sum(dim=1, keepdim=True)
+    return (weight * ce + kl).sum() / weight.sum().clamp_min(EPSILON)

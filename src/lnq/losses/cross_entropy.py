@@ -1,0 +1,76 @@
+"""Cross-entropies against a partial annotation (paper, Eqs. 2 and 3)."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+LOG_OF_ZERO = -4.0 * math.log(10.0)
+"""What stands for log 0 in the reverse cross-entropy: log 1e-4 (Wang et al. 2019, A = -4 decades)."""
+
+
+def log_softmax(logits: Tensor) -> Tensor:
+    """Log-probabilities over the classes, in float32 at least.
+
+    Taken from the logits directly they are exact and finite, so no clamping of the logarithm is
+    needed.
+    """
+    return torch.log_softmax(at_least_float32(logits), dim=1)
+
+
+def at_least_float32(x: Tensor) -> Tensor:
+    """`x`, half precision widened; float64 stays for gradient checks."""
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+
+
+def one_hot(y: Tensor) -> Tensor:
+    """(b, 1, z, y, x) foreground in [0, 1] to (b, 2, z, y, x) class probabilities."""
+    return torch.cat([1 - y, y], dim=1)
+
+
+def cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
+    """L_CE: mean over voxels of -Σ_k y_k log p_k.
+
+    Args:
+        logits: (b, 2, z, y, x).
+        y: (b, 1, z, y, x) in {0, 1}.
+
+    Returns:
+        Scalar >= 0.
+    """
+    return -(one_hot(y) * log_softmax(logits)).sum(dim=1).mean()
+
+
+def reverse_cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
+    """L_RCE: mean over voxels of -Σ_k p_k log y_k with log 0 := log 1e-4 (part of Eq. 2).
+
+    Args:
+        logits: (b, 2, z, y, x).
+        y: (b, 1, z, y, x) in {0, 1}.
+
+    Returns:
+        Scalar in [0, 9.21].
+    """
+    log_y = torch.log(one_hot(y).clamp_min(math.exp(LOG_OF_ZERO)))
+    return -(log_softmax(logits).exp() * log_y).sum(dim=1).mean()
+
+
+def symmetric_cross_entropy(logits: Tensor, y: Tensor, gamma: float = 0.8) -> Tensor:
+    """L_SCE = γ L_CE + L_RCE (Eq. 2; Wang et al. 2019), robust to nodes labelled background."""
+    return gamma * cross_entropy(logits, y) + reverse_cross_entropy(logits, y)
+
+
+def partial_cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
+    """L_PCE: mean of -log p_1 over the annotated voxels; 0 in a batch without any (Eq. 3).
+
+    Args:
+        logits: (b, 2, z, y, x).
+        y: (b, 1, z, y, x) in {0, 1}.
+
+    Returns:
+        Scalar >= 0, differentiable also where it is 0.
+    """
+    foreground = log_softmax(logits)[:, 1:]
+    return -(foreground * y).sum() / y.sum().clamp_min(1)

@@ -1,0 +1,49 @@
+"""From two branches to one soft pseudo label (paper, Eqs. 6 and 7)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from lnq.losses.cross_entropy import log_softmax, one_hot
+
+
+def mix_branches(main_logits: Tensor, aux_logits: Tensor, theta: float) -> Tensor:
+    """Eq. 6: θ p_main + (1 - θ) p_aux, without gradient.
+
+    Args:
+        main_logits: (b, 2, z, y, x) of the main decoder.
+        aux_logits: (b, 2, z, y, x) of the auxiliary decoder.
+        theta: θ in [0, 1], drawn anew for each iteration.
+
+    Returns:
+        Probabilities (b, 2, z, y, x).
+    """
+    with torch.no_grad():
+        main, aux = log_softmax(main_logits).exp(), log_softmax(aux_logits).exp()
+        return theta * main + (1 - theta) * aux
+
+
+def sharpen(mixed: Tensor, tau: float = 0.3) -> Tensor:
+    """Eq. 7: softmax over the classes of mixed / τ.
+
+    It acts on probabilities, so its values stay within 1/(1+e^(±1/τ)): [0.0345, 0.9655] for 0.3.
+
+    Args:
+        mixed: Probabilities (b, 2, z, y, x).
+        tau: Temperature τ > 0.
+    """
+    return torch.softmax(mixed / tau, dim=1)
+
+
+def soft_pseudo_label(y: Tensor, sharpened: Tensor) -> Tensor:
+    """ŷ: 1 where annotated, the sharpened foreground elsewhere; background is the rest.
+
+    Args:
+        y: (b, 1, z, y, x) partial annotation in {0, 1}.
+        sharpened: Probabilities (b, 2, z, y, x).
+
+    Returns:
+        (b, 2, z, y, x), summing to 1 over the classes.
+    """
+    return one_hot(y + (1 - y) * sharpened[:, 1:])

@@ -1,0 +1,39 @@
+"""L_sup as a weighted sum of named terms (paper, Eq. 5 and the rows of Table 1)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+from torch import Tensor
+
+from lnq.losses.cross_entropy import (
+    cross_entropy,
+    partial_cross_entropy,
+    symmetric_cross_entropy,
+)
+from lnq.losses.tversky import tversky_loss
+
+SupervisedTerm = Literal["ce", "sce", "pce", "tversky"]
+SUPERVISED_TERMS: tuple[SupervisedTerm, ...] = ("ce", "sce", "pce", "tversky")
+
+
+def supervised_terms(
+    logits: Tensor, y: Tensor, names: Mapping[SupervisedTerm, float], *, gamma: float, alpha: float
+) -> dict[SupervisedTerm, Tensor]:
+    """The terms of L_sup that have a weight, of one branch, not yet weighted.
+
+    Args:
+        logits: (b, 2, z, y, x) of one branch.
+        y: (b, 1, z, y, x) partial annotation in {0, 1}.
+        names: Weight of each term; a term that is not named is not computed.
+        gamma: γ of the symmetric cross-entropy.
+        alpha: α of the Tversky loss.
+    """
+    compute = {
+        "ce": lambda: cross_entropy(logits, y),
+        "sce": lambda: symmetric_cross_entropy(logits, y, gamma),
+        "pce": lambda: partial_cross_entropy(logits, y),
+        "tversky": lambda: tversky_loss(logits, y, alpha),
+    }
+    return {name: compute[name]() for name in names}

@@ -1,0 +1,28 @@
+"""The Tversky loss (paper, Eq. 4)."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from lnq.losses.cross_entropy import log_softmax
+
+EPSILON = 1e-5
+
+
+def tversky_loss(logits: Tensor, y: Tensor, alpha: float = 0.4) -> Tensor:
+    """L_Tversky = 1 - (TP + ε) / (TP + α FP + (1 - α) FN + ε), foreground, over the whole batch.
+
+    Args:
+        logits: (b, 2, z, y, x).
+        y: (b, 1, z, y, x) in {0, 1}.
+        alpha: Weight of the false positives; 0.5 gives the soft Dice loss.
+
+    Returns:
+        Scalar in [0, 1].
+    """
+    p = log_softmax(logits)[:, 1:].exp()
+    true_positive = (p * y).sum()
+    false_positive = (p * (1 - y)).sum()
+    false_negative = ((1 - p) * y).sum()
+    weighted = true_positive + alpha * false_positive + (1 - alpha) * false_negative
+    return 1 - (true_positive + EPSILON) / (weighted + EPSILON)
