@@ -1,0 +1,109 @@
+"""A trained network as a function from a scan to a mask."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from lnq.data.lungs import Box
+from lnq.data.preprocessing import Preprocessing
+from lnq.errors import UsageError
+from lnq.inference.post_processing import PostProcessing
+from lnq.inference.restore import to_scan_grid
+from lnq.inference.sliding_window import Logits, foreground_probability
+from lnq.volume import Volume
+
+THRESHOLD = 0.5  # of two classes, the likelier one
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a network says of a scan, on exactly the scan's grid.
+
+    Attributes:
+        mask: uint8, 1 = lymph node, after post-processing.
+        probability: float32 in [0, 1], before it; 0 outside the crop.
+        notes: What a reader of the mask must know.
+    """
+
+    mask: Volume
+    probability: Volume
+    notes: tuple[str, ...]
+
+
+class Predictor:
+    """Preprocessing as in training, sliding window, back to the scan's grid, post-processing.
+
+    Args:
+        main_logits: Logits `b 2 z y x` of a batch `b 1 z y x`; its network is in eval mode and on
+            `device`.
+        preprocessing: That of the training data.
+        patch_size: Window (z, y, x).
+        post_processing: What is removed from the mask.
+        overlap: Of neighbouring windows, in [0, 1).
+        mirror: Average over all flips.
+        batch_size: Windows at a time.
+        device: Where the network is.
+    """
+
+    def __init__(
+        self,
+        main_logits: Logits,
+        preprocessing: Preprocessing,
+        patch_size: tuple[int, int, int],
+        post_processing: PostProcessing,
+        *,
+        overlap: float = 0.5,
+        mirror: bool = False,
+        batch_size: int = 1,
+        device: torch.device | None = None,
+    ) -> None:
+        self.main_logits = main_logits
+        self.preprocessing = preprocessing
+        self.patch_size = patch_size
+        self.post_processing = post_processing
+        self.overlap = overlap
+        self.mirror = mirror
+        self.batch_size = batch_size
+        self.device = torch.device("cpu") if device is None else device
+
+    def predict(self, image: Volume) -> Prediction:
+        """Segments one scan.
+
+        Args:
+            image: HU, any orientation and spacing.
+
+        Raises:
+            CaseError: The scan cannot be used.
+        """
+        prepared = self.preprocessing.apply(image)
+        array = foreground_probability(
+            self.main_logits, prepared.volume.array, self.patch_size, device=self.device,
+            overlap=self.overlap, batch_size=self.batch_size, mirror=self.mirror,
+        )  # fmt: skip
+        probability = to_scan_grid(Volume(array, prepared.volume.grid), image.grid)
+        mask = Volume((probability.array > THRESHOLD).astype(np.uint8), image.grid)
+        crop = Box.covering(prepared.crop, image.grid)
+        return Prediction(
+            self.post_processing.apply(mask, image, crop), probability, prepared.notes
+        )
+
+
+def choose_device(name: str) -> torch.device:
+    """The device of that name: `auto` (a GPU if there is one), `cpu`, `cuda` or `cuda:N`.
+
+    Raises:
+        UsageError: The GPU that was asked for is not there.
+    """
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if name == "auto":
+        return torch.device("cuda" if count else "cpu")
+    device = torch.device(name)
+    if device.type == "cuda" and (device.index or 0) >= count:
+        raise UsageError(
+            "there is no such GPU", where=f"device={name}", why=f"PyTorch sees {count} GPU(s)",
+            remedy="use device=cpu or device=auto, or install a PyTorch build for your GPU",
+        )  # fmt: skip
+    return device

@@ -1,0 +1,144 @@
+"""From scan files to mask files of the same name, format and geometry."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import SimpleITK as sitk
+
+from lnq.data.readers import SUFFIXES, read_image, scan_name
+from lnq.errors import CaseError, LnqError, RunError, UsageError
+from lnq.files import atomic_path
+from lnq.inference.predictor import Predictor
+from lnq.volume import Volume, from_sitk, to_sitk
+
+Format = Literal["nrrd", "nii.gz", "mha"]
+
+PROBABILITIES = "probabilities"
+# Formats of two files are answered with their one-file form.
+_ONE_FILE = {".nhdr": ".nrrd", ".mhd": ".mha"}
+
+
+@dataclass(frozen=True)
+class Job:
+    """One scan to segment.
+
+    Attributes:
+        name: Of the case: the scan's file name without suffix.
+        image: The scan: a file or a DICOM folder.
+        mask_name: File name of the mask.
+    """
+
+    name: str
+    image: Path
+    mask_name: str
+
+
+def plan(scans: Sequence[Path], source: Path, output: Path, format_: Format | None) -> list[Job]:
+    """Names the masks of all scans.
+
+    Scans of one name in several folders are told apart by their folders' names.
+
+    Args:
+        scans: What was found at or under `source`.
+        source: What the user gave.
+        output: Folder of the masks.
+        format_: Format of all masks; None = each scan's own, NRRD for DICOM.
+
+    Raises:
+        UsageError: Masks would land among the scans, or two scans would share a mask.
+    """
+    folder = (source if source.is_dir() else source.parent).resolve()
+    if output.resolve() == folder or (source.is_dir() and output.resolve().is_relative_to(folder)):
+        raise UsageError(
+            "the output folder lies in the input folder", where=output,
+            why="masks have the names of their scans and would replace or join them",
+            remedy="choose another one with output=DIR",
+        )  # fmt: skip
+    names = {scan: scan_name(scan) for scan in scans}
+    counts = Counter(names.values())
+    for scan, name in names.items():
+        if counts[name] > 1:
+            names[scan] = "_".join([*scan.relative_to(source).parts[:-1], name])
+    twice = [name for name, count in Counter(names.values()).items() if count > 1]
+    if twice:
+        raise UsageError(
+            "several scans have the same name", where=source, why=", ".join(sorted(twice)[:10]),
+            remedy="rename them, or predict them into different folders",
+        )  # fmt: skip
+    return [Job(name, scan, name + _suffix(scan, format_)) for scan, name in names.items()]
+
+
+def segment(job: Job, predictor: Predictor, output: Path, save_probabilities: bool) -> list[str]:
+    """Segments one scan and writes its mask.
+
+    Args:
+        job: The scan.
+        predictor: The network.
+        output: Folder of the masks.
+        save_probabilities: Also write `probabilities/<mask name>`.
+
+    Returns:
+        What a reader of the mask must know.
+
+    Raises:
+        CaseError: The scan cannot be used.
+        RunError: The disk does not take the mask.
+    """
+    try:
+        prediction = predictor.predict(read_image(job.image))
+    except CaseError as error:
+        raise CaseError(
+            error.what, where=error.where or job.image, why=error.why, remedy=error.remedy
+        ) from error
+    except MemoryError as error:
+        raise CaseError(
+            "not enough memory for this scan", where=job.image,
+            remedy="crop it, or use a machine with more memory",
+        ) from error  # fmt: skip
+    write_volume(prediction.mask, output / job.mask_name)
+    if save_probabilities:
+        write_volume(prediction.probability, output / PROBABILITIES / job.mask_name)
+    return list(prediction.notes)
+
+
+def write_volume(volume: Volume, path: Path) -> None:
+    """Writes an image file that reads back as it should, or none.
+
+    The format's library tells nobody when the disk is full; hence the file is read again.
+
+    Args:
+        volume: What to write; bool becomes uint8.
+        path: Where to; the suffix chooses the format.
+
+    Raises:
+        RunError: The file cannot be written, or reads back otherwise.
+    """
+    try:
+        with atomic_path(path) as temporary:
+            sitk.WriteImage(to_sitk(volume), temporary, useCompression=True)
+            written = from_sitk(sitk.ReadImage(temporary))
+            difference = written.grid.difference(volume.grid)
+            if difference is None and not np.array_equal(written.array, volume.array):
+                difference = "other voxels"
+            if difference is not None:
+                raise LnqError("it reads back differently", why=difference)
+    except (OSError, RuntimeError, LnqError) as error:
+        raise RunError(
+            "cannot write an image", where=path, why=str(error).strip().splitlines()[-1],
+            remedy="free space or choose another output folder",
+        ) from error  # fmt: skip
+
+
+def _suffix(scan: Path, format_: Format | None) -> str:
+    if format_ is not None:
+        return f".{format_}"
+    if scan.is_dir():
+        return ".nrrd"
+    suffix = next(s for s in SUFFIXES if scan.name.lower().endswith(s))
+    return _ONE_FILE.get(suffix, suffix)

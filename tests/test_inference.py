@@ -1,0 +1,300 @@
+"""Sliding window, post-processing, masks: from a network's logits to files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import torch
+from synthetic_chest import GRID, chest, ellipsoid
+from torch import Tensor
+
+from lnq.data.lungs import Box
+from lnq.data.preprocessing import Preprocessing
+from lnq.data.readers import find_scans
+from lnq.errors import CaseError, RunError, UsageError
+from lnq.inference import scans
+from lnq.inference.post_processing import PostProcessing
+from lnq.inference.predictor import Predictor, choose_device
+from lnq.inference.scans import Job, plan, segment, write_volume
+from lnq.inference.sliding_window import foreground_probability
+from lnq.volume import Array, Grid, Volume, from_sitk, reorient
+
+CPU = torch.device("cpu")
+
+
+def pointwise(x: Tensor) -> Tensor:
+    """A network that sees one voxel at a time: windows must not show in its output."""
+    return torch.cat([0.5 * x + 0.3, 2 * x - 1], dim=1)
+
+
+def noise(*size: int) -> Array:
+    return np.random.default_rng(0).normal(0, 1, size).astype(np.float32)
+
+
+@pytest.mark.parametrize("mirror", [False, True])
+@pytest.mark.parametrize("size", [(20, 33, 41), (4, 40, 9), (3, 3, 3)])
+def test_windows_do_not_show(size: tuple[int, int, int], mirror: bool) -> None:
+    image = noise(*size)
+    found = foreground_probability(pointwise, image, (8, 16, 16), device=CPU, mirror=mirror)
+    expected = torch.softmax(pointwise(torch.from_numpy(image)[None, None]), dim=1)[0, 1]
+    assert (found.dtype, found.shape) == (np.float32, size)
+    assert np.abs(found - expected.numpy()).max() < 1e-5
+
+
+def test_mirroring_averages_over_all_flips() -> None:
+    weights = torch.from_numpy(noise(8, 8, 8))
+
+    def sided(x: Tensor) -> Tensor:
+        return torch.cat([torch.zeros_like(x), x * weights], dim=1)
+
+    image = noise(8, 8, 8)
+    found = foreground_probability(sided, image, (8, 8, 8), device=CPU, mirror=True)
+    flips = [np.flip(weights.numpy(), axes) for axes in
+             [(), (0,), (1,), (2,), (0, 1), (0, 2), (1, 2), (0, 1, 2)]]  # fmt: skip
+    expected = 1 / (1 + np.exp(-image * np.mean(flips, axis=0)))
+    assert np.abs(found - expected).max() < 1e-5
+
+
+def test_small_volume_is_padded_with_air() -> None:
+    seen = []
+
+    def spy(x: Tensor) -> Tensor:
+        seen.append(x)
+        return pointwise(x)
+
+    foreground_probability(spy, noise(4, 4, 4) + 5, (8, 8, 8), device=CPU)
+    (window,) = seen
+    assert window.shape == (1, 1, 8, 8, 8)
+    assert (
+        float(window.min())
+        == float(window[0, 0, 0, 0, 0])
+        == pytest.approx(noise(4, 4, 4).min() + 5)
+    )
+
+
+def test_what_is_not_finite_is_refused() -> None:
+    image = noise(8, 8, 8)
+    with pytest.raises(CaseError, match="logits are not finite"):
+        foreground_probability(lambda x: pointwise(x) / 0, image, (8, 8, 8), device=CPU)
+    image[0, 0, 0] = np.nan
+    with pytest.raises(CaseError, match="NaN"):
+        foreground_probability(pointwise, image, (8, 8, 8), device=CPU)
+
+
+def test_network_of_pre_training_is_refused() -> None:
+    with pytest.raises(UsageError, match="pre-training"):
+        foreground_probability(lambda x: x, noise(8, 8, 8), (8, 8, 8), device=CPU)
+
+
+def test_too_little_memory_takes_fewer_windows() -> None:
+    sizes = []
+
+    def hungry(x: Tensor) -> Tensor:
+        sizes.append(len(x))
+        if len(x) > limit:
+            raise torch.OutOfMemoryError
+        return pointwise(x)
+
+    limit = 2
+    image = noise(32, 16, 16)
+    found = foreground_probability(hungry, image, (8, 16, 16), device=CPU, batch_size=4)
+    assert sizes[0] == 4
+    assert max(sizes[1:]) == 2
+    assert np.isfinite(found).all()
+    limit = 0
+    with pytest.raises(CaseError, match="not enough memory"):
+        foreground_probability(hungry, image, (8, 16, 16), device=CPU, batch_size=4)
+
+
+def applied(settings: PostProcessing, voxels: list[tuple[int, int, int]], **scan: object) -> set:  # type: ignore[type-arg]
+    """Coordinates that survive in a 12 x 12 x 12 scan of 10 mm³ voxels, crop [2, 10)."""
+    grid = Grid((12, 12, 12), (2.5, 2.0, 2.0))
+    mask = np.zeros(grid.size, np.uint8)
+    mask[tuple(np.transpose(voxels))] = 1
+    hu = np.full(grid.size, 50, np.int16)
+    for place, value in scan.items():
+        hu[tuple(int(c) for c in place.split("_")[1:])] = value
+    result = settings.apply(Volume(mask, grid), Volume(hu, grid), Box((2,) * 3, (10,) * 3))
+    assert result.array.dtype == np.uint8
+    return {tuple(int(v) for v in index) for index in np.argwhere(result.array)}
+
+
+NOTHING = {"border": "none", "hu_window": None, "min_volume_mm3": 0.0}
+
+
+def test_none_of_the_steps() -> None:
+    voxels = [(0, 0, 0), (5, 5, 5), (11, 3, 2)]
+    assert applied(PostProcessing(**NOTHING), voxels) == set(voxels)
+
+
+def test_border_of_the_scan_and_of_the_crop() -> None:
+    deep, in_crop_border, in_scan_border = (5, 6, 6), (4, 5, 6), (9, 5, 5)
+    voxels = [deep, in_scan_border, (2, 8, 8)]
+    scan = PostProcessing(**{**NOTHING, "border": "scan"})
+    assert applied(scan, voxels) == {deep}
+    # Layers 0, 1, 2 and 9, 10, 11 are the border of a scan of 12.
+    assert applied(scan, [(3, 3, 3), (8, 8, 8)]) == {(3, 3, 3), (8, 8, 8)}
+    crop = PostProcessing(**{**NOTHING, "border": "crop"})
+    assert applied(crop, [deep, in_scan_border]) == {deep}
+    assert applied(crop, [in_crop_border]) == set()
+    # The crop [2, 10) less 3 is [5, 7).
+    assert applied(crop, [(5, 5, 5), (7, 5, 5)]) == {(5, 5, 5)}
+
+
+def test_border_drops_whole_pieces() -> None:
+    scan = PostProcessing(**{**NOTHING, "border": "scan"})
+    touching = [(2, 5, 5), (3, 5, 5), (4, 6, 6)]  # the last one by a corner
+    apart = [(4, 8, 8)]
+    assert applied(scan, touching + apart) == set(apart)
+    assert applied(PostProcessing(**{**NOTHING, "border": "scan", "border_voxels": 2}), touching)
+
+
+def test_window_is_closed() -> None:
+    settings = PostProcessing(**{**NOTHING, "hu_window": (-54.0, 235.5)})
+    voxels = [(5, 5, 4), (5, 5, 5), (5, 5, 6), (5, 5, 7)]
+    kept = applied(settings, voxels, v_5_5_4=-54, v_5_5_5=-55, v_5_5_6=235, v_5_5_7=236)
+    assert kept == {(5, 5, 4), (5, 5, 6)}
+
+
+def test_pieces_of_at_most_the_volume_go() -> None:
+    settings = PostProcessing(**{**NOTHING, "min_volume_mm3": 20.0})
+    two, three = [(5, 5, 5), (6, 6, 6)], [(3, 8, 8), (3, 8, 9), (3, 9, 9)]  # 20 and 30 mm³
+    assert applied(settings, two + three) == set(three)
+    assert applied(PostProcessing(**{**NOTHING, "min_volume_mm3": 19.9}), two) == set(two)
+
+
+def test_window_comes_before_volume() -> None:
+    settings = PostProcessing(border="none", hu_window=(0.0, 100.0), min_volume_mm3=10.0)
+    split = [(5, 5, 4), (5, 5, 5), (5, 5, 6)]
+    assert applied(settings, split, v_5_5_5=500) == set()
+    assert applied(settings, split) == set(split)
+
+
+def test_empty_mask_stays_empty() -> None:
+    grid = Grid((4, 4, 4), (1.0, 1.0, 1.0))
+    empty = Volume(np.zeros(grid.size, np.uint8), grid)
+    assert not PostProcessing().apply(empty, empty, Box((0,) * 3, grid.size)).array.any()
+
+
+def test_window_of_no_width_is_refused() -> None:
+    with pytest.raises(ValueError, match="hu_window"):
+        PostProcessing(hu_window=(10.0, -10.0))
+
+
+def predictor(post_processing: PostProcessing | None = None) -> Predictor:
+    """Calls everything above -25 HU foreground; the chest's only such tissue is its body."""
+    settings = Preprocessing(spacing_mm=GRID.spacing_mm, normalisation="ct")
+    chosen = PostProcessing(**NOTHING) if post_processing is None else post_processing
+
+    def bright(x: Tensor) -> Tensor:
+        return torch.cat([torch.zeros_like(x), 20 * (x + 2.4)], dim=1)
+
+    return Predictor(bright, settings, (16, 32, 32), chosen)
+
+
+def oblique(volume: Volume, orientation: str) -> Volume:
+    turn = sitk.Euler3DTransform((0.0, 0.0, 0.0), 0.1, -0.15, 0.2).GetMatrix()
+    grid = Grid(volume.grid.size, volume.grid.spacing_mm, (7.0, 8.0, 9.0), turn)
+    return reorient(Volume(volume.array, grid), orientation)
+
+
+@pytest.mark.parametrize("orientation", ["LPS", "RAI", "ASL"])
+def test_mask_lies_where_the_tissue_is(orientation: str) -> None:
+    scan = oblique(chest(), orientation)
+    found = predictor().predict(scan)
+    assert found.mask.grid is scan.grid
+    assert found.mask.array.dtype == np.uint8
+    box = Box.covering(predictor().preprocessing.apply(scan).crop, scan.grid)
+    expected = np.zeros(scan.grid.size, bool)
+    expected[box.slices] = scan.array[box.slices] > -25
+    assert expected.any()
+    assert np.array_equal(found.mask.array > 0, expected)
+    assert found.probability.array[box.slices].max() > 0.99
+    assert found.notes == ()
+
+
+def test_post_processing_sees_the_scan() -> None:
+    found = predictor(PostProcessing(hu_window=(-20.0, 39.0))).predict(chest())
+    assert not found.mask.array.any()
+    assert found.probability.array.max() > 0.99
+
+
+def test_scan_without_lungs_is_segmented_and_noted() -> None:
+    body = ellipsoid(GRID, (0, 0, 0), (120, 96, 150))
+    found = predictor().predict(Volume(np.where(body, 30, -1000).astype(np.int16), GRID))
+    assert "no lungs" in found.notes[0]
+    assert np.array_equal(found.mask.array > 0, body)
+
+
+def test_devices() -> None:
+    assert choose_device("cpu") == CPU
+    assert choose_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
+    with pytest.raises(UsageError, match="no such GPU"):
+        choose_device("cuda:99")
+
+
+def test_mask_names(tmp_path: Path) -> None:
+    for name in ("a.nrrd", "b.nii.gz", "c.mhd", "deep/er/d.nii", "one/x.nrrd", "two/x.nrrd"):
+        (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "in" / name).touch()
+    source, output = tmp_path / "in", tmp_path / "out"
+    jobs = plan(find_scans(source), source, output, None)
+    assert {job.mask_name for job in jobs} == {
+        "a.nrrd", "b.nii.gz", "c.mha", "d.nii", "one_x.nrrd", "two_x.nrrd",
+    }  # fmt: skip
+    jobs = plan(find_scans(source), source, output, "mha")
+    assert all(job.mask_name == f"{job.name}.mha" for job in jobs)
+    (source / "a.mha").touch()
+    with pytest.raises(UsageError, match="same name"):
+        plan(find_scans(source), source, output, None)
+    for inside in (source, source / "masks"):
+        with pytest.raises(UsageError, match="lies in the input"):
+            plan([source / "a.nrrd"], source, inside, None)
+    with pytest.raises(UsageError, match="lies in the input"):
+        plan([source / "a.nrrd"], source / "a.nrrd", source, None)
+
+
+@pytest.mark.parametrize("suffix", [".nrrd", ".nii.gz", ".nii", ".mha"])
+def test_written_geometry_is_the_scans(suffix: str, tmp_path: Path) -> None:
+    scan = oblique(chest(), "RAI")
+    write_volume(scan, tmp_path / "in" / f"s{suffix}")
+    job = Job("s", tmp_path / "in" / f"s{suffix}", f"s{suffix}")
+    segment(job, predictor(), tmp_path / "out", save_probabilities=True)
+    given, mask = sitk.ReadImage(job.image), sitk.ReadImage(tmp_path / "out" / f"s{suffix}")
+    assert mask.GetPixelID() == sitk.sitkUInt8
+    for name in ("GetSize", "GetSpacing", "GetOrigin", "GetDirection"):
+        # NRRD stores spacing and direction as one product: the last bit may differ.
+        assert getattr(mask, name)() == pytest.approx(getattr(given, name)(), rel=1e-12, abs=1e-12)
+    assert sitk.GetArrayFromImage(mask).any()
+    probability = from_sitk(sitk.ReadImage(tmp_path / "out" / "probabilities" / f"s{suffix}"))
+    assert probability.array.dtype == np.float32
+    assert np.array_equal(probability.array > 0.5, sitk.GetArrayFromImage(mask) > 0)
+
+
+def test_file_that_reads_back_differently_is_not_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = sitk.WriteImage
+
+    def full_disk(image: sitk.Image, path: Path, **options: bool) -> None:
+        write(image, path, **options)
+        path.write_bytes(path.read_bytes()[:-200])
+
+    monkeypatch.setattr(scans.sitk, "WriteImage", full_disk)
+    for suffix in (".nrrd", ".nii.gz", ".nii"):
+        with pytest.raises(RunError, match="cannot write an image"):
+            write_volume(chest(), tmp_path / f"m{suffix}")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_bad_scan_is_named(tmp_path: Path) -> None:
+    scan = tmp_path / "s.nrrd"
+    write_volume(chest(), scan)
+    broken = predictor()
+    broken.main_logits = lambda x: pointwise(x) / 0
+    with pytest.raises(CaseError, match=r"not finite \[.*s\.nrrd\]"):
+        segment(Job("s", scan, "s.nrrd"), broken, tmp_path / "out", save_probabilities=False)
+    assert not (tmp_path / "out").exists()
