@@ -1,0 +1,99 @@
+"""python -m lnq.evaluate predictions=DIR references=DIR: measures per case and per node."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import track
+from rich.table import Table
+
+from lnq.config import Paths, command
+from lnq.errors import CaseError, LnqError
+from lnq.evaluation import Match, ReferenceKind, evaluate_folders
+
+SHOWN = {"dice": "DSC", "precision": "precision", "recall": "recall", "assd_mm": "ASSD, mm",
+         "assd_filled_mm": "ASSD filled, mm"}  # fmt: skip
+SPREAD = ("mean", "sd", "median", "q25", "q75")
+
+
+@dataclass(frozen=True)
+class EvaluateConfig:
+    """Root of conf/evaluate.yaml.
+
+    Attributes:
+        predictions: Folder of binary masks.
+        references: Folder of reference labels.
+        output: Folder of the results; None = `evaluation/` beside the predictions.
+        annotations: Folder of the partial labels used in training.
+        reference_kind: Whether the references are binary or number their nodes.
+        min_overlap: Share of a node's voxels that must be predicted for it to count as found. The
+            default of a quarter allows for outlines that are uncertain by a voxel all around,
+            which leaves (4/6)³ = 30 % of a node six voxels wide; a single voxel would count nodes
+            that a neighbour's mask only brushes, a half would call well-marked small nodes missed.
+        paths: Where everything goes.
+    """
+
+    predictions: Path
+    references: Path
+    output: Path | None
+    annotations: Path | None
+    reference_kind: ReferenceKind
+    min_overlap: Annotated[float, Field(gt=0, le=1)]
+    paths: Paths
+
+
+@command("evaluate", EvaluateConfig)
+def main(cfg: EvaluateConfig) -> int:
+    """Evaluates and prints the summary."""
+    output = cfg.output or cfg.predictions.resolve().parent / "evaluation"
+    result = evaluate_folders(
+        cfg.predictions, cfg.references, output,
+        config=asdict(cfg), reference_kind=cfg.reference_kind, min_overlap=cfg.min_overlap,
+        annotations=cfg.annotations, track=_progress,
+    )  # fmt: skip
+    console = Console(soft_wrap=True, highlight=False)
+    console.print(_table(result.summary))
+    for note in result.notes:
+        console.print(escape(str(LnqError(f"note: {note}"))))
+    for failure in result.failures:
+        console.print(escape(str(_error(failure))))
+    console.print(f"tables are in {escape(str(output))}")
+    return result.exit_code
+
+
+def _progress(cases: Sequence[Match]) -> Iterable[Match]:
+    return track(cases, "evaluating", console=Console(stderr=True), transient=True)
+
+
+def _table(summary: dict[str, Any]) -> Table:
+    table = Table("", *SPREAD, "n", "undefined")
+    for key, name in SHOWN.items():
+        row = summary["metrics"][key]
+        values = ["-" if row[k] is None else f"{row[k]:.3f}" for k in SPREAD]
+        table.add_row(name, *values, str(row["n"]), str(row["n_undefined"]))
+    cases, nodes = summary["cases"], summary["nodes"]
+    never = nodes["never_annotated"]
+    table.caption = (
+        f"{cases['n_missing']} cases without any predicted voxel, {cases['n_failed']} failed; "
+        f"{nodes['n_detected']} of {nodes['n']} nodes found, "
+        f"{never['n_detected']} of {never['n']} never annotated ones; "
+        f"{nodes['false_positives']} false positives"
+    )
+    return table
+
+
+def _error(failure: dict[str, str | None]) -> CaseError:
+    """The error again: its text has no control characters, which file names may have."""
+    where, why, remedy = failure["where"], failure["why"], failure["remedy"]
+    return CaseError(f"failed: {failure['case']}: {failure['what']}", where=where, why=why,
+                     remedy=remedy)  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,26 @@
+"""How good a segmentation is: measures per case and per node."""
+
+from lnq.evaluation.folder import Evaluation, evaluate_folders
+from lnq.evaluation.matching import Match, case_key, match_cases
+from lnq.evaluation.metrics import assd, dice, precision, recall
+from lnq.evaluation.nodes import ReferenceKind, axes_mm, label_nodes, measure_nodes
+from lnq.evaluation.tables import metrics_table, nodes_table, summarise
+
+__all__ = [
+    "Evaluation",
+    "Match",
+    "ReferenceKind",
+    "assd",
+    "axes_mm",
+    "case_key",
+    "dice",
+    "evaluate_folders",
+    "label_nodes",
+    "match_cases",
+    "measure_nodes",
+    "metrics_table",
+    "nodes_table",
+    "precision",
+    "recall",
+    "summarise",
+]

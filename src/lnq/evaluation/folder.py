@@ -1,0 +1,207 @@
+"""Evaluating a folder of predictions against a folder of references."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from lnq.data.readers import read_label
+from lnq.errors import CaseError, UsageError
+from lnq.evaluation.matching import Match, match_cases
+from lnq.evaluation.metrics import Mask, assd, dice, precision, recall
+from lnq.evaluation.nodes import (
+    Node,
+    ReferenceKind,
+    count_false_positives,
+    label_nodes,
+    measure_nodes,
+)
+from lnq.evaluation.tables import CaseMetrics, metrics_table, nodes_table, summarise
+from lnq.files import FailureLog, atomic_path, sha256, sole_user, write_json, write_manifest
+from lnq.volume import Grid, reorient
+
+Track = Callable[[Sequence[Match]], Iterable[Match]]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What an evaluation found; the same as its files say.
+
+    Attributes:
+        summary: Content of `summary.json`.
+        failures: One entry per reference that could not be evaluated.
+        notes: What the user should know and what is no failure.
+        exit_code: 0, or 3 where a case failed.
+    """
+
+    summary: dict[str, Any]
+    failures: list[dict[str, str | None]]
+    notes: list[str]
+    exit_code: int
+
+
+def evaluate_folders(
+    predictions: Path,
+    references: Path,
+    output: Path,
+    *,
+    config: Mapping[str, Any],
+    reference_kind: ReferenceKind,
+    min_overlap: float,
+    annotations: Path | None = None,
+    track: Track = iter,
+) -> Evaluation:
+    """Evaluates every reference that has a prediction and writes the tables.
+
+    Writes `metrics.csv` (a row a case), `nodes.csv` (a row a reference node), `summary.json`,
+    `manifest.json` and, where a case failed, `failures.json`.
+
+    Args:
+        predictions: Folder of binary masks under test.
+        references: Folder of reference labels.
+        output: Folder to write to.
+        config: The resolved configuration, for the manifest.
+        reference_kind: Whether the references are binary or number their nodes.
+        min_overlap: Share of a node's voxels that makes it detected, in (0, 1].
+        annotations: Folder of the partial labels used in training.
+        track: Shows progress: gets the cases, gives them back one by one.
+
+    Raises:
+        UsageError: The folders do not fit together, or the output folder is one of them, cannot be
+            written or is in use.
+    """
+    folders = [f for f in (predictions, references, annotations) if f is not None]
+    if output.resolve() in [f.resolve() for f in folders]:
+        raise UsageError("the output folder holds the masks", where=f"output={output}")
+    matches, unused = match_cases(predictions, references, annotations)
+    with sole_user(output):
+        rows, nodes, done, failures = _evaluate_all(track(matches), reference_kind, min_overlap)
+        metrics, node_rows = metrics_table(rows), nodes_table(nodes)
+        summary = summarise(metrics, node_rows)
+        summary["cases"]["n_failed"] = len(failures.entries)
+        _write_csv(output / "metrics.csv", metrics)
+        _write_csv(output / "nodes.csv", node_rows)
+        write_json(output / "summary.json", summary)
+        exit_code = failures.write(output)
+        notes = _notes(unused, done, annotations)
+        write_manifest(
+            output, "evaluate", config, notes=notes,
+            predictions=predictions.resolve(), references=references.resolve(),
+            annotations=None if annotations is None else annotations.resolve(),
+            cases=[_record(match) for match in done],
+        )  # fmt: skip
+    return Evaluation(summary, failures.entries, notes, exit_code)
+
+
+def _evaluate_all(
+    matches: Iterable[Match], reference_kind: ReferenceKind, min_overlap: float
+) -> tuple[list[CaseMetrics], list[Node], list[Match], FailureLog]:
+    """Rows, nodes and files of the cases that went well, and the others' faults."""
+    rows: list[CaseMetrics] = []
+    nodes: list[Node] = []
+    done: list[Match] = []
+    failures = FailureLog()
+    for match in matches:
+        try:
+            row, found = evaluate_case(match, reference_kind, min_overlap)
+        except CaseError as error:
+            failures.add(match.case, error)
+            continue
+        rows.append(row)
+        nodes.extend(found)
+        done.append(match)
+    return rows, nodes, done, failures
+
+
+def evaluate_case(
+    match: Match, reference_kind: ReferenceKind, min_overlap: float
+) -> tuple[CaseMetrics, list[Node]]:
+    """Measures one case.
+
+    Args:
+        match: Its files.
+        reference_kind: Whether the reference is binary or numbers its nodes.
+        min_overlap: Share of a node's voxels that makes it detected, in (0, 1].
+
+    Raises:
+        CaseError: There is no prediction, a file cannot be read, or the grids differ.
+    """
+    if match.prediction is None:
+        raise CaseError(
+            "no prediction", where=match.case, why=f"{match.reference} has no counterpart",
+            remedy="predict this case, or take its reference out of the folder",
+        )  # fmt: skip
+    label = reorient(read_label(match.reference, kind=reference_kind))
+    predicted = _mask_on(label.grid, match.prediction, match, "binary")
+    annotation = None
+    if match.annotation is not None:  # partial labels often number their instances
+        annotation = _mask_on(label.grid, match.annotation, match, "instances")
+    reference = label.array > 0
+    nodes = measure_nodes(
+        match.case, label_nodes(label.array, reference_kind), predicted, label.grid,
+        min_overlap=min_overlap, annotation=annotation,
+    )  # fmt: skip
+    voxel_ml = label.grid.voxel_volume_mm3 / 1000
+    row = CaseMetrics(
+        case=match.case,
+        dice=dice(predicted, reference),
+        precision=precision(predicted, reference),
+        recall=recall(predicted, reference),
+        assd_mm=assd(predicted, reference, label.grid.spacing_mm),
+        reference_ml=float(np.count_nonzero(reference) * voxel_ml),
+        prediction_ml=float(np.count_nonzero(predicted) * voxel_ml),
+        nodes=len(nodes),
+        nodes_detected=sum(node.detected for node in nodes),
+        false_positives=count_false_positives(predicted, reference),
+    )
+    return row, nodes
+
+
+def _mask_on(grid: Grid, path: Path, match: Match, kind: ReferenceKind) -> Mask:
+    """A file's foreground, in the reference's axis order; its grid must be the reference's."""
+    volume = reorient(read_label(path, kind=kind))
+    difference = volume.grid.difference(grid)
+    if difference is not None:
+        raise CaseError(
+            f"not on the grid of the reference {match.reference.name}", where=path, why=difference,
+            remedy="write the mask on the scan's own grid",
+        )  # fmt: skip
+    mask: Mask = volume.array > 0
+    return mask
+
+
+def _write_csv(path: Path, table: pd.DataFrame) -> None:
+    with atomic_path(path) as temporary:
+        table.to_csv(temporary, index=False)
+
+
+def _record(match: Match) -> dict[str, Any]:
+    """Where a case's files lie and what was in them."""
+    files = {
+        "reference": match.reference,
+        "prediction": match.prediction,
+        "annotation": match.annotation,
+    }
+    paths = {key: None if path is None else str(path.resolve()) for key, path in files.items()}
+    hashes = {key: sha256(path) for key, path in files.items() if path is not None}
+    return {"case": match.case, **paths, "sha256": hashes}
+
+
+def _notes(unused: Sequence[Path], done: Sequence[Match], annotations: Path | None) -> list[str]:
+    notes = []
+    if unused:
+        names = ", ".join(path.name for path in unused[:3])
+        notes.append(f"{len(unused)} predictions have no reference and were ignored: {names}")
+    without = [match.case for match in done if match.annotation is None]
+    if annotations is not None and without:
+        names = ", ".join(without[:3])
+        notes.append(
+            f"{len(without)} cases have no annotation in {annotations}, so it is unknown which of "
+            f"their nodes were annotated: {names}"
+        )
+    return notes

@@ -1,0 +1,157 @@
+"""Nodes one by one: which there are, how large they are, which were found.
+
+A node is a 26-connected component of a binary reference, or one value of an instance label.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+from scipy.spatial import ConvexHull
+from scipy.spatial.distance import cdist
+
+from lnq.evaluation.metrics import Mask
+from lnq.volume import Array, Grid
+
+ReferenceKind = Literal["binary", "instances"]
+Labels = NDArray[np.integer]
+
+_TOUCHING = np.ones((3, 3, 3), dtype=bool)  # 26 neighbours
+_ANNOTATED_SHARE = 0.5
+
+
+@dataclass(frozen=True)
+class Node:
+    """One node of the reference and what the prediction made of it; a row of `nodes.csv`.
+
+    Attributes:
+        case: Id of the case.
+        node: Number of the component, or value of the instance.
+        voxels: Size in voxels.
+        volume_mm3: Size in mm³.
+        short_axis_mm: Short axis, see `axes_mm`.
+        long_axis_mm: Long axis, see `axes_mm`.
+        centroid_x_mm: Mean position towards the patient's left (LPS), mm.
+        centroid_y_mm: Mean position towards the patient's back, mm.
+        centroid_z_mm: Mean position towards the patient's head, mm.
+        overlap: Share of the node's voxels that are predicted, in [0, 1].
+        detected: Whether `overlap` reaches the threshold.
+        annotated: Whether the training's partial annotation holds the node; None where unknown.
+    """
+
+    case: str
+    node: int
+    voxels: int
+    volume_mm3: float
+    short_axis_mm: float
+    long_axis_mm: float
+    centroid_x_mm: float
+    centroid_y_mm: float
+    centroid_z_mm: float
+    overlap: float
+    detected: bool
+    annotated: bool | None
+
+
+def label_nodes(reference: Array, kind: ReferenceKind) -> Labels:
+    """Numbers the nodes of a reference.
+
+    Args:
+        reference: Label `z y x`, integer >= 0 or boolean; 0 is background.
+        kind: `binary` = nodes are 26-connected components; `instances` = each value is a node.
+
+    Returns:
+        Integers `z y x`: 0 outside, else the node's number.
+    """
+    if kind == "instances":
+        return reference
+    labels: Labels = ndimage.label(reference > 0, _TOUCHING)[0]
+    return labels
+
+
+def measure_nodes(
+    case: str,
+    labels: Labels,
+    prediction: Mask,
+    grid: Grid,
+    *,
+    min_overlap: float,
+    annotation: Mask | None = None,
+) -> list[Node]:
+    """Measures every node of one case.
+
+    A node counts as detected where at least `min_overlap` of its voxels are predicted. The measure
+    is the node's own recall, not an IoU, because one predicted region may rightly cover several
+    touching nodes; that predicting everything would score 1 is why false positive components and
+    precision always stand beside it.
+
+    Args:
+        case: Id of the case.
+        labels: Numbered nodes `z y x`, as `label_nodes` gives.
+        prediction: Boolean mask `z y x`.
+        grid: The grid of both, its first axis from foot to head.
+        min_overlap: Share of a node that makes it detected, in (0, 1].
+        annotation: The partial label used in training, `z y x`; a node is annotated where at least
+            half of its voxels are.
+
+    Returns:
+        The nodes in the order of their numbers.
+    """
+    nodes = []
+    boxes = enumerate(ndimage.find_objects(labels), start=1)
+    for number, box in ((n, b) for n, b in boxes if b):  # none for a value that no voxel has
+        mask = labels[box] == number
+        voxels = int(np.count_nonzero(mask))
+        overlap = float(np.count_nonzero(prediction[box] & mask) / voxels)
+        start = [s.start for s in box]
+        x, y, z = grid.to_world(np.argwhere(mask).mean(axis=0) + start)
+        short, long = axes_mm(mask, grid.spacing_mm)
+        annotated = (
+            None if annotation is None
+            else bool(np.count_nonzero(annotation[box] & mask) >= _ANNOTATED_SHARE * voxels)
+        )  # fmt: skip
+        nodes.append(
+            Node(
+                case, number, voxels, voxels * grid.voxel_volume_mm3, short, long,
+                float(x), float(y), float(z), overlap, overlap >= min_overlap, annotated,
+            )
+        )  # fmt: skip
+    return nodes
+
+
+def axes_mm(mask: Mask, spacing_mm: tuple[float, float, float]) -> tuple[float, float]:
+    """Short and long axis of one node, as radiologists measure them.
+
+    In the axial slice with the largest cross-section (the first of equals), the long axis is the
+    longest line between two points of the outline, and the short axis is the node's full width
+    across it, perpendicular to the long axis. The outline runs through the middles of the pixels'
+    edges, so that a row of n pixels is n pixels long and a single pixel one pixel wide.
+
+    Args:
+        mask: Boolean mask `z y x` of one node, not empty, its first axis from foot to head.
+        spacing_mm: Distance of voxel centres `(z, y, x)`, mm.
+
+    Returns:
+        Short axis and long axis, mm.
+    """
+    section = mask[np.argmax(mask.sum(axis=(1, 2)))]
+    centres = np.argwhere(section)[:, None]
+    edges = np.array([(0.5, 0.0), (-0.5, 0.0), (0.0, 0.5), (0.0, -0.5)])
+    outline = ((centres + edges).reshape(-1, 2)) * np.asarray(spacing_mm[1:])
+    corners = outline[ConvexHull(outline).vertices]
+    apart = cdist(corners, corners)
+    first, second = np.unravel_index(np.argmax(apart), apart.shape)
+    along = (corners[second] - corners[first]) / apart[first, second]
+    across = corners @ np.array([-along[1], along[0]])
+    return float(np.ptp(across)), float(apart.max())
+
+
+def count_false_positives(prediction: Mask, reference: Mask) -> int:
+    """Number of 26-connected components of the prediction that touch no voxel of the reference."""
+    labels, count = ndimage.label(prediction, _TOUCHING)
+    touching = np.unique(labels[reference])
+    return int(count - np.count_nonzero(touching))
