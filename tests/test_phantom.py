@@ -90,12 +90,12 @@ def test_the_policy_changes_labels_but_not_the_image() -> None:
 def test_layout_is_the_challenges(root: Path) -> None:
     names = {
         *(f"train/lnq2023-train-000{n}-{kind}.nrrd" for n in (1, 2) for kind in ("ct", "seg")),
-        *(f"complete/lnq2023-train-000{n}-seg.nrrd" for n in (1, 2)),
+        *(f"complete/train/lnq2023-train-000{n}-seg.nrrd" for n in (1, 2)),
         "val/lnq2023-val-0001-ct.nrrd",
         "val/lnq2023-val-0001-seg.nrrd",
-        "complete/lnq2023-val-0001-seg.nrrd",
+        "complete/val/lnq2023-val-0001-seg.nrrd",
         "test/lnq2023-test-0001-ct.nrrd",
-        "complete/lnq2023-test-0001-seg.nrrd",
+        "complete/test/lnq2023-test-0001-seg.nrrd",
         "phantom.json",
     }
     assert set(_digests(root)) == names
@@ -113,7 +113,7 @@ def test_labels_are_partial_in_train_and_complete_in_val(root: Path) -> None:
     record = json.loads((root / "phantom.json").read_text())["cases"]
     for name, split in (("lnq2023-train-0001", "train"), ("lnq2023-val-0001", "val")):
         label = _read(root / split / f"{name}-seg.nrrd")
-        complete = _read(root / "complete" / f"{name}-seg.nrrd")
+        complete = _read(root / "complete" / split / f"{name}-seg.nrrd")
         chosen = [node["id"] for node in record[name]["nodes"] if node["annotated"]]
         assert set(np.unique(label)) == {0, 1}
         assert set(np.unique(complete)) == {0, *(node["id"] for node in record[name]["nodes"])}
@@ -133,7 +133,7 @@ def test_label_lies_on_the_scans_grid(root: Path) -> None:
 
 def test_recorded_nodes_are_where_the_labels_are(root: Path) -> None:
     record = json.loads((root / "phantom.json").read_text())["cases"]["lnq2023-test-0001"]
-    labels = sitk.ReadImage(str(root / "complete" / "lnq2023-test-0001-seg.nrrd"))
+    labels = sitk.ReadImage(str(root / "complete" / "test" / "lnq2023-test-0001-seg.nrrd"))
     shapes = sitk.LabelShapeStatisticsImageFilter()
     shapes.Execute(labels)
     for node in record["nodes"]:

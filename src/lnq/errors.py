@@ -74,6 +74,6 @@ class CaseError(LnqError):
 
 
 class RunError(LnqError):
-    """The environment or the run itself failed: disk full, worker killed, NaN loss (exit code 4)."""
+    """The environment or the run failed: disk full, worker killed, NaN loss (exit code 4)."""
 
     exit_code = 4

@@ -152,7 +152,7 @@ class FailureLog:
         )
 
     def write(self, folder: Path) -> int:
-        """Writes `folder/failures.json` (or removes an old one) and returns the exit code, 0 or 3."""
+        """Writes `folder/failures.json` (or removes an old one); gives the exit code, 0 or 3."""
         if not self.entries:
             (folder / FAILURES).unlink(missing_ok=True)
             return 0

@@ -1,8 +1,8 @@
 """The paper's losses (Eqs. 2 to 10) as pure functions.
 
 All of them take logits and compute in float32 whatever the precision of training is. Shapes: logits
-`b c z y x` with c = 2 classes (background 0, node 1); annotation y `b 1 z y x` in {0, 1}, where 0 means
-"not annotated", nodes included.
+`b c z y x` with c = 2 classes (background 0, node 1); annotation y `b 1 z y x` in {0, 1}, where 0
+means "not annotated", nodes included.
 """
 
 from lnq.losses.consensus import agreement_weight, consensus_loss, kl_divergence

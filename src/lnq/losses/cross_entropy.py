@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 LOG_OF_ZERO = -4.0 * math.log(10.0)
-"""What stands for log 0 in the reverse cross-entropy: log 1e-4 (Wang et al. 2019, A = -4 decades)."""
+"""Stands for log 0 in the reverse cross-entropy: log 1e-4 (Wang et al. 2019, A = -4 decades)."""
 
 
 def log_softmax(logits: Tensor) -> Tensor:

@@ -14,9 +14,9 @@ def conv_norm_act(
     in_channels: int, out_channels: int, kernel: Triple, *, act: bool = True
 ) -> nn.Sequential:
     """Convolution that keeps the size, InstanceNorm(affine), LeakyReLU unless `act` is false."""
-    padding = tuple(k // 2 for k in kernel)
+    z, y, x = kernel
     layers: list[nn.Module] = [
-        nn.Conv3d(in_channels, out_channels, kernel, padding=padding),
+        nn.Conv3d(in_channels, out_channels, kernel, padding=(z // 2, y // 2, x // 2)),
         nn.InstanceNorm3d(out_channels, affine=True),
     ]
     if act:
@@ -90,7 +90,7 @@ class EncoderLevel(nn.Module):
 
 
 class DecoderLevel(nn.Module):
-    """One step of a decoder: up-sample, join with the skip, residual block around the up-sampled."""
+    """One step of a decoder: up-sample, join with the skip, block around the up-sampled."""
 
     def __init__(self, in_channels: int, width: int, stride: Triple, kernel: Triple) -> None:
         super().__init__()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, cast
 
 import numpy as np
 import torch
@@ -57,7 +57,7 @@ class GenesisCorruption(tio.Transform):
 
     def apply_transform(self, subject: tio.Subject) -> tio.Subject:
         """Replaces `image` (1, z, y, x) by its corruption and adds `target`."""
-        image = subject["image"]
+        image = cast(tio.ScalarImage, subject["image"])
         rng = np.random.default_rng(int(torch.randint(2**62, ())))
         corrupted = self.corrupt(image.data[0].numpy(), rng)
         subject.add_image(tio.ScalarImage(tensor=image.data, affine=image.affine), "target")

@@ -85,7 +85,7 @@ class PhantomDataset:
 
     Attributes:
         root: Folder of the dataset: `train/`, `val/`, `test/` as the challenge lays them out,
-            `complete/` with the instance labels of all cases, for evaluation only, and
+            `complete/<split>/` with the instance labels of all cases, for evaluation only, and
             `phantom.json` with the settings and every node's size and place.
         policy: Which nodes of a training case are annotated.
         num_train: Number of partially annotated cases.
@@ -197,7 +197,7 @@ def _refuse_foreign(root: Path) -> None:
 def _write_case(root: Path, split: Split, name: str, case: PhantomCase) -> None:
     grid = case.image.grid
     _write_nrrd(root / split / f"{name}-ct.nrrd", case.image)
-    _write_nrrd(root / "complete" / f"{name}-seg.nrrd", case.instances)
+    _write_nrrd(root / "complete" / split / f"{name}-seg.nrrd", case.instances)
     if split != "test":
         partial = np.isin(case.instances.array, sorted(case.annotated)).astype(np.uint8)
         _write_nrrd(root / split / f"{name}-seg.nrrd", Volume(partial, grid))

@@ -79,7 +79,7 @@ def place_nodes(
         fat: the fat between the lungs; outside it, a node has to touch an obstacle.
     """
     count = int(rng.integers(NUM_NODES[0], NUM_NODES[1] + 1))
-    sizes = np.clip(np.exp(rng.normal(np.log(9.5), 0.45, count)), 4.2, 29.0)
+    sizes = np.clip(np.exp(rng.normal(np.log(10.5), 0.45, count)), 4.2, 29.0)
     names = list(_STATIONS)
     weights = np.array([_STATIONS[name].weight for name in names])
     nodes: list[Node] = []

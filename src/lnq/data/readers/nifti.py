@@ -20,7 +20,7 @@ _UNITS_MM = (0, 2)  # not stated, millimetre
 _SPACING_TOLERANCE = 1e-3
 _CORNER_TOLERANCE_MM = 0.1
 
-_NiftiHeader = nib.Nifti1Header | nib.Nifti2Header
+_NiftiHeader = nib.Nifti1Header  # Nifti2Header is one, too
 
 
 def parse_nifti(path: Path) -> Header:

@@ -1,0 +1,33 @@
+"""`lnq STAGE ...`: the stages behind one entry point."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+STAGES = {
+    "doctor": "what is wrong with a dataset, before training",
+    "preprocess": "scans to a store that training reads fast",
+    "train": "pre-training and fine-tuning",
+    "predict": "masks on the scans' own grids",
+    "evaluate": "predictions against references",
+    "report": "a self-contained HTML page of a run",
+}
+
+
+def main() -> None:
+    """Runs the stage named first with the remaining arguments."""
+    stage = sys.argv[1] if len(sys.argv) > 1 else ""
+    if stage not in STAGES:
+        listed = "\n".join(f"  lnq {name:<11} {purpose}" for name, purpose in STAGES.items())
+        known = stage in ("", "-h", "--help")
+        stream = sys.stdout if known else sys.stderr
+        problem = "" if known else f"error: no stage {stage!r}\n"
+        print(f"{problem}stages:\n{listed}\nlnq STAGE --help tells more", file=stream)
+        sys.exit(0 if known else 2)
+    # Becomes `python -m lnq.STAGE`: training on several devices starts its command line again.
+    os.execv(sys.executable, [sys.executable, "-m", f"lnq.{stage}", *sys.argv[2:]])
+
+
+if __name__ == "__main__":
+    main()

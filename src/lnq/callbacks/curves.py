@@ -1,0 +1,83 @@
+"""The run's curves as a CSV file that a resumed run goes on with."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from pytorch_lightning.loggers import Logger
+from pytorch_lightning.utilities import rank_zero_only
+
+from lnq.files import write_text
+
+CURVES = "metrics.csv"
+
+
+class CurvesLogger(Logger):
+    """Writes `folder/metrics.csv`: one row a logged step, one column a quantity.
+
+    Lightning's own CSV logger deletes the file when a run is resumed. This one keeps the rows
+    before the step it goes on from, and drops those that are computed again.
+
+    Args:
+        folder: The run's folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self.path = folder / CURVES
+        self._columns: list[str] = []
+        self._begun = False
+
+    @property
+    def name(self) -> str:
+        """Lightning asks for one; the run's folder has it."""
+        return ""
+
+    @property
+    def version(self) -> str:
+        """Lightning asks for one; the run's folder has it."""
+        return ""
+
+    @property
+    def save_dir(self) -> str:
+        """Folder of the file."""
+        return str(self.path.parent)
+
+    @rank_zero_only
+    def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
+        """Nothing: the run's record has them."""
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Appends a row; it is in the file when this returns."""
+        row = {"step": step, **metrics}
+        if not self._begun:
+            self._begun = True
+            kept = [old for old in self._read() if step is not None and int(old["step"]) < step]
+            self._columns = sorted({name for old in kept for name in old} | row.keys())
+            self._rewrite(kept)
+        elif new := row.keys() - set(self._columns):
+            self._columns = sorted({*self._columns, *new})
+            self._rewrite(self._read())
+        with self.path.open("a", encoding="utf-8", newline="") as handle:
+            handle.write(self._lines([row]))
+
+    def _read(self) -> list[dict[str, str]]:
+        if not self.path.exists():
+            return []
+        with self.path.open(encoding="utf-8", newline="") as handle:
+            # A kill may have cut the last line.
+            return [row for row in csv.DictReader(handle) if None not in row.values()]
+
+    def _rewrite(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        header = self._lines([dict(zip(self._columns, self._columns, strict=True))])
+        write_text(self.path, header + self._lines(rows))
+
+    def _lines(self, rows: Iterable[Mapping[str, Any]]) -> str:
+        text = io.StringIO()
+        csv.DictWriter(text, self._columns, lineterminator="\n").writerows(rows)
+        return text.getvalue()

@@ -1,0 +1,45 @@
+"""What a run leaves behind so that it can be repeated and its network used."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import yaml
+
+from lnq.files import write_manifest, write_text
+
+
+class RunRecord(pl.Callback):
+    """Writes `config.yaml` and `manifest.json` into the run's folder, and both into checkpoints.
+
+    Args:
+        folder: The run's folder.
+        config: The resolved configuration, plain types only: a checkpoint must load without running
+            code.
+        facts: What inference needs and what the manifest records beside: preprocessing, the store's
+            hash, the weights the run began with.
+    """
+
+    KEY = "lnq"
+
+    def __init__(self, folder: Path, config: dict[str, Any], facts: dict[str, Any]) -> None:
+        self.folder = folder
+        self.config = config
+        self.facts = facts
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Called by Lightning before training."""
+        if trainer.is_global_zero:
+            write_text(
+                self.folder / "config.yaml",
+                yaml.safe_dump(self.config, sort_keys=False, allow_unicode=True),
+            )
+            write_manifest(self.folder, "train", self.config, **self.facts)
+
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Adds the record under the key `lnq`."""
+        checkpoint[self.KEY] = {"config": self.config, **self.facts}

@@ -1,0 +1,11 @@
+"""From a command line to checked, typed configuration, before any data is touched.
+
+Hydra composes `conf/<stage>.yaml`. The stage's dataclass is the schema of the root; the constructor
+of every `_target_` is the schema of its node. All faults are reported together.
+"""
+
+from lnq.config.build import instantiate
+from lnq.config.command import Paths, command
+from lnq.config.composition import CONF
+
+__all__ = ["CONF", "Paths", "command", "instantiate"]

@@ -1,0 +1,196 @@
+"""Checking configuration nodes against the constructors they name, and building them."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import inspect
+import typing
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, PydanticUserError, TypeAdapter, ValidationError
+from pydantic.errors import PydanticSchemaGenerationError
+
+from lnq.config.composition import nearest
+from lnq.errors import ConfigError
+
+ALLOWED = ("lnq.", "torch.nn.", "torch.optim.", "monai.", "torchio.", "pytorch_lightning.")
+"""A configuration is data: only classes of these packages are ever built from one."""
+
+_RESERVED = ("_target_", "_partial_")
+_ANY_TYPE = ConfigDict(arbitrary_types_allowed=True)
+
+
+def locate(target: str) -> type:
+    """The class that a `_target_` names.
+
+    Raises:
+        ConfigError: It is outside the allow-list, cannot be imported, or is no class.
+    """
+    if not target.startswith(ALLOWED):
+        raise ConfigError(
+            f"_target_ {target} is not allowed", remedy=f"use a class of {', '.join(ALLOWED)}"
+        )
+    module_name, _, name = target.rpartition(".")
+    try:
+        found = getattr(importlib.import_module(module_name), name)
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(f"_target_ {target} cannot be imported", why=str(error)) from error
+    if not inspect.isclass(found):
+        raise ConfigError(f"_target_ {target} is not a class")
+    return found
+
+
+def node_faults(node: Any, path: str, given: frozenset[str] = frozenset()) -> list[str]:
+    """Everything wrong with a configuration node and the nodes inside it.
+
+    Args:
+        node: Plain containers, as `OmegaConf.to_container` gives.
+        path: Where the node stands, `method.network`.
+        given: Arguments that the program passes itself.
+
+    Returns:
+        One line a fault: full key, value, what is allowed, nearest valid name.
+    """
+    if isinstance(node, list | tuple):
+        return [f for i, item in enumerate(node) for f in node_faults(item, f"{path}[{i}]")]
+    if not isinstance(node, Mapping):
+        return []
+    faults = [
+        fault
+        for key, value in node.items()
+        for fault in node_faults(value, f"{path}.{key}" if path else str(key))
+    ]
+    if "_target_" in node:
+        try:
+            target = locate(str(node["_target_"]))
+        except ConfigError as error:
+            return [f"{path}: {error}", *faults]
+        faults += _argument_faults(target, node, path, given)
+    return faults
+
+
+def instantiate(node: Mapping[str, Any], **given: Any) -> Any:
+    """Builds the object a node describes, nodes inside it first.
+
+    Values are converted as the constructor's annotations say (a YAML list for a tuple, say), which
+    `hydra.utils.instantiate` does not do. `_partial_: true` gives the constructor with its
+    arguments bound, for what needs more to be built, such as an optimiser.
+
+    Args:
+        node: Plain containers with a `_target_`.
+        **given: Arguments that the program passes itself.
+
+    Raises:
+        ConfigError: The node does not fit the constructor.
+    """
+    target = locate(str(node["_target_"]))
+    faults = _argument_faults(target, node, str(node["_target_"]), frozenset(given))
+    if faults:
+        raise ConfigError("\n".join(faults))
+    hints = _hints(target)
+    arguments = {
+        key: _converted(hints.get(key), _built(value))
+        for key, value in node.items()
+        if key not in _RESERVED
+    }
+    if node.get("_partial_"):
+        return functools.partial(target, **arguments, **given)
+    try:
+        return target(**arguments, **given)
+    except ValueError as error:
+        raise ConfigError(str(error), where=str(node["_target_"])) from error
+
+
+def lines_of(error: ValidationError, path: str) -> list[str]:
+    """One line for each fault pydantic found: key, value, reason."""
+    lines = []
+    for fault in error.errors():
+        inner = "".join(f".{p}" if isinstance(p, str) else f"[{p}]" for p in fault["loc"])
+        where = f"{path}{inner}".lstrip(".")
+        lines.append(f"{where}={fault['input']!r}: {fault['msg'][0].lower()}{fault['msg'][1:]}")
+    return lines
+
+
+def _built(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        if "_target_" in value:
+            return instantiate(value)
+        return {key: _built(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_built(inner) for inner in value]
+    return value
+
+
+def _argument_faults(
+    target: type, node: Mapping[str, Any], path: str, given: frozenset[str]
+) -> list[str]:
+    parameters = inspect.signature(target).parameters
+    takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    names = [name for name, p in parameters.items() if p.kind is not p.VAR_KEYWORD]
+    hints = _hints(target)
+    faults = []
+    for key, value in node.items():
+        if key in _RESERVED:
+            continue
+        if key not in names and not takes_any:
+            found = nearest(key, names)
+            hint = f"did you mean {found}?" if found else f"there are {', '.join(names)}"
+            faults.append(f"{path}.{key}: {target.__name__} has no such argument; {hint}")
+        elif value == "???":
+            faults.append(f"{path}.{key} is required: give {path}.{key}=VALUE")
+        elif not _has_target(value):
+            try:
+                _converted(hints.get(key), value)
+            except ValidationError as error:
+                faults += lines_of(error, f"{path}.{key}")
+    if not node.get("_partial_"):
+        missing = [
+            name
+            for name in names
+            if name not in node and name not in given
+            and parameters[name].default is inspect.Parameter.empty
+            and parameters[name].kind is not inspect.Parameter.VAR_POSITIONAL
+        ]  # fmt: skip
+        faults += [f"{path}.{name} is required by {target.__name__}" for name in missing]
+    return faults
+
+
+def _has_target(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return "_target_" in value or any(map(_has_target, value.values()))
+    return isinstance(value, list) and any(map(_has_target, value))
+
+
+def _hints(target: type) -> dict[str, Any]:
+    """Annotations of the constructor; none where a library's cannot be resolved."""
+    source = target if issubclass(target, BaseModel) else target.__init__
+    try:
+        return typing.get_type_hints(source, include_extras=True)
+    except (NameError, TypeError):
+        return {}
+
+
+def _converted(hint: Any, value: Any) -> Any:
+    adapter = None if hint is None or _has_object(value) else _adapter(hint)
+    return value if adapter is None else adapter.validate_python(value)
+
+
+def _has_object(value: Any) -> bool:
+    """Whether a value holds something already built, which needs no conversion."""
+    if isinstance(value, Mapping):
+        return any(map(_has_object, value.values()))
+    if isinstance(value, list | tuple):
+        return any(map(_has_object, value))
+    return not isinstance(value, str | int | float | bool | type(None))
+
+
+def _adapter(hint: Any) -> TypeAdapter[Any] | None:
+    """A validator for an annotation; None for library types that pydantic has no schema for."""
+    try:
+        return TypeAdapter(hint, config=_ANY_TYPE)
+    except PydanticSchemaGenerationError:
+        return None
+    except PydanticUserError:  # a dataclass or model brings its own configuration
+        return TypeAdapter(hint)

@@ -1,0 +1,174 @@
+"""What makes a function a command: arguments, checks, exit codes."""
+
+from __future__ import annotations
+
+import errno
+import re
+import sys
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+import hydra
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from pydantic import TypeAdapter, ValidationError
+from rich.console import Console
+
+from lnq.config.build import lines_of, node_faults
+from lnq.config.composition import CONF, Arguments, compose, nearest
+from lnq.errors import ConfigError, LnqError, RunError
+
+INTERRUPTED = 130
+
+Schema = TypeVar("Schema")
+Body = Callable[[Schema], int]
+
+_SECRET = re.compile(r"\$\{\s*oc\.env\s*:\s*['\"]?(\w*(?:KEY|TOKEN|SECRET|PASSWORD)\w*)", re.I)
+
+
+@dataclass(frozen=True)
+class Paths:
+    """Where everything goes.
+
+    Attributes:
+        outputs: The folder of all output; `paths.outputs=DIR` or the variable LNQ_OUTPUTS moves it.
+    """
+
+    outputs: Path
+
+
+def command(
+    stage: str,
+    schema: type[Schema],
+    *,
+    given: Mapping[str, frozenset[str]] | None = None,
+    prepare: Callable[[list[str]], list[str]] = list,
+) -> Callable[[Body[Schema]], Callable[..., None]]:
+    """Turns `body(cfg: schema) -> exit code` into the command of a stage.
+
+    The decorated function, called without arguments, reads `sys.argv`, composes
+    `conf/<stage>.yaml`, checks everything, runs the body and ends the process: 0 well, 2 user's
+    mistake, 3 some cases failed, 4 environment or run failed, 130 interrupted.
+
+    Args:
+        stage: Name of the primary configuration file.
+        schema: Dataclass of the root's keys; may have a static method `conflicts(nodes)` that lists
+            what concerns several keys at once, given the root's mappings, checked or not.
+        given: For a root node, the constructor's arguments that the body passes itself.
+        prepare: Rewrites the command line's arguments before anything else.
+    """
+
+    def decorate(body: Body[Schema]) -> Callable[..., None]:
+        def main(argv: Sequence[str] | None = None) -> None:
+            arguments = list(sys.argv[1:] if argv is None else argv)
+            sys.exit(_run(stage, schema, given or {}, body, prepare, arguments))
+
+        main.__doc__ = body.__doc__
+        return main
+
+    return decorate
+
+
+def parse(
+    cfg: DictConfig, schema: type[Schema], given: Mapping[str, frozenset[str]] | None = None
+) -> Schema:
+    """The typed form of a composed configuration.
+
+    Raises:
+        ConfigError: All faults together, one a line.
+    """
+    faults = [
+        f"{name} would be read into the configuration and its records; leave it in the environment"
+        for name in _SECRET.findall(OmegaConf.to_yaml(cfg))
+    ]
+    if faults:
+        raise ConfigError("\n".join(faults))
+    try:
+        plain: Any = OmegaConf.to_container(cfg, resolve=True)
+    except OmegaConfBaseException as error:
+        raise ConfigError("cannot resolve the configuration", why=str(error)) from error
+    names = [field.name for field in fields(schema)]  # type: ignore[arg-type]
+    for key in [key for key in plain if key not in names]:
+        found = nearest(str(key), names)
+        hint = f"did you mean {found}?" if found else f"there are {', '.join(names)}"
+        faults.append(f"{key}: no such key; {hint}")
+        del plain[key]
+    asked = [key for key, value in plain.items() if value == "???"]
+    for key in asked:
+        faults.append(f"{key} is required: give {key}=VALUE")
+        del plain[key]
+    for key, node in plain.items():
+        faults += node_faults(node, key, (given or {}).get(key, frozenset()))
+    typed: Any = None
+    try:
+        typed = TypeAdapter(schema).validate_python(plain)
+    except ValidationError as error:
+        faults += [line for line in lines_of(error, "") if line.split("=")[0] not in asked]
+    conflicts = getattr(schema, "conflicts", None)
+    if conflicts is not None:
+        faults += conflicts({k: node for k, node in plain.items() if isinstance(node, Mapping)})
+    if faults:
+        raise ConfigError("\n".join(faults))
+    return typed
+
+
+def _run(
+    stage: str,
+    schema: type[Schema],
+    given: Mapping[str, frozenset[str]],
+    body: Body[Schema],
+    prepare: Callable[[list[str]], list[str]],
+    argv: list[str],
+) -> int:
+    warnings.formatwarning = _one_line
+    codes: list[int] = []
+
+    def task(cfg: DictConfig) -> None:
+        codes.append(_guarded(lambda: body(parse(cfg, schema, given))))
+        if codes[-1] == INTERRUPTED:  # the user's interrupt ends a sweep, not only its current job
+            sys.exit(INTERRUPTED)
+
+    def check() -> int:
+        argv[:] = prepare(argv)
+        arguments = Arguments.parse(argv)
+        if not arguments.passes_through:
+            for overrides in arguments.jobs():
+                parse(compose(stage, overrides, arguments.config_dir), schema, given)
+        return 0
+
+    code = _guarded(check)
+    if code:
+        return code
+    run = hydra.main(version_base="1.3", config_path=str(CONF), config_name=stage)(task)
+    arguments = Arguments.parse(argv)
+    sys.argv[1:] = argv if arguments.passes_through else arguments.options_first()
+    run()
+    return max(codes, default=0)
+
+
+def _guarded(action: Callable[[], int]) -> int:
+    """Runs `action`; what went wrong in a foreseen way is told and becomes an exit code."""
+    console = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
+    try:
+        return action()
+    except LnqError as error:
+        console.print(f"error: {error}" if "\n" not in error.what else f"error:\n{error.what}")
+        return error.exit_code
+    except KeyboardInterrupt:
+        console.print("interrupted")
+        return INTERRUPTED
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
+            raise
+        console.print(
+            f"error: {RunError('cannot write', where=error.filename, why=error.strerror)}"
+        )
+        return RunError.exit_code
+
+
+def _one_line(message: Warning | str, *_: object, **__: object) -> str:
+    """A warning as a user reads it: without the line of code that gave it."""
+    return f"warning: {message}\n"

@@ -1,0 +1,163 @@
+"""Composing a stage's configuration with Hydra, and saying what is wrong where that fails."""
+
+from __future__ import annotations
+
+import difflib
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from lnq.errors import ConfigError
+
+_IN_WHEEL = Path(__file__).parents[1] / "conf"
+_IN_CHECKOUT = Path(__file__).parents[3] / "conf"
+CONF = _IN_WHEEL if _IN_WHEEL.is_dir() else _IN_CHECKOUT
+"""The folder of the configuration files: inside the wheel, or at the checkout's top level."""
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """What a command line holds, as far as the check before the run needs it.
+
+    Attributes:
+        overrides: Hydra overrides such as `method.tau=0.2`.
+        config_dir: The user's own configuration folder.
+        multirun: Whether `-m` is given: comma-separated values are one job each.
+        passes_through: True where Hydra answers by itself (`--help` ...): nothing to check.
+    """
+
+    overrides: tuple[str, ...]
+    config_dir: Path | None
+    multirun: bool
+    passes_through: bool
+
+    @classmethod
+    def parse(cls, argv: Sequence[str]) -> Arguments:
+        """Sorts `sys.argv[1:]`; Hydra itself parses it again when it runs."""
+        overrides: list[str] = []
+        config_dir: Path | None = None
+        multirun = passes_through = False
+        rest = iter(argv)
+        for argument in rest:
+            if argument in ("--config-dir", "-cd"):
+                config_dir = Path(next(rest, ""))
+            elif argument.startswith("--config-dir="):
+                config_dir = Path(argument.partition("=")[2])
+            elif argument in ("-m", "--multirun"):
+                multirun = True
+            elif argument.startswith("-"):
+                passes_through = True
+            else:
+                overrides.append(argument)
+        return cls(tuple(overrides), config_dir, multirun, passes_through)
+
+    def options_first(self) -> list[str]:
+        """The command line as Hydra wants it: it takes no option between overrides."""
+        options = ["--multirun"] if self.multirun else []
+        if self.config_dir is not None:
+            options += ["--config-dir", str(self.config_dir)]
+        return [*options, *self.overrides]
+
+    def jobs(self) -> Iterator[list[str]]:
+        """The overrides of every job: one list, or the product of all comma-separated values."""
+        try:
+            parsed = OverridesParser.create().parse_overrides(list(self.overrides))
+        except HydraException as error:
+            raise ConfigError("cannot parse the command line", why=_first_line(error)) from error
+        for item in parsed:
+            if item.is_sweep_override() and not self.multirun:
+                raise ConfigError(
+                    f"several values for {item.key_or_group}", where=item.input_line,
+                    remedy="add -m to run one job for each, or write a list in brackets",
+                )  # fmt: skip
+        choices = [
+            [f"{item.get_key_element()}={value}" for value in item.sweep_string_iterator()]
+            if item.is_sweep_override()
+            else [item.input_line or ""]
+            for item in parsed
+        ]
+        for job in itertools.product(*choices):
+            yield list(job)
+
+
+def compose(stage: str, overrides: Sequence[str], config_dir: Path | None = None) -> DictConfig:
+    """The configuration of `stage` with `overrides`, as Hydra's own run would compose it.
+
+    Raises:
+        ConfigError: An override names nothing that exists; the message offers the nearest name.
+    """
+    if config_dir is not None and not config_dir.is_dir():
+        raise ConfigError("no such folder", where=f"--config-dir {config_dir}")
+    search = [] if config_dir is None else [f"hydra.searchpath=[file://{config_dir.resolve()}]"]
+    already = GlobalHydra.instance().is_initialized()
+    if already:
+        GlobalHydra.instance().clear()
+    try:
+        with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+            return hydra.compose(stage, overrides=[*overrides, *search])
+    except (HydraException, OmegaConfBaseException, ValueError) as error:
+        # Hydra raises a bare ValueError for trainer=null and the like.
+        raise ConfigError(
+            "cannot compose the configuration",
+            where=f"conf/{stage}.yaml",
+            why=_first_line(error),
+            remedy=_suggest(stage, overrides),
+        ) from error
+
+
+def nearest(name: str, valid: Sequence[str]) -> str | None:
+    """The valid name most like `name`, or None where none is alike."""
+    found = difflib.get_close_matches(name, valid, n=1, cutoff=0.5)
+    return found[0] if found else None
+
+
+def _suggest(stage: str, overrides: Sequence[str]) -> str | None:
+    """What the user may have meant by the overrides that name nothing."""
+    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+        keys = list(_flat_keys(OmegaConf.to_container(hydra.compose(stage))))
+    hints = []
+    for override in overrides:
+        key, _, value = override.partition("=")
+        name = key.lstrip("+~").partition("@")[0]
+        group = CONF / name
+        if group.is_dir():
+            options = sorted(
+                str(p.relative_to(group).with_suffix("")) for p in group.rglob("*.yaml")
+            )
+            for option in value.strip("[]").split(","):
+                if option == "null" and not key.startswith("+"):
+                    hints.append(f"{name} cannot be left out; there are {', '.join(options)}")
+                elif option not in options and option != "null":
+                    hints.append(_did_you_mean(f"{name}={option}", option, options))
+            if name not in keys and not key.startswith("+"):
+                hints.append(f"write +{name}={value}")
+        elif name not in keys and not name.startswith("hydra") and not key.startswith("+"):
+            hints.append(_did_you_mean(name, name, keys))
+    return "; ".join(hints) or None
+
+
+def _did_you_mean(subject: str, name: str, valid: Sequence[str]) -> str:
+    found = nearest(name, valid)
+    if found is None:
+        return f"there is no {subject}; there are {', '.join(valid[:20])}"
+    return f"there is no {subject}; did you mean {found}?"
+
+
+def _flat_keys(node: Any, prefix: str = "") -> Iterator[str]:
+    if isinstance(node, dict):
+        for key, value in node.items():
+            yield f"{prefix}{key}"
+            yield from _flat_keys(value, f"{prefix}{key}.")
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0].rstrip(".")

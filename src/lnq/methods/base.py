@@ -1,0 +1,54 @@
+"""What both stages of training share: network, optimiser, and a loss that must be finite."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+
+from lnq.errors import RunError
+from lnq.networks import VNet
+
+Batch = dict[str, Any]
+OptimizerFactory = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
+
+
+class Method(pl.LightningModule):
+    """Base of the stages; not used by itself.
+
+    Args:
+        network: `forward(x)` gives one logits tensor per decoder, the main one first.
+        optimizer: Builds the optimiser from the parameters.
+    """
+
+    def __init__(self, network: VNet, optimizer: OptimizerFactory) -> None:
+        super().__init__()
+        self.network = network
+        self.optimizer = optimizer
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """The optimiser; its rate is set by the `PolynomialLR` callback."""
+        return self.optimizer(self.parameters())
+
+    def finite(self, loss: Tensor, batch: Batch) -> Tensor:
+        """`loss`, unless it is NaN or infinite: then training stops before it reaches the weights.
+
+        Raises:
+            RunError: The loss is not finite; names the step and the cases of the batch.
+        """
+        if not torch.isfinite(loss):
+            raise RunError(
+                f"the loss is {loss.item()} at step {self.global_step}",
+                where=f"cases {', '.join(batch['case_id'])}",
+                why="the weights diverged or the images hold values that are not finite",
+                remedy="look at those cases with lnq.doctor, lower optimizer.lr, or train in "
+                "trainer.precision=32; the last checkpoint is from before this step",
+            )
+        return loss
+
+    def log_scalars(self, values: dict[str, Tensor | float], batch_size: int) -> None:
+        """Logs each value per step and as the epoch's mean under its name."""
+        self.log_dict(values, on_step=True, on_epoch=False, batch_size=batch_size)

@@ -1,0 +1,31 @@
+"""Model Genesis pre-training: restore a corrupted patch with both decoders (paper, Eq. 1)."""
+
+from __future__ import annotations
+
+from torch import Tensor
+from torch.nn import functional
+
+from lnq.methods.base import Batch, Method, OptimizerFactory
+from lnq.networks import VNet
+
+
+class Genesis(Method):
+    """L_rec = MSE(main, x) + MSE(aux, x), x the patch before its corruption (Eq. 1).
+
+    Args:
+        network: One output channel per decoder.
+        optimizer: Builds the optimiser from the parameters.
+    """
+
+    def __init__(self, network: VNet, optimizer: OptimizerFactory) -> None:
+        super().__init__(network, optimizer)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Loss of a batch with `image` (corrupted) and `target`, both (b, 1, z, y, x)."""
+        restored = self.network(batch["image"])
+        errors = [functional.mse_loss(r.float(), batch["target"]) for r in restored]
+        loss = sum(errors[1:], errors[0])
+        names = ("train/mse_main", "train/mse_aux")
+        scalars: dict[str, Tensor | float] = dict(zip(names, errors, strict=False))
+        self.log_scalars({"train/loss": loss, **scalars}, len(batch["image"]))
+        return self.finite(loss, batch)

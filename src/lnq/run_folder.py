@@ -1,0 +1,132 @@
+"""Where a training run lives: found, claimed by one process, resumed by the same configuration."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from lnq.errors import UsageError
+from lnq.networks.transfer import LAST
+
+LOCK = ".lock"
+MAY_DIFFER = frozenset({"run_dir", "ckpt_path", "init_from", "paths", "logger"})
+"""Root keys that do not change what a resumed run computes."""
+
+
+def resolve_last(argv: list[str]) -> list[str]:
+    """Command-line arguments with `ckpt_path=last` turned into the run's folder and checkpoint.
+
+    `run_dir=DIR ckpt_path=last` resumes that run; without `run_dir` the newest run below
+    LNQ_OUTPUTS (or `paths.outputs=`) of that experiment is meant.
+    """
+    values = dict(argument.split("=", 1) for argument in argv if "=" in argument)
+    if values.get("ckpt_path") != "last":
+        return argv
+    if "run_dir" in values:
+        folder = Path(values["run_dir"])
+    else:
+        outputs = Path(values.get("paths.outputs", os.environ.get("LNQ_OUTPUTS", "outputs")))
+        experiment = values.get("name") or values.get("+experiment", "train")
+        name = experiment.strip("[]").split(",")[0].replace("/", "_")
+        saved = sorted(
+            (outputs / "train" / name).glob(f"*/{LAST}"), key=lambda p: p.stat().st_mtime
+        )
+        if not saved:
+            raise UsageError(
+                "nothing to resume",
+                where=outputs / "train" / name,
+                why="no run below it has a checkpoint",
+                remedy="give run_dir=DIR, or leave out ckpt_path",
+            )
+        folder = saved[-1].parents[1]
+    rest = [a for a in argv if a.split("=", 1)[0] not in ("ckpt_path", "run_dir")]
+    return [*rest, f"run_dir={folder}", f"ckpt_path={folder / LAST}"]
+
+
+@contextmanager
+def claimed(folder: Path, *, resuming: bool) -> Iterator[None]:
+    """Makes the folder this run's own while the block runs, also against a kill.
+
+    Raises:
+        UsageError: It holds a run already, another process is writing it, or it is not writable.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(folder / LOCK, os.O_CREAT | os.O_RDWR)
+    except OSError as error:
+        raise UsageError(
+            "cannot write the run's folder", where=folder, why=error.strerror,
+            remedy="choose another with run_dir=DIR or paths.outputs=DIR",
+        ) from error  # fmt: skip
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise UsageError(
+                "another process is training in this folder", where=folder,
+                remedy="wait for it, or choose another run_dir",
+            ) from error  # fmt: skip
+        if not resuming and (folder / LAST).exists():
+            raise UsageError(
+                "the folder holds a run already", where=folder,
+                remedy="add ckpt_path=last to resume it, or choose another run_dir",
+            )  # fmt: skip
+        yield
+    finally:
+        os.close(handle)
+
+
+def check_resumable(folder: Path, config: dict[str, Any], checkpoint: dict[str, Any]) -> None:
+    """Refuses to resume with a configuration that computes something else.
+
+    Raises:
+        UsageError: Lists each key with its value now and then.
+    """
+    then = checkpoint.get("lnq", {}).get("config", {})
+    differences = [
+        f"{key}={now!r} (was {before!r})"
+        for key, now, before in _differences(_movable(config), _movable(then))
+        if key.split(".")[0] not in MAY_DIFFER
+    ]
+    if differences:
+        raise UsageError(
+            "the configuration is not the one this run began with",
+            where=folder,
+            why="; ".join(differences),
+            remedy="resume with the same settings, or begin a new run with init_from",
+        )
+
+
+def _movable(config: dict[str, Any]) -> dict[str, Any]:
+    """The configuration with the run's and the outputs' folder named, not spelt: both may move."""
+    places = {
+        str(config.get("run_dir")): "RUN",
+        str(config.get("paths", {}).get("outputs")): "OUTPUTS",
+    }
+
+    def named(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: named(inner) for key, inner in value.items()}
+        if isinstance(value, list):
+            return [named(inner) for inner in value]
+        if isinstance(value, str):
+            for place, name in places.items():
+                if value == place or value.startswith(f"{place}/"):
+                    return name + value.removeprefix(place)
+        return value
+
+    return {key: named(value) for key, value in config.items()}
+
+
+def _differences(now: Any, before: Any, path: str = "") -> list[tuple[str, Any, Any]]:
+    if isinstance(now, dict) and isinstance(before, dict):
+        return [
+            found
+            for key in sorted(now.keys() | before.keys())
+            for found in _differences(now.get(key), before.get(key), f"{path}.{key}".lstrip("."))
+        ]
+    return [] if now == before else [(path, now, before)]

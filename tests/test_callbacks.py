@@ -1,0 +1,186 @@
+"""Schedules, seeds, checkpoints, curves and W&B, each on its own."""
+
+from __future__ import annotations
+
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from conftest import names
+
+from lnq.callbacks import (
+    AtomicCheckpointIO,
+    BetweenSteps,
+    CurvesLogger,
+    PolynomialLR,
+    RampUp,
+    StepSeed,
+)
+from lnq.schedules import polynomial_decay, ramp_up
+
+
+def trainer_at(epoch: int, **more: Any) -> Any:
+    return SimpleNamespace(current_epoch=epoch, max_epochs=10, **more)
+
+
+def test_schedules_at_their_ends() -> None:
+    assert ramp_up(0, 2.0, 99) == pytest.approx(2 * 0.006737947)
+    assert ramp_up(99, 2.0, 99) == ramp_up(400, 2.0, 99) == ramp_up(0, 2.0, 0) == 2.0
+    assert ramp_up(49, 2.0, 99) == pytest.approx(0.55865, abs=1e-5)
+    assert polynomial_decay(0, 0.01, 300) == 0.01
+    assert polynomial_decay(150, 0.01, 300) == pytest.approx(0.01 * 0.5**0.9)
+    assert polynomial_decay(300, 0.01, 300) == polynomial_decay(301, 0.01, 300) == 0
+
+
+def test_ramp_up_sets_lambda_p_from_the_epoch() -> None:
+    module = SimpleNamespace(lambda_max=1.6, lambda_p=None)
+    for epoch in (3, 0, 5, 9):  # in any order: nothing is carried over
+        RampUp(t_max=5).on_train_batch_start(trainer_at(epoch), module, None, 0)
+        assert module.lambda_p == ramp_up(epoch, 1.6, 5)
+
+
+def test_polynomial_lr_sets_every_group_from_the_epoch() -> None:
+    groups = [{"params": [torch.nn.Parameter(torch.zeros(1))]} for _ in range(2)]
+    optimizer = torch.optim.SGD(groups, lr=0.02)
+    module = SimpleNamespace(log=lambda name, value: logged.append((name, value)))
+    logged: list[tuple[str, float]] = []
+    for epoch in (4, 0, 9):
+        at = trainer_at(epoch, optimizers=[optimizer])
+        PolynomialLR(power=0.9).on_train_batch_start(at, module, None, 0)
+        expected = polynomial_decay(epoch, 0.02, 10)
+        assert [group["lr"] for group in optimizer.param_groups] == [expected] * 2
+        assert logged[-1] == ("train/lr", expected)
+
+
+def test_step_seed_repeats_by_step_and_differs_by_rank() -> None:
+    def drawn(step: int, rank: int = 0, seed: int = 7) -> float:
+        loops = SimpleNamespace(epoch_loop=SimpleNamespace())
+        at = trainer_at(0, global_step=step, global_rank=rank, fit_loop=loops)
+        StepSeed(seed).on_train_batch_start(at, SimpleNamespace(), None, 0)
+        return float(torch.rand(()))
+
+    assert drawn(4) == drawn(4)
+    assert len({drawn(4), drawn(5), drawn(4, rank=1), drawn(4, seed=8)}) == 4
+
+
+def test_a_checkpoint_is_replaced_whole_and_the_old_one_kept(tmp_path: Path) -> None:
+    saver, path = AtomicCheckpointIO(), tmp_path / "last.ckpt"
+    for number in range(3):
+        saver.save_checkpoint({"number": number}, path)
+    assert torch.load(path, weights_only=True) == {"number": 2}
+    assert torch.load(tmp_path / "last.ckpt.previous", weights_only=True) == {"number": 1}
+    assert names(tmp_path) == ["last.ckpt", "last.ckpt.previous"]
+
+
+def test_a_save_that_fails_in_the_middle_leaves_the_old_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saver, path = AtomicCheckpointIO(), tmp_path / "last.ckpt"
+    for number in range(2):
+        saver.save_checkpoint({"number": number}, path)
+
+    def half(checkpoint: Any, target: Path) -> None:
+        Path(target).write_bytes(b"PK half a zip")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", half)
+    with pytest.raises(OSError, match="No space"):
+        saver.save_checkpoint({"number": 2}, path)
+    assert torch.load(path, weights_only=True) == {"number": 1}
+    assert torch.load(tmp_path / "last.ckpt.previous", weights_only=True) == {"number": 0}
+    assert names(tmp_path) == ["last.ckpt", "last.ckpt.previous"]
+
+
+def test_a_first_save_that_fails_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch, "save", lambda checkpoint, path: Path(path).write_bytes(b"PK") / 0)
+    with pytest.raises(ZeroDivisionError):
+        AtomicCheckpointIO().save_checkpoint({}, tmp_path / "last.ckpt")
+    assert names(tmp_path) == []
+
+
+def test_ctrl_c_waits_for_the_next_step() -> None:
+    previous = signal.getsignal(signal.SIGINT)
+    callback, nothing = BetweenSteps(), SimpleNamespace()
+    with callback.handler():
+        callback.on_train_batch_start(nothing, nothing, None, 0)
+        os.kill(os.getpid(), signal.SIGINT)  # in the middle of a step: nothing happens
+        time.sleep(0.01)
+        assert signal.getsignal(signal.SIGINT) == signal.SIG_DFL  # a second one ends the process
+        with pytest.raises(KeyboardInterrupt):
+            callback.on_train_batch_start(nothing, nothing, None, 1)
+    assert signal.getsignal(signal.SIGINT) is previous
+
+
+def test_curves_go_on_where_a_resumed_run_does(tmp_path: Path) -> None:
+    first = CurvesLogger(tmp_path)
+    for step in range(4):
+        first.log_metrics({"train/loss": step / 4}, step)
+    first.log_metrics({"val/dice": 0.5, "epoch": 0}, 4)
+    with (tmp_path / "metrics.csv").open("a") as handle:
+        handle.write("0,5")  # cut by a kill
+    second = CurvesLogger(tmp_path)
+    second.log_metrics({"train/loss": 9.0, "epoch": 0}, 3)
+    second.log_metrics({"train/loss": 8.0, "epoch": 1, "train/lr": 0.1}, 4)
+    assert (tmp_path / "metrics.csv").read_text().splitlines() == [
+        "epoch,step,train/loss,train/lr,val/dice",
+        ",0,0.0,,",
+        ",1,0.25,,",
+        ",2,0.5,,",
+        "0,3,9.0,,",
+        "1,4,8.0,0.1,",
+    ]
+
+
+WANDB = """
+import os, sys, time
+from pathlib import Path
+import wandb
+from lnq.callbacks import CurvesLogger, OfflineFirstWandbLogger
+
+def log(folder):
+    start = time.monotonic()
+    folder.mkdir()
+    for logger in (OfflineFirstWandbLogger("lnq", "test", folder), CurvesLogger(folder)):
+        logger.log_metrics({"train/loss": 1.0}, 0)
+        logger.finalize("success")
+    print("SECONDS", time.monotonic() - start, flush=True)
+
+log(Path("no key"))
+wandb.teardown()
+os.environ.update(WANDB_BASE_URL="http://127.0.0.1:9", WANDB_API_KEY=40 * "a")
+log(Path("no server"))
+"""
+
+
+def test_wandb_goes_offline_without_asking(tmp_path: Path) -> None:
+    terminal, its_end = pty.openpty()  # with a terminal, W&B would open a menu and wait
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("WANDB", "NETRC"))}
+    process = subprocess.Popen(
+        [sys.executable, "-W", "always", "-c", WANDB], cwd=tmp_path, stdin=its_end, stdout=its_end,
+        stderr=subprocess.PIPE, text=True,
+        env={**kept, "HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path)},
+    )  # fmt: skip
+    _, errors = process.communicate(timeout=100)
+    os.close(its_end)
+    printed = os.read(terminal, 100_000).decode()
+    os.close(terminal)
+    assert process.returncode == 0, errors
+    assert "W&B logs offline: no API key" in errors
+    assert "W&B logs offline: 127.0.0.1 does not answer" in errors
+    assert 40 * "a" not in printed + errors
+    seconds = [float(part.split()[0]) for part in printed.split("SECONDS")[1:]]
+    assert len(seconds) == 2
+    assert max(seconds) < 10
+    for name in ("no key", "no server"):
+        assert list((tmp_path / name).glob("wandb/offline-run-*/*.wandb"))
+        assert (tmp_path / name / "metrics.csv").exists()

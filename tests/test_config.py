@@ -1,0 +1,264 @@
+"""Configuration: everything wrong is told at once, before anything is written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import TINY
+
+from lnq.config import CONF, command, instantiate
+from lnq.errors import ConfigError
+from lnq.evaluate import EvaluateConfig
+from lnq.train import GIVEN, TrainConfig
+
+EXPERIMENTS = sorted(
+    str(path.relative_to(CONF / "experiment").with_suffix(""))
+    for path in (CONF / "experiment").rglob("*.yaml")
+)
+OVERLAID = [["genesis", "phantom"], ["dbdmp", "phantom"], ["baseline", "phantom"]]
+SECRET = "s3cr3t-0123456789abcdef"
+
+Train = Callable[..., int]
+
+
+@pytest.fixture
+def refused(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    train: Train,
+) -> Callable[..., str]:
+    """`refused(*arguments)` runs lnq.train, which must refuse and write nothing; what it said."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str) -> str:
+        before = sorted(tmp_path.rglob("*"))
+        assert train(*arguments) == 2
+        assert sorted(tmp_path.rglob("*")) == before
+        said = capsys.readouterr()
+        assert said.out == ""
+        assert "Traceback" not in said.err
+        assert said.err.startswith("error:")
+        return said.err
+
+    return run
+
+
+@pytest.fixture
+def composed() -> Callable[..., list[TrainConfig]]:
+    """`composed(*arguments)` gives the checked configuration of each job of lnq.train."""
+
+    def run(*arguments: str) -> list[TrainConfig]:
+        seen: list[TrainConfig] = []
+
+        @command("train", TrainConfig, given=GIVEN)
+        def record(cfg: TrainConfig) -> int:
+            seen.append(cfg)
+            return 0
+
+        with pytest.raises(SystemExit) as stop:
+            record(list(arguments))
+        assert not stop.value.code
+        return seen
+
+    return run
+
+
+@pytest.mark.parametrize("names", [*([name] for name in EXPERIMENTS), *OVERLAID], ids="+".join)
+def test_every_experiment_takes_a_step(
+    names: list[str], tiny_store: Path, tmp_path: Path, train: Train
+) -> None:
+    ramp = "ramp_up.t_max=0" if {"genesis", "baseline"}.isdisjoint(names) else "ramp_up=null"
+    code = train(
+        f"+experiment=[{','.join(names)}]", *TINY, "datamodule.steps_per_epoch=1",
+        "trainer.max_epochs=1", "trainer.check_val_every_n_epoch=1", f"callbacks.{ramp}",
+        f"store={tiny_store}", f"run_dir={tmp_path}/run",
+    )  # fmt: skip
+    assert code == 0
+    assert (tmp_path / "run" / "checkpoints" / "last.ckpt").is_file()
+    rows = (tmp_path / "run" / "metrics.csv").read_text().splitlines()
+    assert "train/loss" in rows[0]
+
+
+def test_an_experiment_changes_what_it_says(composed: Callable[..., list[TrainConfig]]) -> None:
+    (genesis,) = composed("+experiment=genesis")
+    assert genesis.method["_target_"] == "lnq.methods.Genesis"
+    assert genesis.optimizer["momentum"] == 0.99
+    assert genesis.callbacks["ramp_up"] is None
+    (baseline,) = composed("+experiment=baseline", "method.gamma=0.5")
+    assert baseline.network["_target_"] == "lnq.networks.VNet"
+    assert baseline.method["pseudo"] is None
+    assert baseline.method["gamma"] == 0.5
+    assert baseline.name == "baseline"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["stor=x"], ["stor", "did you mean store?"]),
+        (["+stor=x"], ["stor: no such key", "did you mean store?"]),
+        (["method.tua=0.1"], ["method.tua", "did you mean method.tau?"]),
+        (["+method.tua=0.1"], ["method.tua", "did you mean tau?"]),
+        (["+method.inferer.overlapp=0.1"], ["method.inferer.overlapp", "did you mean overlap?"]),
+        (["+callbacks.rampup.t_max=3"], ["callbacks.rampup has no _target_", "ramp_up"]),
+        (["network=dual_branch"], ["network=dual_branch", "did you mean dual_branch_vnet?"]),
+        (["+experiment=dbmdp"], ["experiment=dbmdp", "did you mean dbdmp?"]),
+        (["experiment=dbdmp"], ["write +experiment=dbdmp"]),
+        (["method.tau=0"], ["method.tau=0", "greater than 0"]),
+        (["method.alpha=1.5"], ["method.alpha=1.5", "less than or equal to 1"]),
+        (["method.pseudo=dice2"], ["method.pseudo='dice2'", "klce"]),
+        (["network.dropouts.0=2"], ["network.dropouts"]),
+        (["datamodule.foreground_share=-0.1"], ["datamodule.foreground_share=-0.1"]),
+        (["seed=-1"], ["seed=-1", "greater than or equal to 0"]),
+        (["trainer.max_epochs=abc"], ["trainer.max_epochs", "abc"]),
+        (["trainer.max_epochs=-1"], ["trainer.max_epochs=-1", "at least 1"]),
+        (["trainer.max_epochs=0"], ["trainer.max_epochs=0", "at least 1"]),
+        (["trainer.max_epochs=50"], ["callbacks.ramp_up.t_max=99", "longer than the training"]),
+        (["datamodule.patch_size=[64,128,200]"], ["its x is not divisible", "32", "192 or 224"]),
+        (["datamodule.patch_size=[8,128,224]"], ["its z is not divisible", "use 16"]),
+        (["datamodule.patch_size=[64,128]"], ["datamodule.patch_size"]),
+        (["datamodule.patch_size=abc"], ["datamodule.patch_size"]),
+        (["network.widths=7"], ["network.widths"]),
+        (["callbacks.ramp_up.t_max=soon"], ["callbacks.ramp_up.t_max", "soon"]),
+        (["trainer=null"], ["trainer"]),
+        (["data=nnunet2"], ["data=nnunet2", "lnq2023"]),
+        (["method.tau=0.1,0.2"], ["several values for method.tau", "add -m"]),
+        (["method.tau=["], ["cannot parse the command line"]),
+        (["nonsense"], ["cannot parse the command line"]),
+        (["ckpt_path=last"], ["nothing to resume", "run_dir=DIR"]),
+        (["--config-dir", "nowhere", "seed=1"], ["no such folder", "nowhere"]),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else None,
+)  # fmt: skip
+def test_a_fault_is_told_and_nothing_written(
+    refused: Callable[..., str], arguments: list[str], expected: list[str]
+) -> None:
+    said = refused(*arguments)
+    for words in expected:
+        assert words.lower() in said.lower()
+
+
+def test_all_faults_are_told_together(refused: Callable[..., str]) -> None:
+    said = refused(
+        "+stor=x", "method.tau=0", "+network.with=3", "trainer.max_epochs=-1", "seed=-1",
+        "datamodule.patch_size=[64,128,200]", "+callbacks.x._target_=os.system",
+    )  # fmt: skip
+    for words in ("stor: no such key", "method.tau=0", "network.with", "trainer.max_epochs=-1",
+                  "seed=-1", "not divisible", "os.system is not allowed"):  # fmt: skip
+        assert words in said, words
+
+
+def test_a_missing_required_key_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    @command("evaluate", EvaluateConfig)
+    def never(cfg: EvaluateConfig) -> int:
+        raise AssertionError("the body must not run")
+
+    with pytest.raises(SystemExit) as stop:
+        never(["references=x", "min_overlap=7"])
+    assert stop.value.code == 2
+    said = capsys.readouterr().err
+    assert "predictions is required: give predictions=VALUE" in said
+    assert "min_overlap=7" in said
+
+
+@pytest.mark.parametrize(
+    "target",
+    ["torch.load", "builtins.open", "os.system", "torch.nn.os.system", "lnq.files.subprocess.run",
+     "torch.optim.nothing"],
+)  # fmt: skip
+@pytest.mark.parametrize(
+    "place",
+    ["optimizer._target_", "method.inferer._target_", "+callbacks.mine._target_",
+     "datamodule.transform._target_", "+network.extra.deep._target_"],
+)  # fmt: skip
+def test_only_classes_of_known_packages_are_built(
+    refused: Callable[..., str], target: str, place: str
+) -> None:
+    said = refused(f"{place}={target}")
+    assert f"_target_ {target} " in said
+
+
+def test_lists_are_searched_for_targets_too(
+    refused: Callable[..., str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    transforms = "[{_target_:os.system,command:touch bad}]"
+    said = refused(f"datamodule.transform.transforms={transforms}")
+    assert "datamodule.transform.transforms[0]: _target_ os.system is not allowed" in said
+    assert not (tmp_path / "bad").exists()
+
+
+@pytest.mark.parametrize("target", ["torch.load", "os.system", "builtins.eval", "lnq.train.main"])
+def test_instantiate_itself_refuses_what_is_not_allowed(target: str) -> None:
+    with pytest.raises(ConfigError, match="is not"):
+        instantiate({"_target_": target})
+    with pytest.raises(ConfigError, match="is not"):
+        instantiate({"_target_": "torch.nn.Sequential", "args": {"_target_": target}})
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "${oc.env:WANDB_API_KEY}",
+        "${oc.env:WANDB_API_KEY,none}",
+        "a-${oc.env: WANDB_API_KEY}",
+        "${oc.decode:${oc.env:WANDB_API_KEY}}",
+        "${oc.env:MY_TOKEN}",
+    ],
+)
+def test_secrets_are_not_read_into_a_configuration(
+    refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    monkeypatch.setenv("WANDB_API_KEY", SECRET)
+    monkeypatch.setenv("MY_TOKEN", SECRET)
+    for key in ("name", "+method.note"):
+        said = refused(f"{key}='{value}'")
+        assert "would be read into the configuration" in said
+        assert SECRET not in said
+
+
+def test_the_variable_of_the_secret_is_named(
+    refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB_API_KEY", SECRET)
+    assert "WANDB_API_KEY would be read" in refused("name=${oc.env:WANDB_API_KEY}")
+
+
+def test_a_users_own_folder_of_experiments(
+    tmp_path: Path, composed: Callable[..., list[TrainConfig]]
+) -> None:
+    own = tmp_path / "my conf" / "experiment" / "mine.yaml"
+    own.parent.mkdir(parents=True)
+    own.write_text("# @package _global_\nname: mine\nmethod: {tau: 0.25}\n")
+    (cfg,) = composed("--config-dir", str(tmp_path / "my conf"), "+experiment=[dbdmp,mine]")
+    assert (cfg.name, cfg.method["tau"]) == ("mine", 0.25)
+    (cfg,) = composed(f"--config-dir={tmp_path / 'my conf'}", "+experiment=mine")
+    assert cfg.method["tau"] == 0.25
+
+
+def test_outputs_are_moved_by_a_variable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, composed: Callable[..., list[TrainConfig]]
+) -> None:
+    monkeypatch.setenv("LNQ_OUTPUTS", str(tmp_path))
+    (cfg,) = composed("+experiment=[dbdmp,phantom]")
+    assert cfg.store == tmp_path / "preprocess" / "phantom"
+    assert cfg.run_dir.parent == tmp_path / "train" / "dbdmp"
+
+
+def test_a_sweep_is_checked_whole_before_its_first_job(refused: Callable[..., str]) -> None:
+    said = refused("-m", "method.tau=0.2,-1", "method.gamma=0.4,0.8")
+    assert "method.tau=-1" in said
+
+
+def test_a_sweep_runs_every_job(
+    tmp_path: Path, composed: Callable[..., list[TrainConfig]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LNQ_OUTPUTS", str(tmp_path))
+    found = composed("-m", "method.tau=0.1,0.2", "method.alpha=0.3,0.4", "+experiment=dbdmp")
+    pairs = [(cfg.method["tau"], cfg.method["alpha"]) for cfg in found]
+    assert pairs == [(0.1, 0.3), (0.1, 0.4), (0.2, 0.3), (0.2, 0.4)]

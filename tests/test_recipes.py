@@ -1,0 +1,78 @@
+"""What the README's two commands run: every line of the recipes is a command that composes."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+import subprocess
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+from conftest import REPOSITORY
+
+from lnq.config.command import parse
+from lnq.config.composition import compose
+
+STAGES = {
+    "preprocess": "PreprocessConfig",
+    "train": "TrainConfig",
+    "predict": "PredictConfig",
+    "evaluate": "EvaluateConfig",
+    "report": "ReportConfig",
+}
+
+
+def recipe(target: str, *variables: str) -> str:
+    if shutil.which("make") is None:
+        pytest.skip("no make on this machine")
+    dry = subprocess.run(
+        ["make", "--dry-run", "--always-make", target, *variables],
+        cwd=REPOSITORY, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return dry.stdout
+
+
+def commands(tmp_path: Path) -> list[tuple[str, list[str]]]:
+    text = recipe("demo", f"OUT={tmp_path}", "SEED=3").replace("\\\n", " ")
+    for name, value in (("$method", "dbdmp"), ("$start", "")):
+        text = text.replace(name, value)
+    found = re.findall(r"-m lnq\.(\w+) (.*?)(?:&&|\|\||;|\n|$)", text)
+    return [(stage, shlex.split(arguments)) for stage, arguments in found]
+
+
+def test_the_demo_runs_every_stage_in_order(tmp_path: Path) -> None:
+    stages = [stage for stage, _ in commands(tmp_path)]
+    assert stages == ["preprocess", "train", "train", "predict", "evaluate", "report"]
+
+
+def test_every_command_of_the_demo_composes(tmp_path: Path) -> None:
+    for stage, arguments in commands(tmp_path):
+        module = import_module(f"lnq.{stage}")
+        given = getattr(module, "GIVEN", None)
+        parse(compose(stage, arguments), getattr(module, STAGES[stage]), given)
+
+
+def test_baseline_and_dbdmp_have_the_same_budget(tmp_path: Path) -> None:
+    budget = []
+    for method in ("baseline", "dbdmp"):
+        cfg = compose("train", [f"+experiment=[{method},phantom]", f"run_dir={tmp_path}"])
+        budget.append((cfg.trainer.max_epochs, cfg.datamodule.steps_per_epoch, cfg.optimizer.lr))
+    assert budget[0] == budget[1]
+
+
+def test_the_test_recipe_checks_and_tests() -> None:
+    text = recipe("test")
+    for tool in ("ruff check", "mypy", "lint-imports", "pytest"):
+        assert tool in text
+
+
+def test_ci_runs_the_test_recipe() -> None:
+    assert "make test" in (REPOSITORY / ".ci" / "run").read_text()
+
+
+def test_the_readme_names_both_commands() -> None:
+    readme = (REPOSITORY / "README.md").read_text()
+    assert "make demo" in readme
+    assert "make test" in readme

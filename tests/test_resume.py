@@ -1,0 +1,236 @@
+"""A run that is stopped and resumed ends with the very weights of one that was not."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import TINY
+
+from lnq.callbacks import StepSeed
+from lnq.methods import DBDMP
+
+Train = Callable[..., int]
+
+SCRIPT = """
+import os, signal, sys, time
+from lnq.callbacks import StepSeed
+from lnq.train import main
+original, step, kill = StepSeed.on_train_batch_start, int(sys.argv.pop(1)), sys.argv.pop(1)
+def hook(self, trainer, *rest):
+    if trainer.global_step == step:
+        if kill == "itself":
+            os.kill(os.getpid(), signal.SIGKILL)
+        print("READY", flush=True)
+        while not trainer.received_sigterm:
+            time.sleep(0.05)
+    return original(self, trainer, *rest)
+StepSeed.on_train_batch_start = hook
+main()
+"""
+
+
+def arguments(store: Path, run: Path) -> list[str]:
+    """Three epochs of four steps with augmentation, dropout and validation."""
+    return [
+        "+experiment=dbdmp", *TINY, "callbacks.ramp_up.t_max=2", "trainer.max_epochs=3",
+        "trainer.check_val_every_n_epoch=2", f"store={store}", f"run_dir={run}",
+    ]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tiny_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from lnq.train import main
+
+    folder = tmp_path_factory.mktemp("undisturbed") / "run"
+    with pytest.raises(SystemExit) as stop:
+        main(arguments(tiny_store, folder))
+    assert not stop.value.code
+    return folder
+
+
+def saved(run: Path) -> dict[str, Any]:
+    return torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
+
+
+def assert_same(run: Path, other: Path) -> None:
+    """Same weights, momentum and curves, bit for bit."""
+    mine, theirs = saved(run), saved(other)
+    assert mine["global_step"] == theirs["global_step"] == 12
+    assert mine["state_dict"].keys() == theirs["state_dict"].keys()
+    for name, value in mine["state_dict"].items():
+        assert torch.equal(value, theirs["state_dict"][name]), name
+    momenta = [c["optimizer_states"][0]["state"] for c in (mine, theirs)]
+    for key, state in momenta[0].items():
+        assert torch.equal(state["momentum_buffer"], momenta[1][key]["momentum_buffer"])
+    assert (run / "metrics.csv").read_text() == (other / "metrics.csv").read_text()
+
+
+@pytest.mark.parametrize(
+    ("sent", "step", "stopped_after", "code"),
+    [
+        (signal.SIGINT, 1, 2, 130),  # in the middle of the first epoch
+        (signal.SIGINT, 3, 4, 130),  # at the end of an epoch
+        (signal.SIGINT, 8, 9, 130),  # at the beginning of one
+        (signal.SIGTERM, 5, 6, 143),
+        (signal.SIGTERM, 7, 8, 143),  # at the end of an epoch, after validation
+    ],
+)
+def test_a_signal_between_steps(
+    tmp_path: Path, tiny_store: Path, undisturbed: Path, train: Train,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    recwarn: pytest.WarningsRecorder,
+    sent: signal.Signals, step: int, stopped_after: int, code: int,
+) -> None:  # fmt: skip
+    original = StepSeed.on_train_batch_start
+
+    def hook(self: StepSeed, trainer: Any, *rest: Any) -> None:
+        original(self, trainer, *rest)
+        if trainer.global_step == step:
+            os.kill(os.getpid(), sent)
+
+    monkeypatch.setattr(StepSeed, "on_train_batch_start", hook)
+    run = arguments(tiny_store, tmp_path / "run")
+    assert train(*run) == code
+    assert saved(tmp_path / "run")["global_step"] == stopped_after
+    assert "Traceback" not in capsys.readouterr().err
+    monkeypatch.undo()
+    assert train(*run, "ckpt_path=last") == 0
+    assert_same(tmp_path / "run", undisturbed)
+    told = [str(w.message) for w in recwarn.list]
+    assert not [t for t in told if "not resumable" in t or "will be deleted" in t]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_signal_in_validation(
+    tmp_path: Path, tiny_store: Path, undisturbed: Path, train: Train,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    original = DBDMP.validation_step
+
+    def hook(self: DBDMP, *rest: Any) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        original(self, *rest)
+
+    monkeypatch.setattr(DBDMP, "validation_step", hook)
+    run = arguments(tiny_store, tmp_path / "run")
+    assert train(*run) == 143
+    monkeypatch.undo()
+    assert train(*run, "ckpt_path=last") == 0
+    assert_same(tmp_path / "run", undisturbed)
+
+
+def test_a_crash_at_any_place_is_resumed(
+    tmp_path: Path, tiny_store: Path, undisturbed: Path, train: Train,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    run = arguments(tiny_store, tmp_path / "run")
+    original = DBDMP.training_step
+    for step in (2, 3, 7, 10):  # one run, stopped four times
+
+        def hook(self: DBDMP, batch: Any, index: int, step: int = step) -> Any:
+            if self.global_step == step:
+                raise OSError(28, "No space left on device", "x")
+            return original(self, batch, index)
+
+        monkeypatch.setattr(DBDMP, "training_step", hook)
+        assert train(*run, *(["ckpt_path=last"] if step > 2 else [])) == 4
+        assert saved(tmp_path / "run")["global_step"] == step
+    monkeypatch.undo()
+    assert train(*run, "ckpt_path=last") == 0
+    assert_same(tmp_path / "run", undisturbed)
+
+
+@pytest.mark.parametrize("kill", ["itself", "SIGTERM"])
+def test_a_killed_process(tmp_path: Path, tiny_store: Path, undisturbed: Path, train: Train,
+                          kill: str) -> None:  # fmt: skip
+    (tmp_path / "script.py").write_text(SCRIPT)
+    run = arguments(tiny_store, tmp_path / "run")
+    process = subprocess.Popen(
+        [sys.executable, str(tmp_path / "script.py"), "6", kill, *run],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    if kill == "SIGTERM":
+        assert "READY" in process.stdout.readline()
+        process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == (143 if kill == "SIGTERM" else -signal.SIGKILL), errors
+    assert saved(tmp_path / "run")["global_step"] == (7 if kill == "SIGTERM" else 4)
+    assert train(*run, "ckpt_path=last") == 0
+    assert_same(tmp_path / "run", undisturbed)
+
+
+def test_resuming_without_run_dir_takes_the_newest(
+    tmp_path: Path, tiny_store: Path, train: Train, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.setenv("LNQ_OUTPUTS", str(tmp_path))
+    given = [a for a in arguments(tiny_store, tmp_path) if not a.startswith("run_dir=")]
+    runs = tmp_path / "train" / "dbdmp"
+    for name in ("old", "new"):
+        (runs / name / "checkpoints").mkdir(parents=True)
+        (runs / name / "checkpoints" / "last.ckpt").write_bytes(b"no checkpoint")
+    os.utime(runs / "old" / "checkpoints" / "last.ckpt", (1, 1))
+    assert train(*given, "ckpt_path=last") == 2
+    said = capsys.readouterr().err
+    assert "damaged checkpoint" in said
+    assert str(runs / "new" / "checkpoints") in said
+
+
+def test_a_finished_run_stays_as_it_is(undisturbed: Path, tiny_store: Path, train: Train) -> None:
+    before = saved(undisturbed)["state_dict"]
+    curves = (undisturbed / "metrics.csv").read_text()
+    assert train(*arguments(tiny_store, undisturbed), "ckpt_path=last") == 0
+    after = saved(undisturbed)
+    assert after["global_step"] == 12
+    assert all(torch.equal(value, after["state_dict"][name]) for name, value in before.items())
+    assert (undisturbed / "metrics.csv").read_text() == curves
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ("method.tau=0.2", "method.tau=0.2 (was 0.3)"),
+        ("trainer.max_epochs=9", "trainer.max_epochs=9 (was 3)"),
+        ("seed=1", "seed=1 (was 0)"),
+        ("callbacks.polynomial_lr=null", "callbacks.polynomial_lr=None (was {"),
+    ],
+)
+def test_a_changed_configuration_is_refused(
+    undisturbed: Path, tiny_store: Path, train: Train, capsys: pytest.CaptureFixture[str],
+    change: str, told: str,
+) -> None:  # fmt: skip
+    assert train(*arguments(tiny_store, undisturbed), "ckpt_path=last", change) == 2
+    assert told in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("damage", ["cut", "empty", "garbage", "one bit"])
+def test_a_damaged_checkpoint_is_refused_and_the_one_before_named(
+    tmp_path: Path, undisturbed: Path, tiny_store: Path, train: Train,
+    capsys: pytest.CaptureFixture[str], damage: str,
+) -> None:  # fmt: skip
+    folder = tmp_path / "run" / "checkpoints"
+    folder.mkdir(parents=True)
+    content = bytearray((undisturbed / "checkpoints" / "last.ckpt").read_bytes())
+    if damage == "one bit":
+        content[len(content) // 2] ^= 1
+    whole = {"cut": content[: len(content) // 2], "empty": b"", "garbage": b"x" * 1000}
+    (folder / "last.ckpt").write_bytes(whole.get(damage, content))
+    previous = (undisturbed / "checkpoints" / "last.ckpt.previous").read_bytes()
+    (folder / "last.ckpt.previous").write_bytes(previous)
+    given = arguments(tiny_store, tmp_path / "run")
+    assert train(*given, "ckpt_path=last") == 2
+    said = capsys.readouterr().err
+    assert "damaged" in said
+    assert str(folder / "last.ckpt.previous") in said
+    assert train(*given, f"ckpt_path={folder}/last.ckpt.previous") == 0
+    assert torch.equal(*(next(iter(saved(r)["state_dict"].values()))
+                         for r in (tmp_path / "run", undisturbed)))  # fmt: skip
