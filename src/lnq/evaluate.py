@@ -82,8 +82,8 @@ def _table(summary: dict[str, Any]) -> Table:
     table.caption = (
         f"{cases['n_missing']} cases without any predicted voxel, {cases['n_failed']} failed; "
         f"{nodes['n_detected']} of {nodes['n']} nodes found, "
-        f"{never['n_detected']} of {never['n']} never annotated ones; "
-        f"{nodes['false_positives']} false positives"
+        + (f"{never['n_detected']} of {never['n']} never annotated ones; " if never["n"] else "")
+        + f"{nodes['false_positives']} false positives"
     )
     return table
 

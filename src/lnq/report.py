@@ -8,9 +8,11 @@ from typing import Annotated
 
 from pydantic import Field
 from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
 
 from lnq.config import Paths, command
-from lnq.reporting import read_runs, write_report
+from lnq.reporting import NONE, Run, read_runs, summary_rows, write_report
 
 
 @dataclass(frozen=True)
@@ -35,15 +37,26 @@ class ReportConfig:
 
 @command("report", ReportConfig)
 def main(cfg: ReportConfig) -> int:
-    """Writes the page and says what it lacks."""
+    """Writes the page, says what it lacks, and prints its summary."""
     runs = read_runs(_several(cfg.run), _several(cfg.evaluation) if cfg.evaluation else None)
     place = runs[0].folder if len(runs) == 1 else cfg.paths.outputs / "report"
     output = cfg.output or place / "report.html"
     console = Console(soft_wrap=True, highlight=False, markup=False)
     for note in write_report(runs, output, cfg.max_cases):
         console.print(f"note: {note}")
+    console.print(_table(runs))
     console.print(f"the report is {output}")
     return 0
+
+
+def _table(runs: list[Run]) -> Table:
+    """The page's summary without its second lines, and without rows that no run has."""
+    table = Table("", *(escape(run.name) for run in runs))
+    for row in summary_rows(runs):
+        values = [value for value, _ in row["cells"]]
+        if set(values) != {NONE}:
+            table.add_row(row["name"], *values)
+    return table
 
 
 def _several(value: Path | list[Path]) -> list[Path]:

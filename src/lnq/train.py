@@ -127,12 +127,13 @@ def main(cfg: TrainConfig) -> int:
 def _silence() -> None:
     """Drops what Lightning says that is no concern of the user's.
 
-    The run's folder was checked, and a resumed run's is full or has moved; pre-training has nothing
-    to validate; a deprecation of torch's inside Lightning; an advert.
+    The run's folder was checked, and a resumed run's is full or has moved; pre-training, or a store
+    without completely annotated cases, has nothing to validate; a deprecation of torch's inside Lightning; an advert.
     """
     warnings.filterwarnings("ignore", "Checkpoint directory .* exists and is not empty")
     warnings.filterwarnings("ignore", "The dirpath has changed from")
     warnings.filterwarnings("ignore", "You passed in a `val_dataloader` but have no")
+    warnings.filterwarnings("ignore", "Total length of `list` across ranks is zero")
     warnings.filterwarnings("ignore", r".*isinstance\(treespec, LeafSpec\)", FutureWarning)
     logging.getLogger("pytorch_lightning.utilities.rank_zero").addFilter(_is_no_advert)
 

@@ -19,6 +19,13 @@ _TITLES = {
     "train/loss_sup": "Supervised term",
     "train/loss_pseudo": "Pseudo-label term",
     "train/lambda_p": r"Weight of the pseudo-label term, $\lambda_p$",
+    "train/ce": "Cross-entropy",
+    "train/sce": "Symmetric cross-entropy, both branches",
+    "train/pce": "Partial cross-entropy, both branches",
+    "train/tversky": "Tversky loss, both branches",
+    "train/mse_main": "Restoration error, main branch",
+    "train/mse_aux": "Restoration error, auxiliary branch",
+    "train/lr": "Learning rate",
     "val/dice": "Validation DSC",
 }
 _INDEX = ("epoch", "step")
