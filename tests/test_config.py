@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from conftest import TINY
 
+from lnq import preprocess
 from lnq.config import CONF, command, instantiate
 from lnq.errors import ConfigError
 from lnq.evaluate import EvaluateConfig
@@ -262,3 +263,17 @@ def test_a_sweep_runs_every_job(
     found = composed("-m", "method.tau=0.1,0.2", "method.alpha=0.3,0.4", "+experiment=dbdmp")
     pairs = [(cfg.method["tau"], cfg.method["alpha"]) for cfg in found]
     assert pairs == [(0.1, 0.3), (0.1, 0.4), (0.2, 0.3), (0.2, 0.4)]
+
+
+def test_a_group_that_must_be_chosen_is_offered(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        preprocess.main([])
+    assert end.value.code == 2
+    assert "Give data=NAME, one of lnq2023, pairs, phantom" in capsys.readouterr().err
+
+
+def test_a_required_key_that_others_refer_to_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        preprocess.main(["data=lnq2023"])
+    assert end.value.code == 2
+    assert "data.root is required: give data.root=VALUE" in capsys.readouterr().err

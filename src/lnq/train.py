@@ -128,7 +128,8 @@ def _silence() -> None:
     """Drops what Lightning says that is no concern of the user's.
 
     The run's folder was checked, and a resumed run's is full or has moved; pre-training, or a store
-    without completely annotated cases, has nothing to validate; a deprecation of torch's inside Lightning; an advert.
+    without completely annotated cases, has nothing to validate; a deprecation of torch's inside
+    Lightning; an advert.
     """
     warnings.filterwarnings("ignore", "Checkpoint directory .* exists and is not empty")
     warnings.filterwarnings("ignore", "The dirpath has changed from")

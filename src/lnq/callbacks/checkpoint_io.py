@@ -10,8 +10,7 @@ import torch
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 from lnq.files import atomic_path
-
-PREVIOUS = ".previous"
+from lnq.networks.transfer import PREVIOUS
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):

@@ -13,12 +13,12 @@ from typing import Any, TypeVar
 
 import hydra
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
 from pydantic import TypeAdapter, ValidationError
 from rich.console import Console
 
 from lnq.config.build import lines_of, node_faults
-from lnq.config.composition import CONF, Arguments, compose, nearest
+from lnq.config.composition import CONF, Arguments, compose, flat_items, nearest
 from lnq.errors import ConfigError, LnqError, RunError
 
 INTERRUPTED = 130
@@ -88,6 +88,10 @@ def parse(
         raise ConfigError("\n".join(faults))
     try:
         plain: Any = OmegaConf.to_container(cfg, resolve=True)
+    except InterpolationToMissingValueError as error:
+        items = flat_items(OmegaConf.to_container(cfg))
+        lines = [f"{key} is required: give {key}=VALUE" for key, value in items if value == "???"]
+        raise ConfigError("\n".join(lines)) from error
     except OmegaConfBaseException as error:
         raise ConfigError("cannot resolve the configuration", why=str(error)) from error
     names = [field.name for field in fields(schema)]  # type: ignore[arg-type]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import itertools
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -120,19 +121,29 @@ def nearest(name: str, valid: Sequence[str]) -> str | None:
     return found[0] if found else None
 
 
+def flat_items(node: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Every key below `node` with the dots that lead to it, and its value."""
+    if isinstance(node, dict):
+        for key, value in node.items():
+            yield f"{prefix}{key}", value
+            yield from flat_items(value, f"{prefix}{key}.")
+
+
 def _suggest(stage: str, overrides: Sequence[str]) -> str | None:
     """What the user may have meant by the overrides that name nothing."""
-    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-        keys = list(_flat_keys(OmegaConf.to_container(hydra.compose(stage))))
+    try:
+        with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+            keys = [key for key, _ in flat_items(OmegaConf.to_container(hydra.compose(stage)))]
+    except HydraException:  # the stage has a group that must be chosen: its keys are not known yet
+        lines = (CONF / f"{stage}.yaml").read_text().splitlines()
+        groups = [line.strip("- ?:") for line in lines if re.fullmatch(r" *- \w+: \?\?\?", line)]
+        return "; ".join(f"give {g}=NAME, one of {', '.join(_options(g))}" for g in groups)
     hints = []
     for override in overrides:
         key, _, value = override.partition("=")
         name = key.lstrip("+~").partition("@")[0]
-        group = CONF / name
-        if group.is_dir():
-            options = sorted(
-                str(p.relative_to(group).with_suffix("")) for p in group.rglob("*.yaml")
-            )
+        if (CONF / name).is_dir():
+            options = _options(name)
             for option in value.strip("[]").split(","):
                 if option == "null" and not key.startswith("+"):
                     hints.append(f"{name} cannot be left out; there are {', '.join(options)}")
@@ -145,18 +156,17 @@ def _suggest(stage: str, overrides: Sequence[str]) -> str | None:
     return "; ".join(hints) or None
 
 
+def _options(group: str) -> list[str]:
+    """Names of the files of a configuration group."""
+    folder = CONF / group
+    return sorted(str(p.relative_to(folder).with_suffix("")) for p in folder.rglob("*.yaml"))
+
+
 def _did_you_mean(subject: str, name: str, valid: Sequence[str]) -> str:
     found = nearest(name, valid)
     if found is None:
         return f"there is no {subject}; there are {', '.join(valid[:20])}"
     return f"there is no {subject}; did you mean {found}?"
-
-
-def _flat_keys(node: Any, prefix: str = "") -> Iterator[str]:
-    if isinstance(node, dict):
-        for key, value in node.items():
-            yield f"{prefix}{key}"
-            yield from _flat_keys(value, f"{prefix}{key}.")
 
 
 def _first_line(error: Exception) -> str:

@@ -18,6 +18,8 @@ from lnq.errors import UsageError
 
 LAST = Path("checkpoints", "last.ckpt")
 PREFIX = "network."
+PREVIOUS = ".previous"
+"""Suffix of the checkpoint that the newest one replaced."""
 
 # What zipfile and the unpickler raise, by trial, where single bytes of a checkpoint are wrong.
 DAMAGE = (
@@ -68,8 +70,8 @@ def load_file(path: Path) -> dict[str, Any]:
     Raises:
         UsageError: The file is damaged, is no checkpoint, or holds more than plain data.
     """
-    others = [p for p in sorted(path.parent.glob(f"{path.name}*")) if p != path]
-    remedy = f"use the previous one, {others[0]}" if others else "use another checkpoint"
+    previous = path.with_name(path.name + PREVIOUS)
+    remedy = f"use the one before, {previous}" if previous.exists() else "use another checkpoint"
     try:
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()

@@ -1,0 +1,24 @@
+"""What travels in the wheel: the configuration and the report's template."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+from conftest import REPOSITORY
+
+
+def test_the_wheel_holds_configuration_and_template(tmp_path: Path) -> None:
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)],
+        cwd=REPOSITORY, check=True, capture_output=True,
+    )  # fmt: skip
+    (wheel,) = tmp_path.glob("lnq-*.whl")
+    names = set(zipfile.ZipFile(wheel).namelist())
+    conf = {p.relative_to(REPOSITORY) for p in (REPOSITORY / "conf").rglob("*.yaml")}
+    assert conf
+    assert {f"lnq/{path.as_posix()}" for path in conf} <= names
+    assert "lnq/reporting/page.html.j2" in names
+    assert not [name for name in names if name.startswith(("tests", "outputs", "issues"))]
