@@ -38,6 +38,8 @@ class DBDMP(Method):
         ValueError: Pseudo labels are asked of a network with one decoder.
     """
 
+    out_channels = 2
+
     def __init__(
         self,
         network: VNet,
