@@ -22,7 +22,7 @@ $(READY): pyproject.toml constraints.txt .ci/install
 	touch $(READY)
 
 demo: $(READY)  ## all stages on the phantom, with a report at the end (SEED=0, OUT=outputs/demo)
-	rm -rf $(OUT)
+	rm -rf $(addprefix $(OUT)/,phantom preprocess genesis baseline dbdmp report.html)
 	$(RUN) lnq.preprocess data=phantom data.layout.seed=$(SEED) 'preprocessing.spacing_mm=[3.0,2.5,2.5]' preprocessing.normalisation=ct
 	$(BOUND) lnq.train '+experiment=[genesis,phantom]' seed=$(SEED) run_dir=$(OUT)/genesis trainer.max_epochs=8
 	for method in baseline dbdmp; do \

@@ -14,12 +14,14 @@ from typing import Any
 
 import pytest
 import torch
+import wandb
 from conftest import names
 
 from lnq.callbacks import (
     AtomicCheckpointIO,
     BetweenSteps,
     CurvesLogger,
+    OfflineFirstWandbLogger,
     PolynomialLR,
     RampUp,
     StepSeed,
@@ -160,6 +162,25 @@ wandb.teardown()
 os.environ.update(WANDB_BASE_URL="http://127.0.0.1:9", WANDB_API_KEY=40 * "a")
 log(Path("no server"))
 """
+
+
+def test_a_server_that_refuses_the_key_leaves_the_run_offline(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started = wandb.init
+
+    def refuse(**options: object) -> object:
+        if options["mode"] != "offline":
+            raise wandb.errors.AuthenticationError("invalid key")
+        return started(**options)
+
+    monkeypatch.setattr(wandb, "init", refuse)
+    logger = OfflineFirstWandbLogger("lnq", "test", tmp_path, mode="online")
+    with pytest.warns(UserWarning, match="offline: invalid key"):
+        logger.log_hyperparams({"method": {"tau": 0.3}})
+    assert logger.experiment.config["method"] == {"tau": 0.3}
+    logger.finalize("success")
+    assert list(tmp_path.glob("wandb/offline-run-*/*.wandb"))
 
 
 def test_wandb_goes_offline_without_asking(tmp_path: Path) -> None:

@@ -263,6 +263,7 @@ def test_a_sweep_runs_every_job(
     found = composed("-m", "method.tau=0.1,0.2", "method.alpha=0.3,0.4", "+experiment=dbdmp")
     pairs = [(cfg.method["tau"], cfg.method["alpha"]) for cfg in found]
     assert pairs == [(0.1, 0.3), (0.1, 0.4), (0.2, 0.3), (0.2, 0.4)]
+    assert len({cfg.run_dir for cfg in found}) == 4
 
 
 def test_a_group_that_must_be_chosen_is_offered(capsys: pytest.CaptureFixture[str]) -> None:

@@ -28,6 +28,7 @@ class FixedOutputs(nn.Module):
 
     def __init__(self, main: Tensor, aux: Tensor) -> None:
         super().__init__()
+        self.out_channels = main.shape[1]
         self.main, self.aux_decoder = nn.Parameter(main), nn.ParameterList([aux])
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
@@ -40,6 +41,7 @@ class FixedOutputs(nn.Module):
 class OneBranch(nn.Module):
     def __init__(self, logits: Tensor) -> None:
         super().__init__()
+        self.out_channels = logits.shape[1]
         self.logits = nn.Parameter(logits)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
@@ -314,6 +316,25 @@ def test_no_optimiser_step_is_taken_on_a_loss_that_is_not_finite() -> None:
         enable_model_summary=False, accelerator="cpu",
     )  # fmt: skip
     with pytest.raises(RunError, match="case_7"):
+        trainer.fit(method, DataLoader([given], batch_size=None))
+    assert all(torch.equal(t, before[key]) for key, t in network.state_dict().items())
+
+
+def test_gradients_that_are_not_finite_never_reach_the_weights() -> None:
+    network = DualBranchVNet(widths=(2, 2), dropouts=(0.0,))
+    method = DBDMP(network, sgd, SimpleInferer(), PAPER)
+    network.main_decoder.head.bias.register_hook(lambda gradient: gradient * float("inf"))
+    before = {key: t.clone() for key, t in network.state_dict().items()}
+    given = {
+        "image": torch.ones(1, 1, 2, 4, 4),
+        "label": torch.ones(1, 1, 2, 4, 4),
+        "case_id": ["case_7"],
+    }
+    trainer = pl.Trainer(
+        max_steps=1, logger=False, enable_checkpointing=False, enable_progress_bar=False,
+        enable_model_summary=False, accelerator="cpu", gradient_clip_val=12,
+    )  # fmt: skip
+    with pytest.raises(RunError, match="gradient's norm"):
         trainer.fit(method, DataLoader([given], batch_size=None))
     assert all(torch.equal(t, before[key]) for key, t in network.state_dict().items())
 

@@ -36,15 +36,29 @@ def recipe(target: str, *variables: str) -> str:
 
 def commands(tmp_path: Path) -> list[tuple[str, list[str]]]:
     text = recipe("demo", f"OUT={tmp_path}", "SEED=3").replace("\\\n", " ")
-    for name, value in (("$method", "dbdmp"), ("$start", "")):
-        text = text.replace(name, value)
     found = re.findall(r"-m lnq\.(\w+) (.*?)(?:&&|\|\||;|\n|$)", text)
-    return [(stage, shlex.split(arguments)) for stage, arguments in found]
+    each = [(stage, arguments.replace("$start", "$method_start")) for stage, arguments in found]
+    (start,) = re.findall(r"\[ \$method = dbdmp \] && start=(\S+);", text)
+    lines = []
+    for stage, arguments in each:
+        if "$method" not in arguments:
+            lines.append((stage, shlex.split(arguments)))
+            continue
+        for method, weights in (("baseline", ""), ("dbdmp", start)):
+            line = arguments.replace("$method_start", weights).replace("$method", method)
+            lines.append((stage, shlex.split(line)))
+    return lines
 
 
 def test_the_demo_runs_every_stage_in_order(tmp_path: Path) -> None:
-    stages = [stage for stage, _ in commands(tmp_path)]
-    assert stages == ["preprocess", "train", "train", "predict", "evaluate", "report"]
+    lines = commands(tmp_path)
+    pair = ["baseline", "dbdmp"]
+    assert [stage for stage, _ in lines] == [
+        "preprocess", "train", *("train" for _ in pair), *("predict" for _ in pair),
+        *("evaluate" for _ in pair), "report",
+    ]  # fmt: skip
+    begun = [line for stage, line in lines if stage == "train"]
+    assert [any("init_from" in a for a in line) for line in begun] == [False, False, True]
 
 
 def test_every_command_of_the_demo_composes(tmp_path: Path) -> None:

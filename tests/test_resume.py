@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -210,6 +212,22 @@ def test_a_changed_configuration_is_refused(
 ) -> None:  # fmt: skip
     assert train(*arguments(tiny_store, undisturbed), "ckpt_path=last", change) == 2
     assert told in capsys.readouterr().err
+
+
+def test_a_store_with_other_settings_or_cases_is_refused(
+    tmp_path: Path, undisturbed: Path, tiny_store: Path, train: Train,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    store = tmp_path / "store"
+    shutil.copytree(tiny_store, store)
+    manifest = json.loads((store / "manifest.json").read_text())
+    manifest["settings"]["spacing_mm"] = [3.0, 2.0, 2.0]
+    (store / "manifest.json").write_text(json.dumps(manifest))
+    run = tmp_path / "run"
+    shutil.copytree(undisturbed, run)
+    assert train(*arguments(store, run), "ckpt_path=last") == 2
+    said = capsys.readouterr().err
+    assert "preprocessing.spacing_mm=[3.0, 2.0, 2.0] (was [3.0, 1.0, 1.0])" in said
 
 
 @pytest.mark.parametrize("damage", ["cut", "empty", "garbage", "one bit"])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -77,7 +76,7 @@ def test_a_run_records_what_it_was(run: Path, tiny_store: Path) -> None:
     assert manifest["config"] == config
     assert config["store"] == str(tiny_store)
     assert config["network"]["widths"] == [2, 4]
-    assert re.fullmatch("[0-9a-f]{64}", manifest["store_sha256"])
+    assert manifest["cases"] == checkpoint(run)["lnq"]["cases"] != []
     kept = checkpoint(run)["lnq"]
     assert kept["config"] == config
     assert kept["preprocessing"]["spacing_mm"] == [3.0, 1.0, 1.0]
@@ -97,7 +96,7 @@ def test_a_second_process_is_refused(
 ) -> None:
     with claimed(tmp_path / "run", resuming=False):
         assert train(*DBDMP, f"store={tiny_store}", f"run_dir={tmp_path}/run") == 2
-    assert "another process is training in this folder" in capsys.readouterr().err
+    assert "another run is writing into this folder" in capsys.readouterr().err
     assert names(tmp_path / "run") == [".lock"]
 
 
@@ -108,7 +107,7 @@ def test_an_unwritable_folder_is_refused(
     (tmp_path / "file").write_text("")
     assert train(*DBDMP, f"store={tiny_store}", f"run_dir={tmp_path}/{place}") == 2
     said = capsys.readouterr().err
-    assert "cannot write the run's folder" in said
+    assert "cannot write the output folder" in said
     assert str(tmp_path / place) in said
 
 
@@ -121,6 +120,9 @@ def test_an_unwritable_folder_is_refused(
         (["ckpt_path=nowhere.ckpt"], "no checkpoint"),
         (["+trainer.strategy=nonsense"], "nonsense"),
         (["method.pseudo=klce", "network=vnet"], "two decoders"),
+        (["network.out_channels=1"], "DBDMP needs network.out_channels=2, not 1"),
+        (["+trainer.accumulate_grad_batches=2"], "patches are counted by optimiser steps"),
+        (["+data.rooot=x"], "data.rooot"),
         (["network.dropouts=[0.1,0.2,0.3]"], "2 widths need 1 dropout rates"),
     ],
 )

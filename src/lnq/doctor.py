@@ -5,32 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import track
 from rich.table import Column, Table
 
-from lnq.config import Paths, command, instantiate
+from lnq.config import DataConfig, Paths, command, instantiate
 from lnq.data.inspection import CaseReport, inspect_cases
 from lnq.data.layouts import Layout
 from lnq.files import write_json
-
-
-@dataclass(frozen=True)
-class DataConfig:
-    """Schema of `conf/data/NAME.yaml`.
-
-    Attributes:
-        name: The dataset's name in output folders.
-        root: Where the dataset lies.
-        layout: The class that lists its cases, with its arguments.
-    """
-
-    name: str
-    root: Path
-    layout: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -51,7 +35,7 @@ class DoctorConfig:
 @command("doctor", DoctorConfig)
 def main(cfg: DoctorConfig) -> int:
     """Reads every case of a dataset, tells what is wrong with it, and changes nothing."""
-    layout: Layout = instantiate(cfg.data.layout)
+    layout: Layout = instantiate(cfg.data.layout or {})
     cases = layout.cases()
     bar = Console(stderr=True)
     reports = list(

@@ -70,7 +70,7 @@ def sole_user(folder: Path) -> Iterator[None]:
     except OSError as error:
         raise UsageError(
             "cannot write the output folder", where=folder, why=error.strerror,
-            remedy="choose another one with output=DIR",
+            remedy="choose another one with output=DIR (run_dir=DIR in training)",
         ) from error  # fmt: skip
     with handle:
         try:

@@ -115,7 +115,8 @@ def _segment_all(
                 console.print(f"{job.name}: failed: {error}")
                 continue
             image = str(job.image.absolute())
-            done.append({"case": job.name, "image": image, "mask": job.mask_name, "notes": notes})
+            entry = {"case": job.name, "image": image, "image_sha256": sha256(job.image)}
+            done.append({**entry, "mask": job.mask_name, "notes": notes})
             for note in notes:
                 console.print(f"{job.name}: note: {note}")
     finally:

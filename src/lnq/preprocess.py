@@ -12,7 +12,7 @@ from pydantic import Field
 from rich.console import Console
 from rich.progress import track
 
-from lnq.config import Paths, command, instantiate
+from lnq.config import DataConfig, Paths, command, instantiate
 from lnq.data.building import Outcome, build_store
 from lnq.data.preprocessing import Preprocessing
 from lnq.files import FAILURES, FailureLog, sole_user, write_manifest
@@ -30,7 +30,7 @@ class PreprocessConfig:
         paths: Where everything goes.
     """
 
-    data: dict[str, Any]
+    data: DataConfig
     preprocessing: dict[str, Any]
     output: Path
     num_workers: Annotated[int, Field(ge=0)]
@@ -43,7 +43,7 @@ def main(cfg: PreprocessConfig) -> int:
     preprocessing: Preprocessing = instantiate(cfg.preprocessing)
     console = Console(soft_wrap=True)
     with sole_user(cfg.output):
-        cases = instantiate(cfg.data["layout"]).cases()
+        cases = instantiate(cfg.data.layout or {}).cases()
         facts = {"settings": preprocessing.as_dict(), "cases": [case.case_id for case in cases]}
         write_manifest(cfg.output, "preprocess", asdict(cfg), **facts)
         outcomes = []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from lnq.errors import UsageError
+from lnq.files import sole_user
 from lnq.networks.transfer import LAST
 
-LOCK = ".lock"
 MAY_DIFFER = frozenset({"run_dir", "ckpt_path", "init_from", "paths", "logger"})
 """Root keys that do not change what a resumed run computes."""
 
@@ -54,44 +53,31 @@ def claimed(folder: Path, *, resuming: bool) -> Iterator[None]:
     Raises:
         UsageError: It holds a run already, another process is writing it, or it is not writable.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        handle = os.open(folder / LOCK, os.O_CREAT | os.O_RDWR)
-    except OSError as error:
-        raise UsageError(
-            "cannot write the run's folder", where=folder, why=error.strerror,
-            remedy="choose another with run_dir=DIR or paths.outputs=DIR",
-        ) from error  # fmt: skip
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise UsageError(
-                "another process is training in this folder", where=folder,
-                remedy="wait for it, or choose another run_dir",
-            ) from error  # fmt: skip
+    with sole_user(folder):
         if not resuming and (folder / LAST).exists():
             raise UsageError(
                 "the folder holds a run already", where=folder,
                 remedy="add ckpt_path=last to resume it, or choose another run_dir",
             )  # fmt: skip
         yield
-    finally:
-        os.close(handle)
 
 
-def check_resumable(folder: Path, config: dict[str, Any], checkpoint: dict[str, Any]) -> None:
-    """Refuses to resume with a configuration that computes something else.
+def check_resumable(folder: Path, now: dict[str, Any], begun: dict[str, Any]) -> None:
+    """Refuses to resume with a configuration, or data, that computes something else.
+
+    Args:
+        folder: The run's folder.
+        now: `config`, and of the store `preprocessing` and `cases`, as they are now.
+        begun: The same of the run's checkpoint.
 
     Raises:
         UsageError: Lists each key with its value now and then.
     """
-    then = checkpoint.get("lnq", {}).get("config", {})
-    differences = [
-        f"{key}={now!r} (was {before!r})"
-        for key, now, before in _differences(_movable(config), _movable(then))
-        if key.split(".")[0] not in MAY_DIFFER
-    ]
+    config, then = _movable(now["config"]), _movable(begun.get("config", {}))
+    found = [d for d in _differences(config, then) if d[0].split(".")[0] not in MAY_DIFFER]
+    for part in ("preprocessing", "cases"):
+        found += _differences(now[part], begun.get(part), part)
+    differences = [f"{key}={value!r} (was {before!r})" for key, value, before in found]
     if differences:
         raise UsageError(
             "the configuration is not the one this run began with",

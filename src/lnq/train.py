@@ -18,10 +18,10 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from rich.console import Console
 
 from lnq.callbacks import AtomicCheckpointIO, BetweenSteps, RunRecord, StepSeed
-from lnq.config import Paths, command, instantiate
+from lnq.config import DataConfig, Paths, command, instantiate
 from lnq.data.store import CaseStore
 from lnq.errors import RunError, UsageError
-from lnq.files import MANIFEST, sha256
+from lnq.files import sha256
 from lnq.networks.dual_branch_vnet import WIDTHS, total_stride
 from lnq.networks.transfer import (
     find_checkpoint,
@@ -58,7 +58,7 @@ class TrainConfig:
     ckpt_path: Path | None
     init_from: Path | None
     store: Path
-    data: dict[str, Any]
+    data: DataConfig
     datamodule: dict[str, Any]
     network: dict[str, Any]
     method: dict[str, Any]
@@ -88,6 +88,11 @@ class TrainConfig:
                     f"callbacks.ramp_up.t_max={t_max}: the ramp is longer than the training of "
                     f"trainer.max_epochs={epochs}; use at most that"
                 )
+        if trainer.get("accumulate_grad_batches") not in (None, 1):
+            found.append(
+                "trainer.accumulate_grad_batches: patches are counted by optimiser steps; use "
+                "datamodule.batch_size, or trainer.devices, for larger batches"
+            )
         for group in ("callbacks", "logger"):
             members = nodes.get(group, {})
             found += [
@@ -104,15 +109,19 @@ def main(cfg: TrainConfig) -> int:
     """Trains as configured and says where everything lies."""
     _silence()
     config = _plain(asdict(cfg))
-    if cfg.ckpt_path is not None:
-        check_resumable(cfg.run_dir, config, load_file(find_checkpoint(cfg.ckpt_path)))
-    method, started_from = _method(cfg)
-    datamodule = instantiate(cfg.datamodule, store=cfg.store, seed=cfg.seed)
-    facts = {
-        "preprocessing": CaseStore(cfg.store).settings,
-        "store_sha256": sha256(cfg.store / MANIFEST),
-        "init_from": started_from,
+    store = CaseStore(cfg.store)
+    facts: dict[str, Any] = {
+        "preprocessing": store.settings,
+        "cases": store.case_ids(split="train"),
     }
+    if cfg.ckpt_path is None:
+        method, facts["init_from"] = _method(cfg, cfg.init_from)
+    else:
+        begun = load_file(find_checkpoint(cfg.ckpt_path)).get("lnq", {})
+        check_resumable(cfg.run_dir, {"config": config, **facts}, begun)
+        method, _ = _method(cfg, None)  # the checkpoint has the weights
+        facts["init_from"] = begun["init_from"]
+    datamodule = instantiate(cfg.datamodule, store=cfg.store, seed=cfg.seed)
     record = RunRecord(cfg.run_dir, config, facts)
     between_steps = BetweenSteps()
     trainer = _trainer(cfg, [between_steps, StepSeed(cfg.seed), record])
@@ -144,13 +153,15 @@ def _is_no_advert(record: logging.LogRecord) -> bool:
     return "Tip: For seamless cloud" not in record.getMessage()
 
 
-def _method(cfg: TrainConfig) -> tuple[pl.LightningModule, dict[str, Any] | None]:
+def _method(
+    cfg: TrainConfig, init_from: Path | None
+) -> tuple[pl.LightningModule, dict[str, Any] | None]:
     """The LightningModule with its network initialised, and a record of where from."""
     torch.manual_seed(cfg.seed)
     network = instantiate(cfg.network)
     started_from = None
-    if cfg.init_from is not None:
-        source = read_checkpoint(cfg.init_from)
+    if init_from is not None:
+        source = read_checkpoint(init_from)
         fresh = initialise_from(network, source.state, source.path)
         started_from = {
             "path": str(source.path),

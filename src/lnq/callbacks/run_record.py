@@ -7,6 +7,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import yaml
+from pytorch_lightning.loggers import CSVLogger
 
 from lnq.files import write_manifest, write_text
 
@@ -37,6 +38,9 @@ class RunRecord(pl.Callback):
                 yaml.safe_dump(self.config, sort_keys=False, allow_unicode=True),
             )
             write_manifest(self.folder, "train", self.config, **self.facts)
+            for logger in trainer.loggers:
+                if not isinstance(logger, CSVLogger):  # config.yaml lies beside its curves
+                    logger.log_hyperparams(self.config)
 
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]

@@ -5,7 +5,7 @@ of every `_target_` is the schema of its node. All faults are reported together.
 """
 
 from lnq.config.build import instantiate
-from lnq.config.command import Paths, command
+from lnq.config.command import DataConfig, Paths, command
 from lnq.config.composition import CONF
 
-__all__ = ["CONF", "Paths", "command", "instantiate"]
+__all__ = ["CONF", "DataConfig", "Paths", "command", "instantiate"]

@@ -39,6 +39,8 @@ def locate(target: str) -> type:
         raise ConfigError(f"_target_ {target} cannot be imported", why=str(error)) from error
     if not inspect.isclass(found):
         raise ConfigError(f"_target_ {target} is not a class")
+    if not f"{found.__module__}.".startswith(ALLOWED):  # merely imported there
+        raise ConfigError(f"_target_ {target} is not allowed: it is of {found.__module__}")
     return found
 
 

@@ -9,12 +9,12 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import hydra
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 from rich.console import Console
 
 from lnq.config.build import lines_of, node_faults
@@ -29,6 +29,9 @@ Body = Callable[[Schema], int]
 _SECRET = re.compile(r"\$\{\s*oc\.env\s*:\s*['\"]?(\w*(?:KEY|TOKEN|SECRET|PASSWORD)\w*)", re.I)
 
 
+_NOTHING_ELSE = ConfigDict(extra="forbid")
+
+
 @dataclass(frozen=True)
 class Paths:
     """Where everything goes.
@@ -37,7 +40,26 @@ class Paths:
         outputs: The folder of all output; `paths.outputs=DIR` or the variable LNQ_OUTPUTS moves it.
     """
 
+    __pydantic_config__: ClassVar[ConfigDict] = _NOTHING_ELSE
+
     outputs: Path
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Schema of `conf/data/NAME.yaml`.
+
+    Attributes:
+        name: The dataset's name in output folders.
+        root: Where the dataset lies; None in training, which reads the store alone.
+        layout: The class that lists its cases, with its arguments; None in training.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = _NOTHING_ELSE
+
+    name: str
+    root: Path | None
+    layout: dict[str, Any] | None
 
 
 def command(

@@ -12,8 +12,10 @@ from typing import Any
 
 import hydra
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -23,6 +25,16 @@ _IN_WHEEL = Path(__file__).parents[1] / "conf"
 _IN_CHECKOUT = Path(__file__).parents[3] / "conf"
 CONF = _IN_WHEEL if _IN_WHEEL.is_dir() else _IN_CHECKOUT
 """The folder of the configuration files: inside the wheel, or at the checkout's top level."""
+
+
+def _sweep_job() -> str:
+    """`_N` in job N of a sweep, nothing else: Hydra gives all its jobs one time of day."""
+    if not HydraConfig.initialized() or HydraConfig.get().mode is not RunMode.MULTIRUN:
+        return ""
+    return f"_{HydraConfig.get().job.num}"
+
+
+OmegaConf.register_new_resolver("sweep_job", _sweep_job)
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import threading
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -19,7 +21,7 @@ import SimpleITK as sitk
 from lnq.data.alignment import align_label
 from lnq.data.case import Case
 from lnq.data.preprocessing import Preprocessing
-from lnq.data.readers import read_image, read_label
+from lnq.data.readers import read_image_with_notes, read_label
 from lnq.data.store import CaseRecord, CaseStore
 from lnq.errors import CaseError
 from lnq.files import sha256
@@ -125,7 +127,7 @@ def prepare_case(
     Raises:
         CaseError: Scan or annotation cannot be used.
     """
-    scan = read_image(case.image)
+    scan, scan_notes = read_image_with_notes(case.image)
     prepared = preprocessing.apply(scan)
     label, label_notes = _prepare_label(case, preprocessing, scan.grid, prepared.volume.grid)
     record = CaseRecord(
@@ -143,7 +145,7 @@ def prepare_case(
         sd=prepared.sd,
         num_foreground=0 if label is None else int(np.count_nonzero(label.array)),
         lungs_found=prepared.lungs_found,
-        notes=(*prepared.notes, *label_notes),
+        notes=(*scan_notes, *prepared.notes, *label_notes),
     )
     return record, prepared.volume, label
 
@@ -180,9 +182,7 @@ def _in_processes(
 ) -> Iterator[tuple[Case, Outcome | None]]:
     """Runs the cases; None for those whose process, or a neighbour of it, died."""
     threads = max(1, (os.cpu_count() or 1) // width)
-    pool = ProcessPoolExecutor(
-        width, get_context("spawn"), sitk.ProcessObject.SetGlobalDefaultNumberOfThreads, (threads,)
-    )
+    pool = ProcessPoolExecutor(width, get_context("spawn"), _begin_worker, (threads, os.getpid()))
     try:
         futures = {pool.submit(task, case): case for case in cases}
         for future in as_completed(futures):
@@ -192,6 +192,18 @@ def _in_processes(
                 yield futures[future], None
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _begin_worker(threads: int, parent: int) -> None:
+    """Shares the cores, and ends with the parent: a killed one cannot tell its workers."""
+    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(threads)
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1.0)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _killed(case: Case) -> Outcome:

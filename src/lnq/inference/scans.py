@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 import SimpleITK as sitk
 
-from lnq.data.readers import SUFFIXES, read_image, scan_name
+from lnq.data.readers import SUFFIXES, read_image_with_notes, scan_name
 from lnq.errors import CaseError, LnqError, RunError, UsageError
 from lnq.files import atomic_path
 from lnq.inference.predictor import Predictor
@@ -91,12 +91,15 @@ def segment(job: Job, predictor: Predictor, output: Path, save_probabilities: bo
         RunError: The disk does not take the mask.
     """
     try:
-        prediction = predictor.predict(read_image(job.image))
+        scan, scan_notes = read_image_with_notes(job.image)
+        prediction = predictor.predict(scan)
     except CaseError as error:
         raise CaseError(
             error.what, where=error.where or job.image, why=error.why, remedy=error.remedy
         ) from error
-    except MemoryError as error:
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "DefaultCPUAllocator" not in str(error):
+            raise
         raise CaseError(
             "not enough memory for this scan", where=job.image,
             remedy="crop it, or use a machine with more memory",
@@ -104,7 +107,7 @@ def segment(job: Job, predictor: Predictor, output: Path, save_probabilities: bo
     write_volume(prediction.mask, output / job.mask_name)
     if save_probabilities:
         write_volume(prediction.probability, output / PROBABILITIES / job.mask_name)
-    return list(prediction.notes)
+    return [*scan_notes, *prediction.notes]
 
 
 def write_volume(volume: Volume, path: Path) -> None:

@@ -22,10 +22,20 @@ class Method(pl.LightningModule):
     Args:
         network: `forward(x)` gives one logits tensor per decoder, the main one first.
         optimizer: Builds the optimiser from the parameters.
+
+    Raises:
+        ValueError: The network's heads have another number of channels than the method needs.
     """
+
+    out_channels: int
 
     def __init__(self, network: VNet, optimizer: OptimizerFactory) -> None:
         super().__init__()
+        if network.out_channels != self.out_channels:
+            raise ValueError(
+                f"{type(self).__name__} needs network.out_channels={self.out_channels}, "
+                f"not {network.out_channels}"
+            )
         self.network = network
         self.optimizer = optimizer
 
@@ -49,6 +59,26 @@ class Method(pl.LightningModule):
             )
         return loss
 
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Stops training before gradients that are not finite reach the weights.
+
+        Under 16-mixed the gradient scaler does so by itself: it skips the step.
+
+        Raises:
+            RunError: The gradients' norm is NaN or infinite.
+        """
+        if getattr(self.trainer.precision_plugin, "scaler", None) is not None:
+            return
+        gradients = [p.grad for p in self.parameters() if p.grad is not None]
+        norm = torch.nn.utils.get_total_norm(gradients)
+        if not torch.isfinite(norm):
+            raise RunError(
+                f"the gradient's norm is {norm.item()} at step {self.global_step}",
+                why="the loss is finite, its slope is not",
+                remedy="lower optimizer.lr, or train in trainer.precision=32; the last checkpoint "
+                "is from before this step",
+            )
+
     def log_scalars(self, values: dict[str, Tensor | float], batch_size: int) -> None:
-        """Logs each value per step and as the epoch's mean under its name."""
+        """Logs each value of a step under its name."""
         self.log_dict(values, on_step=True, on_epoch=False, batch_size=batch_size)

@@ -52,6 +52,8 @@ class DBDMP(Method):
         ValueError: Pseudo labels are asked of a network with one decoder, or there is no loss.
     """
 
+    out_channels = 2
+
     def __init__(
         self,
         network: VNet,

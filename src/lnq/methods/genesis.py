@@ -5,8 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional
 
-from lnq.methods.base import Batch, Method, OptimizerFactory
-from lnq.networks import VNet
+from lnq.methods.base import Batch, Method
 
 
 class Genesis(Method):
@@ -17,8 +16,7 @@ class Genesis(Method):
         optimizer: Builds the optimiser from the parameters.
     """
 
-    def __init__(self, network: VNet, optimizer: OptimizerFactory) -> None:
-        super().__init__(network, optimizer)
+    out_channels = 1
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Loss of a batch with `image` (corrupted) and `target`, both (b, 1, z, y, x)."""
