@@ -1,5 +1,7 @@
 """Eqs. 2 to 11 voxel by voxel in plain Python floats: slow, and independent of the library.
 
+What is named `original_*` is the form of the authors' code where it differs from the paper.
+
 Arrays: logits (b, 2, z, y, x), annotation y (b, 1, z, y, x). Nothing is vectorised and nothing is
 shared with `lnq`, so that a slip in one is not a slip in the other.
 """
@@ -88,6 +90,15 @@ def tversky(logits: Floats, y: Floats, alpha: float) -> float:
     return 1 - (tp + 1e-5) / (tp + alpha * fp + (1 - alpha) * fn + 1e-5)
 
 
+def dice(logits: Floats, y: Floats) -> float:
+    """Soft Dice loss of the foreground: 1 - 2 Σpy / (Σp + Σy), both halves smoothed like Eq. 4."""
+    overlap = size = 0.0
+    for at in voxels(logits.shape):
+        node, mark = probability(logits, at)[1], annotated(y, at)
+        overlap, size = overlap + node * mark, size + node + mark
+    return 1 - (overlap + 1e-5) / (size / 2 + 1e-5)
+
+
 def supervised(logits: Floats, y: Floats, gamma: float = 0.8, alpha: float = 0.4) -> float:
     """Eq. 5."""
     return (
@@ -140,6 +151,61 @@ def total(
         + supervised(aux, y)
         + lambda_p * (consensus(main, aux, label) + consensus(aux, main, label))
     )
+
+
+def hard_label(label: Floats) -> Floats:
+    """The class above one half of a pseudo label: (b, 1, z, y, x)."""
+    hard = np.zeros((label.shape[0], 1, *label.shape[2:]))
+    for b, z, row, column in voxels(label.shape):
+        hard[b, 0, z, row, column] = 1.0 if label[b, 1, z, row, column] > 0.5 else 0.0
+    return hard
+
+
+def total_of_rows_a_and_b(
+    main: Floats, aux: Floats, y: Floats, *, theta: float, lambda_p: float, with_tversky: bool
+) -> float:
+    """Cross-entropy, Tversky or not, and Dice of both branches with the hard pseudo label."""
+    hard = hard_label(pseudo_label(main, aux, y, theta, 0.3))
+    loss = 0.0
+    for branch in (main, aux):
+        loss += cross_entropy(branch, y) + lambda_p * dice(branch, hard)
+        loss += tversky(branch, y, 0.4) if with_tversky else 0.0
+    return loss
+
+
+def original_supervised(logits: Floats, y: Floats, gamma: float = 0.8) -> float:
+    """Eq. 5 with the reverse cross-entropy averaged over the classes; voxels are annotated."""
+    return (
+        gamma * cross_entropy(logits, y)
+        + reverse_cross_entropy(logits, y) / 2
+        + partial_cross_entropy(logits, y)
+        + tversky(logits, y, 0.4)
+    )
+
+
+def original_consensus(logits: Floats, other: Floats, label: Floats) -> float:
+    """Weighted mean of CE against class int(ŷ_background), plus the plain mean of KL."""
+    weights = weighted = divergences = 0.0
+    count = 0
+    for at in voxels(logits.shape):
+        p, q = probability(logits, at), probability(other, at)
+        b, z, row, column = at
+        as_class = int(label[b, 0, z, row, column])
+        divergence = kl(p, q)
+        weight = math.exp(-divergence)
+        weights += weight
+        weighted -= weight * math.log(p[as_class])
+        divergences += divergence
+        count += 1
+    return weighted / weights + divergences / count
+
+
+def original_total(main: Floats, aux: Floats, y: Floats, *, theta: float, lambda_p: float) -> float:
+    """0.25 of each supervised term, and 0.25 λ_p of each pseudo term."""
+    label = pseudo_label(main, aux, y, theta, 0.3)
+    pseudo = original_consensus(main, aux, label) + original_consensus(aux, main, label)
+    both = original_supervised(main, y) + original_supervised(aux, y)
+    return 0.25 * both + 0.25 * lambda_p * pseudo
 
 
 def ramp_up(epoch: int, maximum: float = 2.0, t_max: int = 99) -> float:

@@ -16,7 +16,7 @@ from lnq.train import GIVEN, TrainConfig
 
 EXPERIMENTS = sorted(
     str(path.relative_to(CONF / "experiment").with_suffix(""))
-    for path in (CONF / "experiment").rglob("*.yaml")
+    for path in (CONF / "experiment").glob("*.yaml")
 )
 OVERLAID = [["genesis", "phantom"], ["dbdmp", "phantom"], ["baseline", "phantom"]]
 SECRET = "s3cr3t-0123456789abcdef"

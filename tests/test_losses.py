@@ -16,6 +16,8 @@ from lnq.losses import (
     agreement_weight,
     consensus_loss,
     cross_entropy,
+    dice_loss,
+    hard_pseudo_label,
     kl_divergence,
     mix_branches,
     partial_cross_entropy,
@@ -34,6 +36,7 @@ SUPERVISED: list[Loss] = [
     symmetric_cross_entropy,
     partial_cross_entropy,
     tversky_loss,
+    dice_loss,
 ]
 SHAPE = (2, 2, 2, 3, 2)
 
@@ -142,6 +145,19 @@ def test_consensus_by_hand_divides_both_terms_by_the_sum_of_weights() -> None:
     assert loss.item() == pytest.approx(0.4831404835)
 
 
+def test_dice_by_hand() -> None:
+    # overlap 0.75, sizes 0.75 + 0.2 and 1: 1 - 2 * 0.75001 / (1.95 + 0.00002)
+    assert dice_loss(*HAND).item() == pytest.approx(0.2307668639)
+
+
+def test_hard_pseudo_label_is_the_class_above_one_half() -> None:
+    # the foreground 0.51, 0.5 (a tie stays background), 0.49, and 1 where annotated
+    node = torch.tensor([0.51, 0.5, 0.49, 1.0], dtype=torch.float64)
+    label = torch.stack([1 - node, node]).reshape(1, 2, 1, 1, 4)
+    assert hard_pseudo_label(label).shape == (1, 1, 1, 1, 4)
+    assert hard_pseudo_label(label).flatten().tolist() == [1.0, 0.0, 0.0, 1.0]
+
+
 @pytest.mark.parametrize(
     ("detach", "gradient"),
     # one voxel: L = CE + KL e^KL with CE' = p - ŷ = 0.05, KL' = p - q = 0.25, e^KL = 2/sqrt 3.
@@ -219,6 +235,7 @@ def test_supervised_losses_follow_the_oracle(seed: int) -> None:
         oracle.partial_cross_entropy(a, b)
     )
     assert tversky_loss(logits, y, 0.3).item() == pytest.approx(oracle.tversky(a, b, 0.3))
+    assert dice_loss(logits, y).item() == pytest.approx(oracle.dice(a, b))
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -365,7 +382,7 @@ def test_swapping_both_classes_changes_neither_kl_nor_consensus() -> None:
     assert consensus_loss(*swapped).item() == pytest.approx(consensus_loss(main, aux, label).item())
 
 
-@pytest.mark.parametrize("loss", [partial_cross_entropy, tversky_loss])
+@pytest.mark.parametrize("loss", [partial_cross_entropy, tversky_loss, dice_loss])
 def test_foreground_losses_do_tell_the_classes_apart(loss: Loss) -> None:
     logits, y = random_logits(6), random_annotation(6)
     assert abs(loss(swap_classes(logits), 1 - y).item() - loss(logits, y).item()) > 0.01

@@ -269,11 +269,11 @@ def test_code_in_a_plain_pickle_is_not_run(tmp_path: Path) -> None:
 
 
 def test_a_foreign_checkpoint_is_refused_by_what_it_holds(tmp_path: Path) -> None:
-    path = tmp_path / "checkpoint_final.pth"
-    torch.save({"network_weights": {}, "optimizer_state": {}, "current_epoch": 3}, path)
+    path = tmp_path / "model_best.pth"
+    torch.save({"model": {}, "optimizer": {}, "epoch": 3}, path)
     message = refused(read_checkpoint, path)
     assert "foreign" in message
-    assert "current_epoch, network_weights, optimizer_state" in message
+    assert "epoch, model, optimizer" in message
 
 
 def test_a_list_of_tensors_is_no_checkpoint(tmp_path: Path) -> None:

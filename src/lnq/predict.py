@@ -26,7 +26,7 @@ class PredictConfig:
     """Root of conf/predict.yaml.
 
     Attributes:
-        checkpoint: Run folder of `lnq.train`, or a checkpoint file.
+        checkpoint: Run folder of `lnq.train`, or a checkpoint file, the authors' `.pth` included.
         input: A scan, a DICOM folder, or a tree of these.
         output: Folder of the masks; None = `predictions` in the run folder.
         output_format: Format of all masks; None = each scan's own.

@@ -47,7 +47,8 @@ class TrainConfig:
         seed: Seed of everything random.
         run_dir: Folder of the run.
         ckpt_path: Resume: `last` or a checkpoint of this run.
-        init_from: Weights to begin with: a run folder or checkpoint of pre-training.
+        init_from: Weights to begin with: a run folder or checkpoint of pre-training, or a `.pth` of
+            the authors' code.
         store: Folder that `lnq.preprocess` wrote.
     """
 

@@ -1,4 +1,4 @@
-"""The paper's losses (Eqs. 2 to 10) as pure functions.
+"""The paper's losses (Eqs. 2 to 10) as pure functions; keywords switch to the original's forms.
 
 All of them take logits and compute in float32 whatever the precision of training is. Shapes: logits
 `b c z y x` with c = 2 classes (background 0, node 1); annotation y `b 1 z y x` in {0, 1}, where 0
@@ -12,15 +12,23 @@ from lnq.losses.cross_entropy import (
     reverse_cross_entropy,
     symmetric_cross_entropy,
 )
-from lnq.losses.pseudo_label import mix_branches, sharpen, soft_pseudo_label
+from lnq.losses.pseudo_label import (
+    hard_pseudo_label,
+    mix_branches,
+    sharpen,
+    soft_pseudo_label,
+    truncated_pseudo_label,
+)
 from lnq.losses.supervised import SUPERVISED_TERMS, supervised_terms
-from lnq.losses.tversky import tversky_loss
+from lnq.losses.tversky import dice_loss, tversky_loss
 
 __all__ = [
     "SUPERVISED_TERMS",
     "agreement_weight",
     "consensus_loss",
     "cross_entropy",
+    "dice_loss",
+    "hard_pseudo_label",
     "kl_divergence",
     "mix_branches",
     "partial_cross_entropy",
@@ -29,5 +37,6 @@ __all__ = [
     "soft_pseudo_label",
     "supervised_terms",
     "symmetric_cross_entropy",
+    "truncated_pseudo_label",
     "tversky_loss",
 ]

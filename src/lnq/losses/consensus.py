@@ -30,7 +30,12 @@ def agreement_weight(kl: Tensor) -> Tensor:
 
 
 def consensus_loss(
-    logits: Tensor, other_logits: Tensor, pseudo_label: Tensor, *, detach_weight: bool = False
+    logits: Tensor,
+    other_logits: Tensor,
+    pseudo_label: Tensor,
+    *,
+    detach_weight: bool = False,
+    kl_apart: bool = False,
 ) -> Tensor:
     """L_p = 1/ΣW Σ_i [ W_i CE_i(p, ŷ) + KL_i(p, q) ] (Eq. 9).
 
@@ -39,6 +44,7 @@ def consensus_loss(
         other_logits: (b, 2, z, y, x) of the other branch; gives q.
         pseudo_label: ŷ (b, 2, z, y, x), soft, without gradient.
         detach_weight: Treat W as a constant. As the equations stand it is none.
+        kl_apart: Σ(W·CE)/ΣW + mean KL instead: the divergence is not divided by the weights.
 
     Returns:
         Scalar >= 0.
@@ -46,4 +52,7 @@ def consensus_loss(
     kl = kl_divergence(logits, other_logits)
     weight = agreement_weight(kl.detach() if detach_weight else kl)
     ce = -(pseudo_label * log_softmax(logits)).sum(dim=1, keepdim=True)
-    return (weight * ce + kl).sum() / weight.sum().clamp_min(EPSILON)
+    total_weight = weight.sum().clamp_min(EPSILON)
+    if kl_apart:
+        return (weight * ce).sum() / total_weight + kl.mean()
+    return (weight * ce + kl).sum() / total_weight

@@ -43,34 +43,48 @@ def cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
     return -(one_hot(y) * log_softmax(logits)).sum(dim=1).mean()
 
 
-def reverse_cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
+def reverse_cross_entropy(logits: Tensor, y: Tensor, *, mean_over_classes: bool = False) -> Tensor:
     """L_RCE: mean over voxels of -Σ_k p_k log y_k with log 0 := log 1e-4 (part of Eq. 2).
 
     Args:
         logits: (b, 2, z, y, x).
         y: (b, 1, z, y, x) in {0, 1}.
+        mean_over_classes: Mean instead of sum over the two classes: half of the paper's loss.
 
     Returns:
         Scalar in [0, 9.21].
     """
     log_y = torch.log(one_hot(y).clamp_min(math.exp(LOG_OF_ZERO)))
-    return -(log_softmax(logits).exp() * log_y).sum(dim=1).mean()
+    by_class = -(log_softmax(logits).exp() * log_y)
+    return by_class.mean() if mean_over_classes else by_class.sum(dim=1).mean()
 
 
-def symmetric_cross_entropy(logits: Tensor, y: Tensor, gamma: float = 0.8) -> Tensor:
-    """L_SCE = γ L_CE + L_RCE (Eq. 2; Wang et al. 2019), robust to nodes labelled background."""
-    return gamma * cross_entropy(logits, y) + reverse_cross_entropy(logits, y)
-
-
-def partial_cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
-    """L_PCE: mean of -log p_1 over the annotated voxels; 0 in a batch without any (Eq. 3).
+def symmetric_cross_entropy(
+    logits: Tensor, y: Tensor, gamma: float = 0.8, *, mean_over_classes: bool = False
+) -> Tensor:
+    """L_SCE = γ L_CE + L_RCE (Eq. 2; Wang et al. 2019), robust to nodes labelled background.
 
     Args:
         logits: (b, 2, z, y, x).
         y: (b, 1, z, y, x) in {0, 1}.
+        gamma: γ >= 0.
+        mean_over_classes: Of L_RCE alone; L_CE is the same either way.
+    """
+    reverse = reverse_cross_entropy(logits, y, mean_over_classes=mean_over_classes)
+    return gamma * cross_entropy(logits, y) + reverse
+
+
+def partial_cross_entropy(logits: Tensor, y: Tensor, *, nan_if_empty: bool = False) -> Tensor:
+    """L_PCE: mean of -log p_1 over the annotated voxels (Eq. 3).
+
+    Args:
+        logits: (b, 2, z, y, x).
+        y: (b, 1, z, y, x) in {0, 1}.
+        nan_if_empty: In a batch without any annotated voxel, NaN (0 / 0) instead of 0.
 
     Returns:
         Scalar >= 0, differentiable also where it is 0.
     """
     foreground = log_softmax(logits)[:, 1:]
-    return -(foreground * y).sum() / y.sum().clamp_min(1)
+    annotated = y.sum()
+    return -(foreground * y).sum() / (annotated if nan_if_empty else annotated.clamp_min(1))

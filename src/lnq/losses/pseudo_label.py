@@ -1,4 +1,4 @@
-"""From two branches to one soft pseudo label (paper, Eqs. 6 and 7)."""
+"""From two branches to one pseudo label: soft (paper, Eqs. 6 and 7), hard, or truncated."""
 
 from __future__ import annotations
 
@@ -47,3 +47,31 @@ def soft_pseudo_label(y: Tensor, sharpened: Tensor) -> Tensor:
         (b, 2, z, y, x), summing to 1 over the classes.
     """
     return one_hot(y + (1 - y) * sharpened[:, 1:])
+
+
+def hard_pseudo_label(pseudo_label: Tensor) -> Tensor:
+    """The more probable class of ŷ, as the Dice of rows a and b of the paper's Table 1 needs it.
+
+    Args:
+        pseudo_label: ŷ (b, 2, z, y, x).
+
+    Returns:
+        (b, 1, z, y, x) in {0, 1}: 1 where annotated, and where ŷ's foreground is above one half.
+    """
+    return pseudo_label.argmax(dim=1, keepdim=True).to(pseudo_label.dtype)
+
+
+def truncated_pseudo_label(pseudo_label: Tensor) -> Tensor:
+    """What the original takes for the class of a voxel: ŷ's background probability, truncated.
+
+    A probability below 1 becomes 0, so the "class" is background wherever the sharpening leaves the
+    foreground anything, annotated nodes included: their background probability is exactly 0. Only
+    a background probability of exactly 1, which takes a very low τ, would give class 1.
+
+    Args:
+        pseudo_label: ŷ (b, 2, z, y, x).
+
+    Returns:
+        (b, 2, z, y, x), one class with all the probability.
+    """
+    return one_hot(pseudo_label[:, :1].trunc())

@@ -12,14 +12,21 @@ from lnq.losses.cross_entropy import (
     partial_cross_entropy,
     symmetric_cross_entropy,
 )
-from lnq.losses.tversky import tversky_loss
+from lnq.losses.tversky import dice_loss, tversky_loss
 
-SupervisedTerm = Literal["ce", "sce", "pce", "tversky"]
-SUPERVISED_TERMS: tuple[SupervisedTerm, ...] = ("ce", "sce", "pce", "tversky")
+SupervisedTerm = Literal["ce", "sce", "pce", "tversky", "dice"]
+SUPERVISED_TERMS: tuple[SupervisedTerm, ...] = ("ce", "sce", "pce", "tversky", "dice")
 
 
 def supervised_terms(
-    logits: Tensor, y: Tensor, names: Mapping[SupervisedTerm, float], *, gamma: float, alpha: float
+    logits: Tensor,
+    y: Tensor,
+    names: Mapping[SupervisedTerm, float],
+    *,
+    gamma: float,
+    alpha: float,
+    mean_over_classes: bool = False,
+    nan_if_empty: bool = False,
 ) -> dict[SupervisedTerm, Tensor]:
     """The terms of L_sup that have a weight, of one branch, not yet weighted.
 
@@ -29,11 +36,16 @@ def supervised_terms(
         names: Weight of each term; a term that is not named is not computed.
         gamma: γ of the symmetric cross-entropy.
         alpha: α of the Tversky loss.
+        mean_over_classes: See `reverse_cross_entropy`.
+        nan_if_empty: See `partial_cross_entropy`.
     """
     compute = {
         "ce": lambda: cross_entropy(logits, y),
-        "sce": lambda: symmetric_cross_entropy(logits, y, gamma),
-        "pce": lambda: partial_cross_entropy(logits, y),
+        "sce": lambda: symmetric_cross_entropy(
+            logits, y, gamma, mean_over_classes=mean_over_classes
+        ),
+        "pce": lambda: partial_cross_entropy(logits, y, nan_if_empty=nan_if_empty),
         "tversky": lambda: tversky_loss(logits, y, alpha),
+        "dice": lambda: dice_loss(logits, y),
     }
     return {name: compute[name]() for name in names}

@@ -1,4 +1,4 @@
-"""The Tversky loss (paper, Eq. 4)."""
+"""The Tversky loss (paper, Eq. 4) and its symmetric case, the soft Dice loss."""
 
 from __future__ import annotations
 
@@ -26,3 +26,16 @@ def tversky_loss(logits: Tensor, y: Tensor, alpha: float = 0.4) -> Tensor:
     false_negative = ((1 - p) * y).sum()
     weighted = true_positive + alpha * false_positive + (1 - alpha) * false_negative
     return 1 - (true_positive + EPSILON) / (weighted + EPSILON)
+
+
+def dice_loss(logits: Tensor, y: Tensor) -> Tensor:
+    """Soft Dice loss of the foreground over the whole batch: Tversky with α = 0.5.
+
+    Args:
+        logits: (b, 2, z, y, x).
+        y: (b, 1, z, y, x) in {0, 1}.
+
+    Returns:
+        Scalar in [0, 1].
+    """
+    return tversky_loss(logits, y, alpha=0.5)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Literal
 
 from monai.inferers import Inferer
@@ -9,10 +10,21 @@ from monai.metrics import compute_dice
 from pydantic import Field
 from torch import Tensor
 
-from lnq.losses import consensus_loss, mix_branches, sharpen, soft_pseudo_label, supervised_terms
+from lnq.errors import RunError
+from lnq.losses import (
+    consensus_loss,
+    dice_loss,
+    hard_pseudo_label,
+    mix_branches,
+    sharpen,
+    soft_pseudo_label,
+    supervised_terms,
+    truncated_pseudo_label,
+)
 from lnq.losses.supervised import SupervisedTerm
 from lnq.methods.base import Batch, Method, OptimizerFactory
-from lnq.networks import VNet
+from lnq.methods.mode import MODES, ModeName
+from lnq.networks import DualBranchVNet, VNet
 from lnq.seeding import generator
 
 Weight = Annotated[float, Field(ge=0)]
@@ -26,7 +38,9 @@ class DBDMP(Method):
         optimizer: Builds the optimiser from the parameters.
         inferer: How whole volumes are predicted in validation.
         supervised: Weight of each term of L_sup (Eq. 5); 0 = not computed.
-        pseudo: `"klce"` = Eq. 9; None = no pseudo labels.
+        pseudo: `"klce"` = Eq. 9; `"dice"` = soft Dice with the hard pseudo label (rows a and b of
+            Table 1); None = no pseudo labels.
+        mode: `"paper"`, or `"original"` to reproduce the authors' code (see `lnq.methods.mode`).
         tau: Temperature τ of the sharpening (Eq. 7).
         gamma: γ of the symmetric cross-entropy (Eq. 2).
         alpha: α, the weight of false positives in the Tversky loss (Eq. 4).
@@ -35,7 +49,7 @@ class DBDMP(Method):
         seed: Seed of θ (Eq. 6).
 
     Raises:
-        ValueError: Pseudo labels are asked of a network with one decoder.
+        ValueError: Pseudo labels are asked of a network with one decoder, or there is no loss.
     """
 
     out_channels = 2
@@ -46,7 +60,8 @@ class DBDMP(Method):
         optimizer: OptimizerFactory,
         inferer: Inferer,
         supervised: dict[SupervisedTerm, Weight],
-        pseudo: Literal["klce"] | None = "klce",
+        pseudo: Literal["dice", "klce"] | None = "klce",
+        mode: ModeName = "paper",
         tau: Annotated[float, Field(gt=0)] = 0.3,
         gamma: Annotated[float, Field(ge=0)] = 0.8,
         alpha: Annotated[float, Field(ge=0, le=1)] = 0.4,
@@ -59,7 +74,12 @@ class DBDMP(Method):
             raise ValueError("pseudo labels need a network with two decoders, or pseudo=null")
         self.inferer = inferer
         self.supervised = {name: weight for name, weight in supervised.items() if weight > 0}
+        if not self.supervised and pseudo is None:
+            raise ValueError("no loss: give a term of supervised a weight above 0, or use pseudo")
         self.pseudo = pseudo
+        self.mode = MODES[mode]
+        if isinstance(network, DualBranchVNet):
+            network.aux_dropout_in_eval = self.mode.aux_dropout_in_eval
         self.tau, self.gamma, self.alpha = tau, gamma, alpha
         self.lambda_max = lambda_max
         self.lambda_p = lambda_max
@@ -67,7 +87,11 @@ class DBDMP(Method):
         self.seed = seed
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Loss of a batch with `image` and partial `label`, both (b, 1, z, y, x)."""
+        """Loss of a batch with `image` and partial `label`, both (b, 1, z, y, x).
+
+        `train/loss` is what is minimised; its parts are logged as they are before `loss_scale`, so
+        that they can be compared between modes.
+        """
         y = batch["label"].float()
         branches = self.network(batch["image"])
         loss, scalars = self.supervised_loss(branches, y)
@@ -75,6 +99,7 @@ class DBDMP(Method):
             pseudo = self.pseudo_loss(branches[0], branches[1], y)
             loss = loss + self.lambda_p * pseudo
             scalars |= {"train/loss_pseudo": pseudo, "train/lambda_p": self.lambda_p}
+        loss = self.mode.loss_scale * loss
         self.log_scalars({"train/loss": loss, **scalars}, len(y))
         return self.finite(loss, batch)
 
@@ -83,9 +108,12 @@ class DBDMP(Method):
     ) -> tuple[Tensor, dict[str, Tensor | float]]:
         """Σ_branches L_sup (Eqs. 5 and 10), and each term summed over the branches for the log."""
         terms = [
-            supervised_terms(logits, y, self.supervised, gamma=self.gamma, alpha=self.alpha)
+            supervised_terms(
+                logits, y, self.supervised, gamma=self.gamma, alpha=self.alpha,
+                mean_over_classes=self.mode.mean_over_classes, nan_if_empty=self.mode.nan_if_empty,
+            )
             for logits in branches
-        ]
+        ]  # fmt: skip
         zero = y.new_zeros(())
         by_name = {name: sum((t[name] for t in terms), zero) for name in self.supervised}
         loss = sum((self.supervised[name] * value for name, value in by_name.items()), zero)
@@ -98,9 +126,36 @@ class DBDMP(Method):
         """L_p(main, aux) + L_p(aux, main) with a pseudo label of this iteration's θ (Eqs. 6-10)."""
         theta = float(generator(self.seed, "theta", self.global_step).random())
         target = soft_pseudo_label(y, sharpen(mix_branches(main, aux, theta), self.tau))
-        return consensus_loss(main, aux, target, detach_weight=self.detach_weight) + consensus_loss(
-            aux, main, target, detach_weight=self.detach_weight
+        if self.pseudo == "dice":
+            hard = hard_pseudo_label(target)
+            return dice_loss(main, hard) + dice_loss(aux, hard)
+        if self.mode.truncate_target:
+            target = truncated_pseudo_label(target)
+        loss = partial(
+            consensus_loss,
+            pseudo_label=target,
+            detach_weight=self.detach_weight,
+            kl_apart=self.mode.kl_apart,
         )
+        return loss(main, aux) + loss(aux, main)
+
+    def finite(self, loss: Tensor, batch: Batch) -> Tensor:
+        """`loss`; a batch that `mode=original` has no finite loss for is told from other causes.
+
+        Raises:
+            RunError: The loss is not finite.
+        """
+        undefined = self.mode.nan_if_empty and "pce" in self.supervised
+        if undefined and not batch["label"].any():
+            raise RunError(
+                f"the loss is NaN at step {self.global_step}",
+                where=f"cases {', '.join(batch['case_id'])}",
+                why="no voxel of this batch is annotated, and method.mode=original divides L_PCE "
+                "by their number, as the authors' code does",
+                remedy="set method.mode=paper, or datamodule.foreground_share so high that each "
+                "batch holds an annotated node; leave out cases without any",
+            )
+        return super().finite(loss, batch)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Logs `val/dice` of the main decoder on a whole, completely annotated volume."""

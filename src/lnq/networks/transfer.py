@@ -1,4 +1,4 @@
-"""Weights that come from elsewhere: a run, a checkpoint file, pre-training."""
+"""Weights that come from elsewhere: a run, a checkpoint file, pre-training, the authors' code."""
 
 from __future__ import annotations
 
@@ -15,11 +15,15 @@ import torch
 from torch import Tensor, nn
 
 from lnq.errors import UsageError
+from lnq.networks import original
 
 LAST = Path("checkpoints", "last.ckpt")
 PREFIX = "network."
 PREVIOUS = ".previous"
 """Suffix of the checkpoint that the newest one replaced."""
+
+# How torch.save began its files before PyTorch 1.6: a pickled magic number.
+LEGACY_START = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 
 # What zipfile and the unpickler raise, by trial, where single bytes of a checkpoint are wrong.
 DAMAGE = (
@@ -59,7 +63,7 @@ def find_checkpoint(run_or_file: Path) -> Path:
             "no checkpoint",
             where=path,
             why="the run has not saved one yet" if run_or_file.is_dir() else "no such file",
-            remedy="give a run folder of lnq.train or a .ckpt file",
+            remedy="give a run folder of lnq.train, a .ckpt file, or a .pth of the authors' code",
         )
     return path
 
@@ -68,22 +72,15 @@ def load_file(path: Path) -> dict[str, Any]:
     """The contents of a checkpoint file, loaded without running any code from it.
 
     Raises:
-        UsageError: The file is damaged, is no checkpoint, or holds more than plain data.
+        UsageError: The file is damaged, is no checkpoint, holds more than plain data, or is of a
+            format that has no checksums: in it, a wrong weight could not be told from a right one.
     """
     previous = path.with_name(path.name + PREVIOUS)
     remedy = f"use the one before, {previous}" if previous.exists() else "use another checkpoint"
+    _check_archive(path, remedy)
     try:
-        with zipfile.ZipFile(path) as archive:
-            damaged = archive.testzip()
-    except DAMAGE as error:
-        why = _first_line(error)
-        raise UsageError("damaged checkpoint", where=path, why=why, remedy=remedy) from error
-    if damaged is not None:
-        raise UsageError(
-            "damaged checkpoint", where=path, why=f"bad checksum of {damaged}", remedy=remedy
-        )
-    try:
-        contents = torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals(original.NUMPY_GLOBALS):
+            contents = torch.load(path, map_location="cpu", weights_only=True)
     except DAMAGE as error:
         raise UsageError(
             "not loaded: the checkpoint is damaged or holds more than tensors and plain data",
@@ -97,20 +94,23 @@ def load_file(path: Path) -> dict[str, Any]:
 
 
 def read_checkpoint(run_or_file: Path) -> Checkpoint:
-    """A checkpoint of `lnq.train`, by its run folder or file.
+    """A checkpoint of `lnq.train`, by its run folder or file, or one of the authors' code.
 
     Raises:
-        UsageError: There is none, it is damaged, or it was not written by `lnq.train`.
+        UsageError: There is none, it is damaged, or it is neither of `lnq.train` nor of the
+            authors' network.
     """
     path = find_checkpoint(run_or_file)
     contents = load_file(path)
+    if original.is_original(contents):
+        return _read_original(contents, path)
     record = contents.get("lnq")
     if record is None or "state_dict" not in contents:
         raise UsageError(
             "a foreign checkpoint",
             where=path,
             why=f"it has {', '.join(sorted(map(str, contents))[:8])} but no record of lnq.train",
-            remedy="give a checkpoint that lnq.train wrote",
+            remedy="give a checkpoint that lnq.train or the authors' code wrote",
         )
     state = {
         key.removeprefix(PREFIX): value
@@ -119,6 +119,22 @@ def read_checkpoint(run_or_file: Path) -> Checkpoint:
     }
     z, y, x = record["config"]["datamodule"]["patch_size"]
     return Checkpoint(path, state, record["config"]["network"], record["preprocessing"], (z, y, x))
+
+
+def _read_original(contents: Mapping[str, Any], path: Path) -> Checkpoint:
+    """A checkpoint of the authors' code under our names; every tensor is accounted for."""
+    weights = original.weights(contents, path)
+    out_channels = original.num_classes(weights)
+    blank = original.expected(out_channels)
+    names = {original.original_name(name): name for name in blank}
+    _refuse_differences({theirs: blank[ours] for theirs, ours in names.items()}, weights, path)
+    return Checkpoint(
+        path,
+        {ours: weights[theirs] for theirs, ours in names.items()},
+        original.network_node(out_channels),
+        original.preprocessing(),
+        original.PATCH_SIZE,
+    )
 
 
 def initialise_from(network: nn.Module, state: Mapping[str, Tensor], source: Path) -> list[str]:
@@ -147,9 +163,22 @@ def initialise_from(network: nn.Module, state: Mapping[str, Tensor], source: Pat
             skipped.update(ours)
         if not ours:
             state = {key: value for key, value in state.items() if key not in theirs}
+    _refuse_differences(
+        {key: tensor for key, tensor in own.items() if key not in skipped},
+        {key: tensor for key, tensor in state.items() if key not in skipped},
+        source,
+    )
+    network.load_state_dict(own | {k: v for k, v in state.items() if k not in skipped})
+    return sorted(skipped)
+
+
+def _refuse_differences(
+    own: Mapping[str, Tensor], state: Mapping[str, Tensor], source: Path
+) -> None:
+    """Refuses weights unless every tensor of either side is on the other with the same shape."""
     differences = [
         f"{key}: {_text(_shape(own, key))} here, {_text(_shape(state, key))} there"
-        for key in sorted((own.keys() | state.keys()) - skipped)
+        for key in sorted(own.keys() | state.keys())
         if _shape(own, key) != _shape(state, key)
     ]
     if differences:
@@ -161,8 +190,30 @@ def initialise_from(network: nn.Module, state: Mapping[str, Tensor], source: Pat
             why=listed + more,
             remedy="use the network configuration that the weights were trained with",
         )
-    network.load_state_dict(own | {k: v for k, v in state.items() if k not in skipped})
-    return sorted(skipped)
+
+
+def _check_archive(path: Path, remedy: str) -> None:
+    """Refuses a file that is damaged, or that cannot show that it is not."""
+    try:
+        with path.open("rb") as file:
+            legacy = file.read(len(LEGACY_START)) == LEGACY_START
+        if not legacy:
+            with zipfile.ZipFile(path) as archive:
+                damaged = archive.testzip()
+    except DAMAGE as error:
+        why = _first_line(error)
+        raise UsageError("damaged checkpoint", where=path, why=why, remedy=remedy) from error
+    if legacy:
+        raise UsageError(
+            "an old file format without checksums",
+            where=path,
+            why="it was saved as PyTorch before 1.6 did",
+            remedy="if you trust the file, load it and save it again with a current PyTorch",
+        )
+    if damaged is not None:
+        raise UsageError(
+            "damaged checkpoint", where=path, why=f"bad checksum of {damaged}", remedy=remedy
+        )
 
 
 def _first_line(error: BaseException) -> str:
