@@ -50,13 +50,6 @@ def test_a_sound_case(tmp_path: Path) -> None:
     assert report.hu_range == (scan().min(), scan().max())
 
 
-def test_components_agree_without_the_fast_library(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "cc3d", None)
-    assert inspect_case(case(tmp_path, "a")).component_volumes_mm3 == [57.0, 3.0]
-
-
 def test_problems_are_named(tmp_path: Path) -> None:
     positive = (scan().astype(np.int32) + 1000).astype(np.int16)
     shifted = Grid(GRID.size, GRID.spacing_mm, (0.5, 0.0, 0.0))

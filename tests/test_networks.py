@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from lnq.networks import DualBranchVNet, VNet
+from lnq.networks.dual_branch_vnet import total_stride
 
 NARROW = (4, 6, 8, 8, 8, 8)
 PATCH = (1, 1, 16, 32, 64)  # the smallest that leaves the bottleneck more than one voxel
@@ -104,7 +105,7 @@ def test_first_step_down_keeps_the_slices_and_four_more_halve_all(full: DualBran
         ups = [m for m in convolutions(decoder) if isinstance(m, nn.ConvTranspose3d)]
         assert [tuple(m.stride) for m in ups] == 4 * [(2, 2, 2)] + [(1, 2, 2)]
         assert all(m.kernel_size == m.stride for m in ups)
-    assert full.stride == (16, 32, 32)
+    assert total_stride(6) == (16, 32, 32)
 
 
 def test_only_the_first_level_needs_a_convolution_for_its_residual(full: DualBranchVNet) -> None:
@@ -138,7 +139,7 @@ def test_logits_are_not_activated(narrow: DualBranchVNet) -> None:
 
 
 def test_patches_that_the_stride_divides_keep_their_size(narrow: DualBranchVNet) -> None:
-    z, y, x = narrow.stride
+    z, y, x = total_stride(len(NARROW))
     assert narrow.main_logits(patch((1, 1, 2 * z, y, 3 * x))).shape[2:] == (2 * z, y, 3 * x)
 
 

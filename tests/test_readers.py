@@ -14,6 +14,7 @@ import SimpleITK as sitk
 
 from lnq.data.readers import (
     SUFFIXES,
+    content_hash,
     read_image,
     read_image_with_notes,
     read_label,
@@ -147,6 +148,15 @@ def test_a_data_file_outside_the_folder_is_not_read(tmp_path: Path, suffix: str)
     path.write_text(path.read_text().replace("gone.raw", "a.raw"))
     with pytest.raises(CaseError, match="outside its folder"):
         read_image(path)
+
+
+@pytest.mark.parametrize("suffix", ["nhdr", "mhd"])
+def test_content_hash_covers_the_voxels_beside_a_header(tmp_path: Path, suffix: str) -> None:
+    path = written(tmp_path / f"a.{suffix}", compress=False)
+    before = content_hash(path)
+    raw = tmp_path / "a.raw"
+    raw.write_bytes(raw.read_bytes()[::-1])
+    assert content_hash(path) != before
 
 
 @pytest.mark.parametrize("steps", ["(0,0,0) (0,1,0) (0,0,2)", "(nan,0,0) (0,1,0) (0,0,2)",

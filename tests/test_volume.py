@@ -7,7 +7,7 @@ import pytest
 import SimpleITK as sitk
 from scipy.spatial.transform import Rotation
 
-from lnq.volume import Grid, Volume, from_sitk, grid_of, reorient, resample, to_sitk
+from lnq.volume import Grid, Volume, components, from_sitk, grid_of, reorient, resample, to_sitk
 
 OBLIQUE = tuple(Rotation.from_euler("xyz", (20, -35, 50), degrees=True).as_matrix().ravel())
 GRIDS = {
@@ -134,3 +134,12 @@ def test_a_single_voxel_grid_still_has_a_direction() -> None:
 def test_volume_refuses_an_array_of_another_size(grid: Grid) -> None:
     with pytest.raises(ValueError, match="array of shape"):
         Volume(np.zeros((4, 5, 7)), grid)
+
+
+def test_components_touch_at_corners_and_are_numbered_by_their_first_voxel() -> None:
+    mask = np.zeros((4, 4, 4), np.uint8)
+    mask[0, 3, 3] = mask[1, 0, 0] = mask[2, 1, 1] = mask[3, 3, 3] = 2
+    pieces, count = components(mask)
+    assert count == 3
+    assert [pieces[p] for p in ((0, 3, 3), (1, 0, 0), (2, 1, 1), (3, 3, 3))] == [1, 2, 2, 3]
+    assert components(np.ones((1, 1, 6)))[1] == 1

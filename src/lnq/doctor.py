@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from rich.console import Console
@@ -12,9 +12,10 @@ from rich.progress import track
 from rich.table import Column, Table
 
 from lnq.config import DataConfig, Paths, command, instantiate
+from lnq.data.case import Case
 from lnq.data.inspection import CaseReport, inspect_cases
 from lnq.data.layouts import Layout
-from lnq.files import write_json
+from lnq.files import provenance, sole_user, write_json
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,11 @@ def main(cfg: DoctorConfig) -> int:
     """Reads every case of a dataset, tells what is wrong with it, and changes nothing."""
     layout: Layout = instantiate(cfg.data.layout or {})
     cases = layout.cases()
+    with sole_user(cfg.output.parent):
+        return _inspect(cfg, cases)
+
+
+def _inspect(cfg: DoctorConfig, cases: Sequence[Case]) -> int:
     bar = Console(stderr=True)
     reports = list(
         track(
@@ -52,6 +58,7 @@ def main(cfg: DoctorConfig) -> int:
     write_json(
         cfg.output,
         {
+            **provenance("doctor", asdict(cfg)),
             "data": cfg.data.name,
             "root": str(cfg.data.root),
             "num_cases": len(reports),

@@ -95,11 +95,11 @@ def read_json(path: Path) -> Any:
         raise LnqError("cannot read", where=path, why=str(error)) from error
 
 
-def sha256(path: Path) -> str:
-    """SHA-256 of a file's bytes, or of a folder's files in the order of their names."""
+def sha256(*paths: Path) -> str:
+    """SHA-256 of the bytes of files, one after another; a folder's in the order of their names."""
     digest = hashlib.sha256()
-    for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
-        if file.is_file():
+    for path in paths:
+        for file in sorted(f for f in path.rglob("*") if f.is_file()) if path.is_dir() else [path]:
             with file.open("rb") as handle:
                 for block in iter(lambda h=handle: h.read(1 << 20), b""):  # type: ignore[misc]
                     digest.update(block)
@@ -109,28 +109,37 @@ def sha256(path: Path) -> str:
 def write_manifest(
     folder: Path, stage: str, config: Mapping[str, Any], **facts: Any
 ) -> dict[str, Any]:
-    """Writes `folder/manifest.json`: command, config, versions, git commit and the stage's facts.
+    """Writes `folder/manifest.json`.
 
     Args:
         folder: The stage's output folder.
-        stage: Name of the command.
-        config: The resolved configuration, plain types.
+        stage: As for `provenance`.
+        config: As for `provenance`.
         **facts: What else the stage records, such as input hashes.
 
     Returns:
         What was written.
     """
-    manifest = {
+    manifest = {**provenance(stage, config), **facts}
+    write_json(folder / MANIFEST, manifest)
+    return manifest
+
+
+def provenance(stage: str, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Where output comes from: command, versions, git commit, configuration.
+
+    Args:
+        stage: Name of the command.
+        config: The resolved configuration, plain types.
+    """
+    return {
         "stage": stage,
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": {"python": platform.python_version(), **_versions()},
         "git_commit": _git_commit(),
         "config": config,
-        **facts,
     }
-    write_json(folder / MANIFEST, manifest)
-    return manifest
 
 
 class FailureLog:

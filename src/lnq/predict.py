@@ -13,11 +13,12 @@ from rich.progress import track
 
 from lnq.config import Paths, command, instantiate
 from lnq.data.preprocessing import Preprocessing
-from lnq.data.readers import find_scans
+from lnq.data.readers import content_hash, find_scans
 from lnq.errors import CaseError, UsageError
 from lnq.files import FAILURES, FailureLog, sha256, sole_user, write_manifest
 from lnq.inference.predictor import Predictor, choose_device
 from lnq.inference.scans import Format, Job, plan, segment
+from lnq.networks import VNet
 from lnq.networks.transfer import Checkpoint, read_checkpoint
 
 
@@ -76,6 +77,11 @@ def _output(cfg: PredictConfig) -> Path:
 def _predictor(cfg: PredictConfig, checkpoint: Checkpoint) -> Predictor:
     device = choose_device(cfg.device)
     network = instantiate(checkpoint.network)
+    if not isinstance(network, VNet):
+        raise UsageError(
+            "this checkpoint's network segments nothing", where=checkpoint.path,
+            why=f"it is a {type(network).__name__}", remedy="give a run of lnq.train",
+        )  # fmt: skip
     try:
         network.load_state_dict(checkpoint.state)
     except RuntimeError as error:
@@ -115,7 +121,7 @@ def _segment_all(
                 console.print(f"{job.name}: failed: {error}")
                 continue
             image = str(job.image.absolute())
-            entry = {"case": job.name, "image": image, "image_sha256": sha256(job.image)}
+            entry = {"case": job.name, "image": image, "image_sha256": content_hash(job.image)}
             done.append({**entry, "mask": job.mask_name, "notes": notes})
             for note in notes:
                 console.print(f"{job.name}: note: {note}")

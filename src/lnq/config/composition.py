@@ -145,7 +145,8 @@ def _suggest(stage: str, overrides: Sequence[str]) -> str | None:
     """What the user may have meant by the overrides that name nothing."""
     try:
         with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-            keys = [key for key, _ in flat_items(OmegaConf.to_container(hydra.compose(stage)))]
+            known = hydra.compose(stage, [item for item in overrides if _adds_a_file(item)])
+            keys = [key for key, _ in flat_items(OmegaConf.to_container(known))]
     except HydraException:  # the stage has a group that must be chosen: its keys are not known yet
         lines = (CONF / f"{stage}.yaml").read_text().splitlines()
         groups = [line.strip("- ?:") for line in lines if re.fullmatch(r" *- \w+: \?\?\?", line)]
@@ -166,6 +167,16 @@ def _suggest(stage: str, overrides: Sequence[str]) -> str | None:
         elif name not in keys and not name.startswith("hydra") and not key.startswith("+"):
             hints.append(_did_you_mean(name, name, keys))
     return "; ".join(hints) or None
+
+
+def _adds_a_file(override: str) -> bool:
+    """Whether an override adds files that exist from a group that exists."""
+    name, _, value = override.partition("=")
+    if not name.startswith("+"):
+        return False
+    folder = CONF / name.lstrip("+").partition("@")[0]
+    chosen = [option.strip() for option in value.strip("[]").split(",")]
+    return folder.is_dir() and all((folder / f"{option}.yaml").is_file() for option in chosen)
 
 
 def _options(group: str) -> list[str]:

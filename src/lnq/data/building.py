@@ -21,10 +21,9 @@ import SimpleITK as sitk
 from lnq.data.alignment import align_label
 from lnq.data.case import Case
 from lnq.data.preprocessing import Preprocessing
-from lnq.data.readers import read_image_with_notes, read_label
+from lnq.data.readers import content_hash, read_image_with_notes, read_label
 from lnq.data.store import CaseRecord, CaseStore
 from lnq.errors import CaseError
-from lnq.files import sha256
 from lnq.volume import Grid, Volume
 
 # Of a label, what may lie outside the crop without a note: partial voxels at its edge.
@@ -94,7 +93,8 @@ def build_case(case: Case, root: Path) -> Outcome:
     """
     store = CaseStore(root)
     try:
-        hashes = _hash(case.image), None if case.label is None else _hash(case.label)
+        label_hash = None if case.label is None else content_hash(case.label)
+        hashes = content_hash(case.image), label_hash
         fault = store.fault(case, *hashes)
         if fault is None:
             return Outcome(case.case_id, "kept", record=store.record(case.case_id))
@@ -169,12 +169,6 @@ def _loss(label: Volume, kept: Volume) -> list[str]:
     inside = ((index >= -0.5) & (index <= np.asarray(kept.grid.size) - 0.5)).all(axis=1)
     lost = 1.0 - float(inside.mean())
     return [f"{lost:.0%} of the annotation lies outside the crop"] if lost > TOLERATED_LOSS else []
-
-
-def _hash(path: Path) -> str:
-    if not path.exists():
-        raise CaseError("there is no such file or folder", where=path, remedy="correct the dataset")
-    return sha256(path)
 
 
 def _in_processes(

@@ -8,13 +8,12 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
-from scipy import ndimage
 
 from lnq.data.alignment import align_label
 from lnq.data.case import Case
 from lnq.data.readers import read_image_with_notes, read_label
 from lnq.errors import CaseError
-from lnq.volume import Array, Volume
+from lnq.volume import Volume, components
 
 # Every CT of a chest holds air below and bone above these values.
 _AIR_HU, _BONE_HU = -500, 200
@@ -104,16 +103,6 @@ def _inspect_label(case: Case, image: Volume, report: CaseReport) -> None:
 
 def _component_volumes(label: Volume) -> list[float]:
     """Volumes of the 26-connected components, largest first, mm³."""
-    numbered = _components(label.array)
+    numbered, _ = components(label.array)
     counts = np.bincount(numbered.ravel())[1:]
     return sorted((round(float(n) * label.grid.voxel_volume_mm3, 3) for n in counts), reverse=True)
-
-
-def _components(mask: Array) -> Array:
-    """26-connected components numbered from 1."""
-    try:
-        import cc3d  # optional: eight times faster than scipy
-    except ImportError:
-        numbered, _ = ndimage.label(mask, structure=np.ones((3, 3, 3)))
-        return np.asarray(numbered)
-    return np.asarray(cc3d.connected_components(mask, connectivity=26))

@@ -15,7 +15,7 @@ from scipy import ndimage
 
 from lnq.data.lungs import Box, lung_box
 from lnq.errors import CaseError
-from lnq.volume import Array, Grid, Volume, reorient, resample
+from lnq.volume import Array, Grid, Volume, components, reorient, resample
 
 Spacing = tuple[
     Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]
@@ -176,7 +176,7 @@ def _smoothed(volume: Volume, grid: Grid) -> Volume:
 
 def _vanished(source: Volume, result: Volume) -> list[tuple[int, int, int]]:
     """Working voxels for the pieces of `source` that left no voxel in `result`."""
-    pieces, count = ndimage.label(source.array, structure=np.ones((3, 3, 3)))
+    pieces, count = components(source.array)
     if count == 0:
         return []
     voxels = np.argwhere(pieces)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lnq.data.readers import read_label
+from lnq.data.readers import content_hash, read_label
 from lnq.errors import CaseError, UsageError
 from lnq.evaluation.matching import Match, match_cases
 from lnq.evaluation.metrics import Mask, assd, dice, precision, recall
@@ -22,7 +22,7 @@ from lnq.evaluation.nodes import (
     measure_nodes,
 )
 from lnq.evaluation.tables import CaseMetrics, metrics_table, nodes_table, summarise
-from lnq.files import FailureLog, atomic_path, sha256, sole_user, write_json, write_manifest
+from lnq.files import FailureLog, atomic_path, sole_user, write_json, write_manifest
 from lnq.volume import Grid, reorient
 
 Track = Callable[[Sequence[Match]], Iterable[Match]]
@@ -188,7 +188,7 @@ def _record(match: Match) -> dict[str, Any]:
         "annotation": match.annotation,
     }
     paths = {key: None if path is None else str(path.resolve()) for key, path in files.items()}
-    hashes = {key: sha256(path) for key, path in files.items() if path is not None}
+    hashes = {key: content_hash(path) for key, path in files.items() if path is not None}
     return {"case": match.case, **paths, "sha256": hashes}
 
 

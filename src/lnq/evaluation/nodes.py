@@ -15,12 +15,11 @@ from scipy.spatial import ConvexHull
 from scipy.spatial.distance import cdist
 
 from lnq.evaluation.metrics import Mask
-from lnq.volume import Array, Grid
+from lnq.volume import Array, Grid, components
 
 ReferenceKind = Literal["binary", "instances"]
 Labels = NDArray[np.integer]
 
-_TOUCHING = np.ones((3, 3, 3), dtype=bool)  # 26 neighbours
 _ANNOTATED_SHARE = 0.5
 
 
@@ -69,8 +68,7 @@ def label_nodes(reference: Array, kind: ReferenceKind) -> Labels:
     """
     if kind == "instances":
         return reference
-    labels: Labels = ndimage.label(reference > 0, _TOUCHING)[0]
-    return labels
+    return components(reference > 0)[0]
 
 
 def measure_nodes(
@@ -152,6 +150,6 @@ def axes_mm(mask: Mask, spacing_mm: tuple[float, float, float]) -> tuple[float, 
 
 def count_false_positives(prediction: Mask, reference: Mask) -> int:
     """Number of 26-connected components of the prediction that touch no voxel of the reference."""
-    labels, count = ndimage.label(prediction, _TOUCHING)
+    labels, count = components(prediction)
     touching = np.unique(labels[reference])
     return int(count - np.count_nonzero(touching))

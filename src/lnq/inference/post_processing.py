@@ -11,7 +11,7 @@ from pydantic import Field
 from scipy import ndimage
 
 from lnq.data.lungs import Box
-from lnq.volume import Array, Volume
+from lnq.volume import Array, Volume, components
 
 Mask = NDArray[np.bool_]
 
@@ -67,7 +67,7 @@ def without_border_pieces(mask: Mask, inner: tuple[slice, ...]) -> Mask:
     """Drops 26-connected pieces with a voxel outside `mask[inner]`."""
     border = mask.copy()
     border[inner] = False
-    labels = _pieces(mask)
+    labels, _ = components(mask)
     return mask & ~np.isin(labels, np.unique(labels[border]))
 
 
@@ -79,15 +79,10 @@ def within_window(mask: Mask, image: Array, hu_window: tuple[float, float]) -> M
 
 def without_small_pieces(mask: Mask, voxel_volume_mm3: float, min_volume_mm3: float) -> Mask:
     """Drops 26-connected pieces of at most `min_volume_mm3`."""
-    labels = _pieces(mask)
+    labels, _ = components(mask)
     large = np.bincount(labels.ravel()) * voxel_volume_mm3 > min_volume_mm3
     large[0] = False
     return large[labels]
-
-
-def _pieces(mask: Mask) -> Array:
-    labels: Array = ndimage.label(mask, structure=np.ones((3, 3, 3)))[0]
-    return labels
 
 
 def _inner(box: Box, width: int) -> list[tuple[int, int]]:

@@ -99,7 +99,6 @@ class VNet(nn.Module):
                 f"{len(widths)} widths need {len(widths) - 1} dropout rates, got {len(dropouts)}"
             )
         self.out_channels = out_channels
-        self.stride = total_stride(len(widths))
         self.encoder = Encoder(in_channels, widths, dropouts)
         self.main_decoder = Decoder(out_channels, widths)
         self.apply(initialise)

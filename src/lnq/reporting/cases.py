@@ -9,13 +9,12 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
-from scipy import ndimage
 
 from lnq.data.readers import read_image, read_label
 from lnq.errors import CaseError
 from lnq.reporting.overlays import Scene, draw_scene, layers_of
 from lnq.reporting.runs import EvaluationFiles, Run
-from lnq.volume import Volume, reorient
+from lnq.volume import Volume, components, reorient
 
 PICTURE_BUDGET = 12_000_000
 """Characters of pictures a page may hold, so that it stays below 15 MB with all the rest."""
@@ -146,7 +145,7 @@ def _focus_on_prediction(scenes: Sequence[Scene]) -> _Focus:
     largest, centre, words = 0, np.asarray(scenes[0].grid.size) / 2, "at the middle of the scan"
     grid = scenes[0].grid
     for scene in scenes:
-        labels, _ = ndimage.label(scene.layers["false_positive"], np.ones((3, 3, 3)))
+        labels, _ = components(scene.layers["false_positive"])
         sizes = np.bincount(labels.ravel())[1:]
         if sizes.max(initial=0) > largest:
             largest, grid = int(sizes.max()), scene.grid

@@ -16,14 +16,13 @@ from scipy import ndimage
 
 from lnq.errors import CaseError
 from lnq.reporting.figures import data_uri, hide, plain_style
-from lnq.volume import Array, Grid
+from lnq.volume import Array, Grid, components
 
 WINDOW_HU = (-160.0, 240.0)
 """Soft tissue: width 400 HU, level 40 HU."""
 VIEW_MM = 120.0
 """Longest side of the region shown around the focus, mm."""
 
-_TOUCHING = np.ones((3, 3, 3), dtype=bool)  # 26 neighbours, as in the evaluation
 _SCALE_BAR_MM = 20.0
 _HALO = [withStroke(linewidth=2.0, foreground="#000000")]
 
@@ -99,14 +98,14 @@ def layers_of(
     occupied = ndimage.find_objects(((reference > 0) | prediction).view(np.uint8))
     box = occupied[0] if occupied else np.s_[:0, :0, :0]
     label, mask = reference[box], prediction[box]
-    nodes = label if numbered else ndimage.label(label > 0, _TOUCHING)[0]
+    nodes = label if numbered else components(label > 0)[0]
     if set(np.unique(nodes)) - {0} != set(detected):
         raise CaseError(
             "the reference has changed since it was evaluated", remedy="run evaluate again"
         )
     found = np.isin(nodes, [number for number, hit in detected.items() if hit])
-    components = ndimage.label(mask, _TOUCHING)[0]
-    right = np.isin(components, np.setdiff1d(components[label > 0], [0]))
+    pieces = components(mask)[0]
+    right = np.isin(pieces, np.setdiff1d(pieces[label > 0], [0]))
     parts = {
         "found": found,
         "missed": (label > 0) & ~found,

@@ -140,12 +140,12 @@ def read_evaluation(folder: Path, predictions: Path) -> EvaluationFiles:
     """
     try:
         manifest = read_json(folder / MANIFEST)
+        summary = read_json(folder / "summary.json")
         metrics = pd.read_csv(folder / "metrics.csv", dtype={"case": str}, keep_default_na=False,
-                              na_values={c: [""] for c in _NUMBERS})  # fmt: skip
+                              na_values={c: [""] for c in summary["metrics"]})  # fmt: skip
         nodes = pd.read_csv(folder / "nodes.csv", dtype={"case": str},
                             keep_default_na=False, na_values={"annotated": [""]})  # fmt: skip
         nodes = nodes.astype({"annotated": "boolean"})
-        summary = read_json(folder / "summary.json")
         failures = read_json(folder / FAILURES) if (folder / FAILURES).is_file() else []
         images = _images_by_mask([Path(manifest["predictions"]), predictions])
         cases = {entry["case"]: _case_files(entry, images) for entry in manifest["cases"]}
@@ -158,9 +158,6 @@ def read_evaluation(folder: Path, predictions: Path) -> EvaluationFiles:
     return EvaluationFiles(
         manifest, summary, metrics.set_index("case"), nodes, failures, cases, numbered
     )
-
-
-_NUMBERS = ("dice", "precision", "recall", "assd_mm", "assd_filled_mm")
 
 
 def _case_files(entry: dict[str, Any], images: dict[str, Path]) -> CaseFiles:

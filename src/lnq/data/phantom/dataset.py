@@ -12,7 +12,7 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 from pydantic import Field
 
-from lnq.data.case import Case, Split
+from lnq.data.case import Split
 from lnq.data.phantom.anatomy import Anatomy, draw_anatomy
 from lnq.data.phantom.annotation import AnnotationPolicy
 from lnq.data.phantom.render import render
@@ -111,25 +111,6 @@ class PhantomDataset:
             "version": VERSION, "seed": self.seed, "size_yx": self.size_yx, **counts,
             "policy": policy,
         }  # fmt: skip
-
-    def cases(self) -> list[Case]:
-        """Lists the cases, whether or not they are written yet."""
-        listed = []
-        for split, number in self._numbers():
-            name = f"lnq2023-{split}-{number:04d}"
-            folder = Path(self.root) / split
-            label = None if split == "test" else folder / f"{name}-seg.nrrd"
-            listed.append(
-                Case(
-                    case_id=name,
-                    image=folder / f"{name}-ct.nrrd",
-                    label=label,
-                    split=split,
-                    supervision={"train": "partial", "val": "full", "test": "none"}[split],  # type: ignore[arg-type]
-                    group=name,
-                )
-            )
-        return listed
 
     def write(self, progress: Progress | None = None) -> None:
         """Writes the dataset, `phantom.json` last; does nothing where it is already complete.

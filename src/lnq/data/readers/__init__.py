@@ -6,10 +6,11 @@ before the one native reader opens it: the danger is not the crash but the silen
 
 from lnq.data.readers.finding import find_scans
 from lnq.data.readers.names import SUFFIXES, scan_name
-from lnq.data.readers.reading import read_image, read_image_with_notes, read_label
+from lnq.data.readers.reading import content_hash, read_image, read_image_with_notes, read_label
 
 __all__ = [
     "SUFFIXES",
+    "content_hash",
     "find_scans",
     "read_image",
     "read_image_with_notes",

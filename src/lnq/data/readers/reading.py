@@ -16,6 +16,7 @@ from lnq.data.readers.nifti import parse_nifti
 from lnq.data.readers.nrrd import parse_nrrd
 from lnq.data.readers.payload import check_payload
 from lnq.data.readers.plausibility import LabelKind, as_hounsfield, as_label
+from lnq.files import sha256
 from lnq.volume import Volume, from_sitk
 
 # The check of each format, and the native reader, named: it would guess by the suffix's letters.
@@ -70,6 +71,25 @@ def read_label(path: Path, kind: LabelKind = "binary") -> Volume:
     """
     volume, _ = _read(path)
     return Volume(as_label(volume.array, path, kind), volume.grid)
+
+
+def content_hash(path: Path) -> str:
+    """SHA-256 of all bytes that a scan or an annotation is read from.
+
+    Args:
+        path: As for `read_image`; a header's voxel file belongs to it, and to a DICOM slice all of
+            its folder.
+
+    Raises:
+        CaseError: The file is missing, or its header cannot be read.
+    """
+    if not path.exists():
+        raise refusal(path, "there is no such file or folder", "correct the path")
+    suffix = suffix_of(path)
+    if path.is_dir() or suffix is None:
+        return sha256(path if path.is_dir() else path.parent)
+    payload = _FORMATS[suffix][0](path).payload
+    return sha256(path) if payload == path else sha256(path, payload)
 
 
 def _read(path: Path) -> tuple[Volume, list[str]]:
