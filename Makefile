@@ -6,14 +6,22 @@ READY := $(VENV)/.ready
 OUT ?= outputs/demo
 SEED ?= 0
 RUN = LNQ_OUTPUTS=$(OUT) $(BIN)/python -m
+PREPARE = $(RUN) lnq.preprocess data=phantom 'preprocessing.spacing_mm=[3.0,2.5,2.5]' preprocessing.normalisation=ct
+GENESIS_BUDGET = trainer.max_epochs=8
 # Without binding, the threads of forward and backward now and then fight over two cores: ten times slower.
 BOUND = OMP_PROC_BIND=spread $(RUN)
 
-.PHONY: help setup demo test check format clean
+# Table 1: every row for every seed; JOBS rows at a time, each with its share of the cores.
+TABLE1 ?= outputs/table1
+SEEDS ?= 0 1 2
+JOBS ?= 2
+ROWS = baseline a b c d e f g
+
+.PHONY: help setup demo table1 test check format clean
 .DEFAULT_GOAL := help
 
 help:  ## what there is
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 10
+	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 10
 
 setup: $(READY)  ## a virtual environment with everything, in .venv
 
@@ -23,8 +31,8 @@ $(READY): pyproject.toml constraints.txt .ci/install
 
 demo: $(READY)  ## all stages on the phantom, with a report at the end (SEED=0, OUT=outputs/demo)
 	rm -rf $(addprefix $(OUT)/,phantom preprocess genesis baseline dbdmp report.html)
-	$(RUN) lnq.preprocess data=phantom data.layout.seed=$(SEED) 'preprocessing.spacing_mm=[3.0,2.5,2.5]' preprocessing.normalisation=ct
-	$(BOUND) lnq.train '+experiment=[genesis,phantom]' seed=$(SEED) run_dir=$(OUT)/genesis trainer.max_epochs=8
+	$(PREPARE) data.layout.seed=$(SEED)
+	$(BOUND) lnq.train '+experiment=[genesis,phantom]' seed=$(SEED) run_dir=$(OUT)/genesis $(GENESIS_BUDGET)
 	for method in baseline dbdmp; do \
 	  start=; [ $$method = dbdmp ] && start=init_from=$(OUT)/genesis; \
 	  $(BOUND) lnq.train "+experiment=[$$method,phantom]" seed=$(SEED) run_dir=$(OUT)/$$method $$start && \
@@ -32,6 +40,31 @@ demo: $(READY)  ## all stages on the phantom, with a report at the end (SEED=0, 
 	  $(RUN) lnq.evaluate predictions=$(OUT)/$$method/predictions references=$(OUT)/phantom/complete/test reference_kind=instances || exit; \
 	done
 	$(RUN) lnq.report 'run=[$(OUT)/baseline,$(OUT)/dbdmp]' output=$(OUT)/report.html
+
+table1: $(READY)  ## the paper's Table 1 on the phantom, resumable (TABLE1=outputs/table1, SEEDS, JOBS)
+	OMP_NUM_THREADS=$$(( ($$(nproc) + $(JOBS) - 1) / $(JOBS) )) $(MAKE) -j $(JOBS) $(foreach s,$(SEEDS),$(ROWS:%=$(TABLE1)/seed$s/%/.measured))
+	$(BIN)/python -m lnq.collect sweep=$(TABLE1)
+
+# $(1) is a seed. A row that is finished stays; one that was interrupted begins again.
+define SEED_RULES
+$(TABLE1)/seed$(1)/genesis/.trained: OUT = $(TABLE1)/seed$(1)
+$(TABLE1)/seed$(1)/genesis/.trained: | $(READY)
+	rm -rf $$(OUT)/genesis
+	$$(PREPARE) data.layout.seed=$(1)
+	$$(RUN) lnq.train '+experiment=[genesis,phantom]' seed=$(1) run_dir=$$(OUT)/genesis $$(GENESIS_BUDGET)
+	touch $$@
+
+$(ROWS:%=$(TABLE1)/seed$(1)/%/.measured): OUT = $(TABLE1)/seed$(1)
+$(ROWS:%=$(TABLE1)/seed$(1)/%/.measured): $(TABLE1)/seed$(1)/%/.measured: $(TABLE1)/seed$(1)/genesis/.trained
+	rm -rf $$(@D)
+	$$(RUN) lnq.train '+experiment=[table1/$$*,phantom]' seed=$(1) run_dir=$$(@D) callbacks.progress=null
+	$$(RUN) lnq.predict checkpoint=$$(@D) input=$$(OUT)/phantom/test overlap=0.25
+	$$(RUN) lnq.evaluate predictions=$$(@D)/predictions references=$$(OUT)/phantom/complete/test reference_kind=instances
+	$$(RUN) lnq.predict checkpoint=$$(@D) input=$$(OUT)/phantom/train output=$$(@D)/training/predictions overlap=0
+	$$(RUN) lnq.evaluate predictions=$$(@D)/training/predictions references=$$(OUT)/phantom/complete/train annotations=$$(OUT)/phantom/train reference_kind=instances
+	touch $$@
+endef
+$(foreach s,$(SEEDS),$(eval $(call SEED_RULES,$s)))
 
 test: $(READY)  ## checks and all tests
 	$(MAKE) check

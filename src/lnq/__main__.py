@@ -12,6 +12,7 @@ STAGES = {
     "predict": "masks on the scans' own grids",
     "evaluate": "predictions against references",
     "report": "a self-contained HTML page of a run",
+    "collect": "one table of all runs below a folder, and the paper's Table 1",
 }
 
 

@@ -1,6 +1,19 @@
-"""One self-contained page about one or several training runs."""
+"""One self-contained page about one or several training runs; tables of many."""
 
+from lnq.reporting.collection import Collection, collect
 from lnq.reporting.page import NONE, summary_rows, write_report
 from lnq.reporting.runs import Run, read_runs
+from lnq.reporting.table1 import table1, to_latex, to_markdown
 
-__all__ = ["NONE", "Run", "read_runs", "summary_rows", "write_report"]
+__all__ = [
+    "NONE",
+    "Collection",
+    "Run",
+    "collect",
+    "read_runs",
+    "summary_rows",
+    "table1",
+    "to_latex",
+    "to_markdown",
+    "write_report",
+]

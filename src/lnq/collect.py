@@ -1,0 +1,67 @@
+"""python -m lnq.collect sweep=DIR: one table of the runs below a folder, and the paper's Table 1."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import pandas as pd
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from lnq.config import Paths, command
+from lnq.files import sole_user, write_manifest, write_text
+from lnq.reporting import collect, table1, to_latex, to_markdown
+
+
+@dataclass(frozen=True)
+class CollectConfig:
+    """Root of conf/collect.yaml.
+
+    Attributes:
+        sweep: Folder below which training runs with their evaluations lie.
+        output: Folder of the tables; None = `collection` in the sweep's folder.
+        paths: Where everything goes.
+    """
+
+    sweep: Path
+    output: Path | None
+    paths: Paths
+
+
+@command("collect", CollectConfig)
+def main(cfg: CollectConfig) -> int:
+    """Writes the tables and prints Table 1 where its rows were run, else all runs."""
+    found = collect(cfg.sweep)
+    output = cfg.output or cfg.sweep / "collection"
+    table = table1(found.runs, found.cases)
+    with sole_user(output):
+        write_text(output / "runs.csv", found.runs.to_csv(index=False))
+        write_text(output / "cases.csv", found.cases.to_csv(index=False))
+        if len(table):
+            write_text(output / "table1.md", to_markdown(table))
+            write_text(output / "table1.tex", to_latex(table))
+        write_manifest(output, "collect", asdict(cfg), runs=list(found.runs["run"]))
+    console = Console(soft_wrap=True, highlight=False)
+    console.print(_table(table if len(table) else _readable(found.runs)))
+    for name in found.left_out:
+        console.print(f"note: {escape(name)} has no evaluation")
+    console.print(f"{len(found.runs)} runs; tables are in {escape(str(output))}")
+    return 0
+
+
+def _readable(runs: pd.DataFrame) -> pd.DataFrame:
+    columns = ["run", "experiment", "seed", "dice_mean", "assd_filled_mean_mm", "num_missing"]
+    return runs[columns].map(lambda value: f"{value:.3f}" if isinstance(value, float) else value)
+
+
+def _table(frame: pd.DataFrame) -> Table:
+    table = Table(*map(str, frame.columns))
+    for row in frame.itertuples(index=False):
+        table.add_row(*(escape(str(value)) for value in row))
+    return table
+
+
+if __name__ == "__main__":
+    main()

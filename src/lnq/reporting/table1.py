@@ -1,0 +1,129 @@
+"""The paper's Table 1: its rows as they were published, and those of our runs beside them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+PREFIX = "table1_"
+
+
+@dataclass(frozen=True)
+class PublishedRow:
+    """A row of Table 1 of the paper (MELBA 2024:017); each pair is mean and standard deviation.
+
+    Attributes:
+        network: VNet = one decoder, DBN = two.
+        supervised: Terms of L_sup.
+        pseudo: L_p.
+        validation_dice: %, on the 20 validation cases.
+        validation_assd: mm.
+        test_dice: %, on the 100 test cases.
+        test_assd: mm.
+    """
+
+    network: str
+    supervised: str
+    pseudo: str
+    validation_dice: tuple[float, float]
+    validation_assd: tuple[float, float]
+    test_dice: tuple[float, float]
+    test_assd: tuple[float, float]
+
+
+PUBLISHED = {
+    "baseline": PublishedRow(
+        "VNet", "CE", "-", (11.04, 17.86), (20.83, 8.64), (19.04, 19.40), (18.23, 10.10)
+    ),
+    "a": PublishedRow(
+        "DBN", "CE", "Dice", (15.12, 14.75), (26.94, 11.78), (23.22, 17.50), (25.41, 15.33)
+    ),
+    "b": PublishedRow(
+        "DBN", "CE + Tversky", "Dice",
+        (34.99, 25.82), (16.39, 12.73), (45.10, 21.58), (13.54, 12.05),
+    ),
+    "c": PublishedRow(
+        "DBN", "CE + Tversky", "KLCE",
+        (32.10, 24.29), (15.88, 9.09), (40.26, 22.39), (15.19, 10.94),
+    ),
+    "d": PublishedRow(
+        "DBN", "SCE + Tversky", "KLCE",
+        (31.48, 25.68), (17.63, 11.84), (39.34, 22.58), (16.54, 15.75),
+    ),
+    "e": PublishedRow(
+        "DBN", "PCE + Tversky", "KLCE",
+        (52.53, 22.29), (8.39, 6.84), (57.36, 17.09), (9.85, 13.25),
+    ),
+    "f": PublishedRow(
+        "DBN", "PCE + SCE + Tversky", "KLCE",
+        (53.31, 20.40), (8.07, 6.55), (56.10, 17.58), (10.28, 12.75),
+    ),
+    "g": PublishedRow(
+        "DBN, Genesis", "PCE + SCE + Tversky", "KLCE",
+        (54.10, 21.92), (8.72, 7.71), (55.44, 18.98), (9.35, 7.69),
+    ),
+}  # fmt: skip
+
+
+def table1(runs: pd.DataFrame, cases: pd.DataFrame) -> pd.DataFrame:
+    """Our runs of the table's experiments, a row of text each, beside the published test figures.
+
+    Args:
+        runs: As `lnq.reporting.collection.Collection.runs`; several seeds of a row are pooled.
+        cases: As `Collection.cases`.
+
+    Returns:
+        A row for each experiment `table1_*` among the runs, in the paper's order, with text in all
+        columns; no rows where there is none. Means and standard deviations are over all cases of
+        all seeds, `by seed` gives each seed's mean DSC.
+    """
+    rows = []
+    for name, published in PUBLISHED.items():
+        own = runs[runs["experiment"] == PREFIX + name].sort_values("seed")
+        if own.empty:
+            continue
+        measured = cases[cases["experiment"] == PREFIX + name]
+        rows.append(
+            {
+                "row": name,
+                "network": published.network,
+                "L_sup": published.supervised,
+                "L_p": published.pseudo,
+                "DSC %": _spread(100 * measured["dice"]),
+                "by seed": ", ".join(f"{100 * value:.1f}" for value in own["dice_mean"]),
+                "ASSD mm": _spread(measured["assd_filled_mm"]),
+                "empty": f"{int(measured['missing'].sum())} of {len(measured)}",
+                "nodes found": _share(own["num_nodes_found"], own["num_nodes"]),
+                "hidden nodes found": _share(own["num_hidden_found"], own["num_hidden"]),
+                "false positives": f"{own['false_positives'].sum() / len(measured):.1f}",
+                "paper: test DSC %": "{:.2f}±{:.2f}".format(*published.test_dice),
+                "paper: test ASSD mm": "{:.2f}±{:.2f}".format(*published.test_assd),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def to_markdown(table: pd.DataFrame) -> str:
+    """A table of text as Markdown, with its column names."""
+    lines = [list(table.columns), ["---"] * len(table.columns), *table.to_numpy().tolist()]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def to_latex(table: pd.DataFrame) -> str:
+    """A table of text as a LaTeX tabular for the package booktabs."""
+    plain = table.replace({"±": r" $\\pm$ ", "%": r"\\%", "_": r"\\_"}, regex=True)
+    plain.columns = [name.replace("%", r"\%").replace("_", r"\_") for name in table.columns]
+    return str(plain.style.hide(axis="index").to_latex(hrules=True))
+
+
+def _spread(values: pd.Series) -> str:
+    valid = values.dropna()
+    return f"{valid.mean():.2f}±{valid.std(ddof=0):.2f}" if len(valid) else "-"
+
+
+def _share(part: pd.Series, whole: pd.Series) -> str:
+    """Both summed over the seeds; a dash where nothing was counted."""
+    if not whole.sum():
+        return "-"
+    return f"{100 * part.sum() / whole.sum():.0f} % of {int(whole.sum())}"

@@ -1,0 +1,155 @@
+"""The collector: every run below a folder once, and Table 1 with the paper's figures beside."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import SimpleITK as sitk
+
+from lnq.collect import main
+from lnq.evaluation import evaluate_folders
+from lnq.files import write_json
+from lnq.reporting import collect
+from lnq.reporting.collection import TRAINING
+from lnq.reporting.table1 import PUBLISHED, to_latex, to_markdown
+from lnq.volume import Array, Grid, Volume, to_sitk
+
+GRID = Grid((8, 20, 24), (3.0, 1.5, 1.5))
+
+
+def run(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as stop:
+        main(arguments)
+    assert isinstance(stop.value.code, int)
+    return stop.value.code
+
+
+def block(*places: int) -> Array:
+    """A mask with a 2 x 4 x 4 node at each place of the y axis."""
+    array = np.zeros(GRID.size, np.uint8)
+    for place in places:
+        array[2:4, place : place + 4, 3:7] = 1
+    return array
+
+
+def write(path: Path, array: Array) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sitk.WriteImage(to_sitk(Volume(array, GRID)), path)
+
+
+def a_run(folder: Path, row: str, seed: int, predicted: dict[str, Array]) -> None:
+    """A run with an evaluation of `predicted` on two scans that hold nodes at 2 and 12."""
+    write_json(
+        folder / "manifest.json",
+        {"stage": "train", "command": ["lnq.train"], "versions": {}, "git_commit": None,
+         "config": {"name": row, "seed": seed, "method": {"tau": 0.3, "alpha": 0.4}}},
+    )  # fmt: skip
+    for case, mask in predicted.items():
+        write(folder / "predictions" / f"{case}.nrrd", mask)
+        write(folder.parent / f"references_{seed}" / f"{case}.nrrd", block(2, 12))
+    evaluate_folders(
+        folder / "predictions", folder.parent / f"references_{seed}", folder / "evaluation",
+        config={"reference_kind": "binary"}, reference_kind="binary", min_overlap=0.25,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def sweep(tmp_path: Path) -> Path:
+    nothing, all_nodes, one = block(), block(2, 12), block(2)
+    a_run(tmp_path / "s0/f", "table1_f", 0, {"p1": all_nodes, "p2": one})
+    a_run(tmp_path / "s1/f", "table1_f", 1, {"p1": all_nodes, "p2": all_nodes})
+    a_run(tmp_path / "s0/baseline", "table1_baseline", 0, {"p1": nothing, "p2": nothing})
+    a_run(tmp_path / "s0/other", "mine", 0, {"p1": one, "p2": block(14)})
+    write_json(tmp_path / "s0/genesis/manifest.json",
+               {"stage": "train", "config": {"name": "genesis", "seed": 0}})  # fmt: skip
+    training = tmp_path / "s0/f" / TRAINING
+    for name, mask in (("predictions", one), ("references", all_nodes), ("partial", block(12))):
+        write(training.parent / name / "t.nrrd", mask)
+    evaluate_folders(
+        training.parent / "predictions", training.parent / "references", training,
+        config={"reference_kind": "binary"}, reference_kind="binary", min_overlap=0.25,
+        annotations=training.parent / "partial",
+    )  # fmt: skip
+    return tmp_path
+
+
+def test_every_evaluated_run_once_and_the_others_named(sweep: Path) -> None:
+    found = collect(sweep)
+    assert list(found.runs["run"]) == ["s0/baseline", "s0/f", "s0/other", "s1/f"]
+    assert found.left_out == ["s0/genesis"]
+    assert len(found.cases) == 8
+    runs = found.runs.set_index("run")
+    # One node of two of 32 voxels each: 2 * 32 / (32 + 64).
+    assert runs.loc["s0/f", "dice_mean"] == pytest.approx((1 + 2 / 3) / 2)
+    assert runs.loc["s0/f", "dice_sd"] == pytest.approx(1 / 6)
+    assert runs.loc["s0/f", "num_nodes_found"] == 3
+    assert runs.loc["s0/f", ["tau", "alpha"]].tolist() == [0.3, 0.4]
+    # The node at 2 was never annotated and is found; other runs have no such evaluation.
+    assert runs.loc["s0/f", ["num_hidden", "num_hidden_found"]].tolist() == [1, 1]
+    assert np.isnan(runs.loc["s1/f", "num_hidden"])
+
+
+def test_missing_assd_is_filled_by_the_largest_of_all_runs(sweep: Path) -> None:
+    found = collect(sweep)
+    largest = found.cases["assd_mm"].max()
+    assert largest > 0
+    runs = found.runs.set_index("run")
+    assert runs.loc["s0/baseline", "num_missing"] == 2
+    assert runs.loc["s0/baseline", "assd_filled_mean_mm"] == pytest.approx(largest)
+    assert runs.loc["s0/f", "assd_filled_mean_mm"] < largest
+
+
+def test_table1_pools_seeds_in_the_papers_order(
+    sweep: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(f"sweep={sweep}", f"paths.outputs={tmp_path}") == 0
+    assert "s0/genesis has no evaluation" in capsys.readouterr().out
+    lines = (sweep / "collection/table1.md").read_text().splitlines()
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    head, baseline, f = rows[0], *rows[2:]
+    assert [baseline[0], f[0]] == ["baseline", "f"]
+    f_row = dict(zip(head, f, strict=True))
+    assert f_row["DSC %"] == f"{100 * (3 + 2 / 3) / 4:.2f}±{100 * np.std([1, 1, 1, 2 / 3]):.2f}"
+    assert f_row["by seed"] == "83.3, 100.0"
+    assert f_row["nodes found"] == "88 % of 8"
+    assert f_row["hidden nodes found"] == "100 % of 1"
+    assert f_row["paper: test DSC %"] == "56.10±17.58"
+    assert dict(zip(head, baseline, strict=True))["empty"] == "2 of 2"
+    latex = (sweep / "collection/table1.tex").read_text()
+    assert r"\toprule" in latex
+    assert r"56.10 $\pm$ 17.58" in latex
+    assert r"88 \% of 8" in latex
+    assert len(pd.read_csv(sweep / "collection/runs.csv")) == 4
+
+
+def test_without_rows_of_table1_all_runs_are_shown(
+    sweep: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = sweep / "s0/other"
+    assert run(f"sweep={other}", f"output={tmp_path / 'o'}", f"paths.outputs={tmp_path}") == 0
+    assert "mine" in capsys.readouterr().out
+    assert not (tmp_path / "o/table1.md").exists()
+
+
+def test_nothing_to_collect(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(f"sweep={tmp_path}", f"paths.outputs={tmp_path}") == 2
+    assert "0 training runs lie below it" in capsys.readouterr().err
+
+
+def test_published_rows_and_formats() -> None:
+    # METHOD, Table 1: the ranking of the published test DSC, and a checksum of every figure.
+    dice = {name: row.test_dice[0] for name, row in PUBLISHED.items()}
+    assert sorted(dice, key=dice.__getitem__) == ["baseline", "a", "d", "c", "b", "g", "f", "e"]
+    figures = [
+        value
+        for row in PUBLISHED.values()
+        for pair in (row.validation_dice, row.validation_assd, row.test_dice, row.test_assd)
+        for value in pair
+    ]
+    assert sum(figures) == pytest.approx(1364.92, abs=0.005)
+    table = pd.DataFrame({"L_p": ["50 % a_b"], "x": ["1±2"]})
+    assert to_markdown(table) == "| L_p | x |\n| --- | --- |\n| 50 % a_b | 1±2 |\n"
+    assert r"50 \% a\_b & 1 $\pm$ 2" in to_latex(table)
