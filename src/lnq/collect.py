@@ -1,4 +1,4 @@
-"""python -m lnq.collect sweep=DIR: one table of the runs below a folder, and the paper's Table 1."""
+"""python -m lnq.collect sweep=DIR: one table of all runs in a folder, and the paper's Table 1."""
 
 from __future__ import annotations
 
