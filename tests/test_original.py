@@ -320,8 +320,12 @@ def test_the_old_format_is_refused_with_its_remedy(tmp_path: Path) -> None:
     assert "save it again" in message
 
 
-def test_train_begins_with_it(
-    train: Callable[..., int], tiny_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_train_begins_with_it_and_tells_of_other_preprocessing(
+    train: Callable[..., int],
+    tiny_store: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     begun: list[Any] = []
     module = importlib.import_module("lnq.train")
@@ -331,6 +335,8 @@ def test_train_begins_with_it(
     assert train("+experiment=dbdmp", f"store={tiny_store}", f"run_dir={tmp_path / 'run'}",
                  "datamodule.patch_size=[16,64,64]", f"init_from={path}", *arguments,
                  "callbacks.ramp_up.t_max=2") == 0  # fmt: skip
+    told = capsys.readouterr().out
+    assert f"{path} was trained on data prepared otherwise (spacing_mm: [3.0, 0.826171875" in told
     (method,) = begun
     state, weights = method.network.state_dict(), numbered(1)
     for ours, theirs in (

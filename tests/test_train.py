@@ -155,7 +155,11 @@ def test_without_a_store_the_first_stage_is_named(
 
 
 def test_pre_training_hands_its_weights_on(
-    tmp_path: Path, tiny_store: Path, train: Train, recwarn: pytest.WarningsRecorder
+    tmp_path: Path,
+    tiny_store: Path,
+    train: Train,
+    recwarn: pytest.WarningsRecorder,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     first, second = tmp_path / "genesis", tmp_path / "dbdmp"
     assert train(*GENESIS, f"store={tiny_store}", f"run_dir={first}") == 0
@@ -164,6 +168,7 @@ def test_pre_training_hands_its_weights_on(
     assert train(
         *DBDMP, *frozen, f"store={tiny_store}", f"run_dir={second}", f"init_from={first}"
     ) == 0  # fmt: skip
+    assert "prepared otherwise" not in capsys.readouterr().out
     before, after = weights(first), weights(second)
     assert before.keys() == after.keys()
     for name in before:

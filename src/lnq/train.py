@@ -24,6 +24,7 @@ from lnq.errors import RunError, UsageError
 from lnq.files import sha256
 from lnq.networks.dual_branch_vnet import WIDTHS, total_stride
 from lnq.networks.transfer import (
+    Checkpoint,
     find_checkpoint,
     initialise_from,
     load_file,
@@ -115,11 +116,11 @@ def main(cfg: TrainConfig) -> int:
         "cases": store.case_ids(split="train"),
     }
     if cfg.ckpt_path is None:
-        method, facts["init_from"] = _method(cfg, cfg.init_from)
+        method, facts["init_from"] = _method(cfg, store, cfg.init_from)
     else:
         begun = load_file(find_checkpoint(cfg.ckpt_path)).get("lnq", {})
         check_resumable(cfg.run_dir, {"config": config, **facts}, begun)
-        method, _ = _method(cfg, None)  # the checkpoint has the weights
+        method, _ = _method(cfg, store, None)  # the checkpoint has the weights
         facts["init_from"] = begun["init_from"]
     datamodule = instantiate(cfg.datamodule, store=cfg.store, seed=cfg.seed)
     record = RunRecord(cfg.run_dir, config, facts)
@@ -154,7 +155,7 @@ def _is_no_advert(record: logging.LogRecord) -> bool:
 
 
 def _method(
-    cfg: TrainConfig, init_from: Path | None
+    cfg: TrainConfig, store: CaseStore, init_from: Path | None
 ) -> tuple[pl.LightningModule, dict[str, Any] | None]:
     """The LightningModule with its network initialised, and a record of where from."""
     torch.manual_seed(cfg.seed)
@@ -163,6 +164,7 @@ def _method(
     if init_from is not None:
         source = read_checkpoint(init_from)
         fresh = initialise_from(network, source.state, source.path)
+        _note_other_preprocessing(source, store)
         started_from = {
             "path": str(source.path),
             "sha256": sha256(source.path),
@@ -170,6 +172,20 @@ def _method(
         }
     optimizer = instantiate(cfg.optimizer)
     return instantiate(cfg.method, network=network, optimizer=optimizer), started_from
+
+
+def _note_other_preprocessing(source: Checkpoint, store: CaseStore) -> None:
+    """Weights from data that were prepared otherwise still help, but should not surprise."""
+    differing = [
+        f"{key}: {theirs} there, {store.settings.get(key)} here"
+        for key, theirs in source.preprocessing.items()
+        if theirs != store.settings.get(key)
+    ]
+    if differing:
+        Console().print(
+            f"note: {source.path} was trained on data prepared otherwise ({'; '.join(differing)})",
+            soft_wrap=True, markup=False,
+        )  # fmt: skip
 
 
 def _trainer(cfg: TrainConfig, callbacks: Sequence[pl.Callback]) -> pl.Trainer:
