@@ -112,8 +112,8 @@ def test_full_is_nn_u_net_s_set_in_its_order() -> None:
     assert [called(entry) for entry in node("full")["transforms"]] == list(PROBABILITY)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_every_augmentation_composes_and_keeps_shapes_and_types(name: str, store: Path) -> None:
+def composed(*arguments: str) -> dict[str, Any]:
+    """The transform's node as `lnq.train` gets it."""
     seen: list[TrainConfig] = []
 
     @command("train", TrainConfig, given=GIVEN)
@@ -122,9 +122,27 @@ def test_every_augmentation_composes_and_keeps_shapes_and_types(name: str, store
         return 0
 
     with pytest.raises(SystemExit) as stop:
-        record(["+experiment=dbdmp", f"augmentation@datamodule.transform={name}"])
+        record(list(arguments))
     assert not stop.value.code
-    patches = dataset(store, instantiate(seen[0].datamodule["transform"]))
+    transform: dict[str, Any] = seen[0].datamodule["transform"]
+    return transform
+
+
+@pytest.mark.parametrize(
+    ("experiment", "name"),
+    [("dbdmp", "light"), ("genesis", "genesis"), ("table1/baseline", "light")],
+)
+def test_each_experiment_has_its_augmentation_with_the_overlay_too(
+    experiment: str, name: str
+) -> None:
+    for given in (experiment, f"[{experiment},phantom]"):
+        assert composed(f"+experiment={given}") == node(name)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_augmentation_composes_and_keeps_shapes_and_types(name: str, store: Path) -> None:
+    transform = composed("+experiment=dbdmp", f"augmentation@datamodule.transform={name}")
+    patches = dataset(store, instantiate(transform))
     for draw in range(40):
         subject = patches[draw]
         for key, dtype in (("image", torch.float32), ("label", torch.uint8)):
@@ -150,7 +168,7 @@ def test_intensity_transforms_change_the_image_and_not_the_label(name: str) -> N
 @pytest.mark.parametrize("name", SPATIAL)
 def test_image_and_label_move_together(name: str, store: Path) -> None:
     before, after = dataset(store, lambda s: s), dataset(store, full(name, always=True))
-    moved = 0
+    moved, marked, shown = 0, 0, 0
     for draw in range(8):
         subject = after[draw]
         label = subject["label"].data
@@ -159,7 +177,9 @@ def test_image_and_label_move_together(name: str, store: Path) -> None:
         assert set(label.unique().tolist()) == {0, 1}
         overlap = 2 * (bright & label.bool()).sum() / (bright.sum() + label.sum())
         assert overlap > 0.9
+        marked, shown = marked + int(label.sum()), shown + int(bright.sum())
     assert moved > 4
+    assert marked == pytest.approx(shown, rel=0.03)  # nearest neighbour: nodes do not shrink
 
 
 def test_the_whole_set_keeps_image_and_label_together(store: Path) -> None:

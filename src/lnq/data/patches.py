@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -128,8 +128,8 @@ class PatchDataset(tio.SubjectsDataset):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed(self.rule.seed, "transform", draw))
             subject = self.patch_transform(subject)
-        label = subject["label"]
-        label.set_data(label.data.to(torch.uint8))  # TorchIO resamples labels to float32
+        moved = cast(tio.LabelMap, subject["label"])
+        moved.set_data(moved.data.to(torch.uint8))  # TorchIO resamples labels to float32
         return subject
 
 
