@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -116,16 +116,21 @@ class PatchDataset(tio.SubjectsDataset):
         outside = float(image.min()) if min(start) < 0 else 0.0
         patch = cut(image, start, size, outside).astype(np.float32)
         marked = np.zeros(size, np.uint8) if label is None else cut(label, start, size, 0)
+        # With its true spacing, what rotates or scales a patch does so in millimetres.
+        affine = np.diag([*self.store.record(case_id).grid.spacing_mm, 1.0])
         subject = tio.Subject(
-            image=tio.ScalarImage(tensor=torch.from_numpy(patch)[None]),
-            label=tio.LabelMap(tensor=torch.from_numpy(marked)[None]),
+            image=tio.ScalarImage(tensor=torch.from_numpy(patch)[None], affine=affine),
+            label=tio.LabelMap(tensor=torch.from_numpy(marked)[None], affine=affine),
             case_id=case_id,
         )
         if self.patch_transform is None:
             return subject
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed(self.rule.seed, "transform", draw))
-            return self.patch_transform(subject)
+            subject = self.patch_transform(subject)
+        moved = cast(tio.LabelMap, subject["label"])
+        moved.set_data(moved.data.to(torch.uint8))  # TorchIO resamples labels to float32
+        return subject
 
 
 class DrawSampler(Sampler[int]):

@@ -62,12 +62,22 @@ class Method(pl.LightningModule):
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Stops training before gradients that are not finite reach the weights.
 
-        Under 16-mixed the gradient scaler does so by itself: it skips the step.
+        Under 16-mixed the gradient scaler does so by itself: it skips the step and halves its
+        scale. That is part of it as long as it ends.
 
         Raises:
-            RunError: The gradients' norm is NaN or infinite.
+            RunError: The gradients' norm is NaN or infinite; under 16-mixed, still so when nothing
+                is scaled any more.
         """
-        if getattr(self.trainer.precision_plugin, "scaler", None) is not None:
+        scaler = getattr(self.trainer.precision_plugin, "scaler", None)
+        if scaler is not None:
+            if scaler.get_scale() < 1:
+                raise RunError(
+                    f"the gradients are not finite in half precision, step after step up to step "
+                    f"{self.global_step}",
+                    why="they overflow although the loss is not scaled up any more",
+                    remedy="train in trainer.precision=bf16-mixed or 32, or lower optimizer.lr",
+                )
             return
         gradients = [p.grad for p in self.parameters() if p.grad is not None]
         norm = torch.nn.utils.get_total_norm(gradients)
