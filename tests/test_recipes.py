@@ -21,7 +21,9 @@ STAGES = {
     "predict": "PredictConfig",
     "evaluate": "EvaluateConfig",
     "report": "ReportConfig",
+    "collect": "CollectConfig",
 }
+ROWS = ("baseline", "a", "b", "c", "d", "e", "f", "g")
 
 
 def recipe(target: str, *variables: str) -> str:
@@ -61,11 +63,37 @@ def test_the_demo_runs_every_stage_in_order(tmp_path: Path) -> None:
     assert [any("init_from" in a for a in line) for line in begun] == [False, False, True]
 
 
+def check_composes(stage: str, arguments: list[str]) -> None:
+    module = import_module(f"lnq.{stage}")
+    given = getattr(module, "GIVEN", None)
+    parse(compose(stage, arguments), getattr(module, STAGES[stage]), given)
+
+
 def test_every_command_of_the_demo_composes(tmp_path: Path) -> None:
     for stage, arguments in commands(tmp_path):
-        module = import_module(f"lnq.{stage}")
-        given = getattr(module, "GIVEN", None)
-        parse(compose(stage, arguments), getattr(module, STAGES[stage]), given)
+        check_composes(stage, arguments)
+
+
+def test_table1_measures_every_row_of_every_seed(tmp_path: Path) -> None:
+    text = recipe("table1", f"TABLE1={tmp_path}", "SEEDS=3 4")
+    lines = [
+        (stage, shlex.split(arguments))
+        for stage, arguments in re.findall(r"-m lnq\.(\w+) (.*)", text)
+    ]
+    for stage, arguments in lines:
+        check_composes(stage, arguments)
+    trained = [arguments for stage, arguments in lines if stage == "train"]
+    for seed in (3, 4):
+        names = [a[0] for a in trained if f"seed={seed}" in a]
+        assert sorted(names) == sorted(
+            f"+experiment=[{name},phantom]" for name in ("genesis", *(f"table1/{r}" for r in ROWS))
+        )
+    # On unseen scans, and on the training scans for the nodes that were never annotated.
+    evaluated = [arguments for stage, arguments in lines if stage == "evaluate"]
+    assert len(evaluated) == 2 * 2 * len(ROWS)
+    hidden = [a for a in evaluated if any(x.startswith("annotations=") for x in a)]
+    assert len(hidden) == len(evaluated) // 2
+    assert [stage for stage, _ in lines][-1] == "collect"
 
 
 def test_baseline_and_dbdmp_have_the_same_budget(tmp_path: Path) -> None:
