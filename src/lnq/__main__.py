@@ -12,6 +12,7 @@ STAGES = {
     "predict": "masks on the scans' own grids",
     "evaluate": "predictions against references",
     "report": "a self-contained HTML page of a run",
+    "figures": "pictures of the method, of a store's cases or of a phantom",
 }
 
 

@@ -41,8 +41,16 @@ class Corruption(IntensityTransform):
 class RandomCorruption(RandomTransform, IntensityTransform):
     """Draws the corruptions of an image, which then apply themselves.
 
-    All random numbers come from one draw of torch's generator, so a seed repeats them exactly.
+    The random numbers of an image come from one draw of torch's generator, so a seed repeats them.
+
+    Args:
+        p: Probability that anything is corrupted.
+        include: Names of the images to corrupt; None = all but label maps.
     """
+
+    def __init__(self, p: Probability = 1.0, include: Sequence[str] | None = None) -> None:
+        # TorchIO's constructor has no annotations.
+        super().__init__(p=p, include=include)  # type: ignore[no-untyped-call]
 
     @abstractmethod
     def draw(self, shape: Shape, rng: np.random.Generator, **base: Any) -> Sequence[Corruption]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from lnq.data.corruption.base import Corruption, Probability, RandomCorruption, Shape
+from lnq.data.corruption.base import Corruption, RandomCorruption, Shape
 from lnq.volume import Array
 
 PERCENTILES = (0.1, 99.9)
@@ -61,14 +61,7 @@ class BezierIntensity(Corruption):
 
 
 class RandomBezierIntensity(RandomCorruption):
-    """Draws curves with uniform inner control points; half of them are monotone.
-
-    Args:
-        p: Probability that an image's intensities are mapped at all.
-    """
-
-    def __init__(self, p: Probability = 1.0) -> None:
-        super().__init__(p=p)
+    """Draws curves with uniform inner control points; half of them are monotone."""
 
     def draw(self, shape: Shape, rng: np.random.Generator, **base: Any) -> tuple[BezierIntensity]:
         """A curve; it does not depend on `shape`."""

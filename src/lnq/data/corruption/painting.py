@@ -82,7 +82,7 @@ class RandomPainting(RandomCorruption):
         border: Annotated[int, Field(ge=0)] = 3,
         p: Probability = 1.0,
     ) -> None:
-        super().__init__(p=p)
+        super().__init__(p)
         self.max_boxes = max_boxes
         self.min_side = min_side
         self.max_side = max_side

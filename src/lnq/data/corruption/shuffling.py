@@ -55,7 +55,7 @@ class RandomLocalShuffling(RandomCorruption):
         max_side: Annotated[float, Field(gt=0, le=1)] = 0.1,
         p: Probability = 1.0,
     ) -> None:
-        super().__init__(p=p)
+        super().__init__(p)
         self.num_windows = num_windows
         self.max_side = max_side
 
