@@ -388,10 +388,12 @@ def test_target_is_the_patch_as_it_was_and_the_label_stays() -> None:
         torch.manual_seed(seed)
         given = subject(patch)
         given.add_image(tio.LabelMap(tensor=marked), "label")
+        given.add_image(tio.ScalarImage(tensor=torch.from_numpy(patch)[None]), "other")
         result = small()(given)
         assert torch.equal(result["target"].data[0], torch.from_numpy(patch))
         assert torch.equal(given["image"].data[0], torch.from_numpy(patch))
         assert torch.equal(result["label"].data, marked)
+        assert torch.equal(result["other"].data[0], torch.from_numpy(patch))
         assert "target" not in given
 
 
