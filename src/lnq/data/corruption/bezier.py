@@ -22,8 +22,8 @@ class BezierIntensity(Corruption):
     """Maps intensities by a cubic Bezier curve from the 0.1 to the 99.9 percentile of the patch.
 
     What lies outside takes the end values. Intensities are looked up in a table of 65,536 steps
-    between the end points, finer than the float16 of the store, and nine times faster than
-    searching the curve for each voxel.
+    between the end points, finer than the float16 of the store, which is faster than searching the
+    curve for each voxel.
 
     Args:
         inner: The inner control points ((x1, y1), (x2, y2)) of the curve from (0, 0) to (1, 1),
