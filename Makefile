@@ -71,14 +71,14 @@ test: $(READY)  ## checks and all tests
 	$(BIN)/python -m pytest
 
 check: $(READY)  ## ruff, mypy, import contracts
-	$(BIN)/ruff format --check src tests benchmarks
-	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/ruff format --check src tests benchmarks notebooks
+	$(BIN)/ruff check src tests benchmarks notebooks
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
 format: $(READY)  ## ruff's formatter and its safe fixes
-	$(BIN)/ruff check --fix src tests benchmarks
-	$(BIN)/ruff format src tests benchmarks
+	$(BIN)/ruff check --fix src tests benchmarks notebooks
+	$(BIN)/ruff format src tests benchmarks notebooks
 
 clean:  ## removes the environment and caches; keeps outputs
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

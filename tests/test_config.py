@@ -83,6 +83,27 @@ def test_every_experiment_takes_a_step(
     assert "train/loss" in rows[0]
 
 
+def test_pre_training_with_the_original_s_corruption_takes_a_step(
+    tiny_store: Path, tmp_path: Path, train: Train
+) -> None:
+    code = train(
+        "+experiment=genesis", "augmentation@datamodule.transform=genesis_original", *TINY,
+        "datamodule.steps_per_epoch=1", "trainer.max_epochs=1", f"store={tiny_store}",
+        f"run_dir={tmp_path}/run",
+    )  # fmt: skip
+    assert code == 0
+    assert (tmp_path / "run" / "checkpoints" / "last.ckpt").is_file()
+
+
+def test_the_corruption_comes_last_so_that_the_target_is_mirrored_too(
+    composed: Callable[..., list[TrainConfig]],
+) -> None:
+    for name in ("genesis", "genesis_original"):
+        (cfg,) = composed("+experiment=genesis", f"augmentation@datamodule.transform={name}")
+        transforms = cfg.datamodule["transform"]["transforms"]
+        assert list(transforms) == ["mirroring", "corruption"]
+
+
 def test_an_experiment_changes_what_it_says(composed: Callable[..., list[TrainConfig]]) -> None:
     (genesis,) = composed("+experiment=genesis")
     assert genesis.method["_target_"] == "lnq.methods.Genesis"

@@ -13,7 +13,12 @@ import torch
 import torchio as tio
 from conftest import write_store
 
-from lnq.data.corruption import Boxes, GenesisCorruption, LocalShuffling
+from lnq.data.corruption import (
+    GenesisCorruption,
+    RandomInPainting,
+    RandomLocalShuffling,
+    RandomOutPainting,
+)
 from lnq.data.datamodule import PatchDataModule
 from lnq.data.patches import DrawSampler, PatchDataset, PatchRule, cut
 from lnq.data.store import CaseStore
@@ -186,8 +191,11 @@ def test_ranks_see_different_patches(tiny_store: Path) -> None:
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_no_global_generator_is_touched(tiny_store: Path, workers: int) -> None:
-    boxes = Boxes(max_boxes=2, min_side=0.25, max_side=0.5)
-    corruption = GenesisCorruption(LocalShuffling(num_windows=10, max_side=0.5), boxes, boxes)
+    corruption = GenesisCorruption(
+        RandomLocalShuffling(num_windows=10, max_side=0.5),
+        RandomInPainting(max_boxes=2, min_side=0.25, max_side=0.5),
+        RandomOutPainting(max_boxes=2, min_side=0.25, max_side=0.5),
+    )
     random.seed(1)
     np.random.seed(1)
     torch.manual_seed(1)
@@ -210,7 +218,8 @@ def test_global_generators_do_not_change_the_patches(tiny_store: Path) -> None:
 
 def test_genesis_gives_image_and_target_the_same_mirroring(tiny_store: Path) -> None:
     nothing = GenesisCorruption(
-        LocalShuffling(num_windows=1, max_side=0.5), Boxes(1, 0.2, 0.3), Boxes(1, 0.2, 0.3),
+        RandomLocalShuffling(num_windows=1, max_side=0.5),
+        RandomInPainting(1, 0.2, 0.3), RandomOutPainting(1, 0.2, 0.3),
         shuffling_probability=0, bezier_probability=0, painting_probability=0,
     )  # fmt: skip
     flip = tio.RandomFlip(axes=(0, 1, 2), flip_probability=0.5)

@@ -1,4 +1,4 @@
-"""Figures as text that stands inside a page: no file, no network."""
+"""Figures in one plain style, as text that stands inside a page or as files."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ import base64
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Literal
 
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+
+from lnq.files import atomic_path
 
 RUN_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """One colour per run, in the order of the runs: Okabe and Ito's colour-blind-safe palette."""
@@ -57,6 +60,13 @@ def data_uri(figure: Figure, kind: Literal["svg", "webp"]) -> str:
     )
     figure.savefig(buffer, format=kind, **options)
     return f"data:{_MIME[kind]};base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Writes a figure, whole or not at all; the suffix of `path` chooses the format."""
+    options: dict[str, Any] = {"metadata": {"Date": None}} if path.suffix == ".svg" else {}
+    with plain_style(), atomic_path(path) as temporary:
+        figure.savefig(temporary, dpi=160, **options)
 
 
 def hide(axes: Axes) -> None:

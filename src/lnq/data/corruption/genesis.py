@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Annotated, cast
+from typing import Any, cast
 
 import numpy as np
-import torch
 import torchio as tio
-from pydantic import Field
 
-from lnq.data.corruption.bezier import BezierCurve
-from lnq.data.corruption.painting import Boxes, in_paint, out_paint
-from lnq.data.corruption.shuffling import LocalShuffling
-from lnq.volume import Array
-
-Probability = Annotated[float, Field(ge=0, le=1)]
+from lnq.data.corruption.base import Corruption, Probability, RandomCorruption, Shape
+from lnq.data.corruption.bezier import RandomBezierIntensity
+from lnq.data.corruption.painting import RandomInPainting, RandomOutPainting
+from lnq.data.corruption.shuffling import RandomLocalShuffling
 
 
-class GenesisCorruption(tio.Transform):
+class GenesisCorruption(RandomCorruption):
     """Corrupts `image` and keeps the patch as it was as `target` (METHOD: Model Genesis).
 
     Local shuffling, then a Bezier intensity map, then with `painting_probability` one of in- and
-    out-painting, never both. Fill is uniform over the patch's own intensity range. Mirroring, which
-    changes the target too, belongs to the augmentation before this transform. All random numbers
-    come from one draw of torch's generator, so a seed repeats the corruption exactly.
+    out-painting, never both. Mirroring, which changes the target too, belongs to the augmentation
+    before this transform.
+
+    The subject's history, composed, makes `image` of the patch again; without what changes
+    intensities (`ignore_intensity=True`) it makes `target`.
 
     Args:
         shuffling: Rule of the local shuffling.
@@ -37,45 +35,41 @@ class GenesisCorruption(tio.Transform):
 
     def __init__(
         self,
-        shuffling: LocalShuffling,
-        in_painting: Boxes,
-        out_painting: Boxes,
+        shuffling: RandomLocalShuffling,
+        in_painting: RandomInPainting,
+        out_painting: RandomOutPainting,
         shuffling_probability: Probability = 0.5,
         bezier_probability: Probability = 0.9,
         painting_probability: Probability = 0.9,
         in_painting_probability: Probability = 0.2,
     ) -> None:
-        super().__init__()
+        super().__init__(include=["image"])
         self.shuffling = shuffling
+        self.bezier = RandomBezierIntensity()
         self.in_painting = in_painting
         self.out_painting = out_painting
         self.shuffling_probability = shuffling_probability
         self.bezier_probability = bezier_probability
         self.painting_probability = painting_probability
         self.in_painting_probability = in_painting_probability
-        self.args_names = []
+
+    def draw(self, shape: Shape, rng: np.random.Generator, **base: Any) -> list[Corruption]:
+        """None to three corruptions, in their order."""
+        drawn: list[Corruption] = []
+        if rng.random() < self.shuffling_probability:
+            drawn += self.shuffling.draw(shape, rng, **base)
+        if rng.random() < self.bezier_probability:
+            drawn += self.bezier.draw(shape, rng, **base)
+        if rng.random() < self.painting_probability:
+            inside = rng.random() < self.in_painting_probability
+            drawn += (self.in_painting if inside else self.out_painting).draw(shape, rng, **base)
+        return drawn
 
     def apply_transform(self, subject: tio.Subject) -> tio.Subject:
         """Replaces `image` (1, z, y, x) by its corruption and adds `target`."""
         image = cast(tio.ScalarImage, subject["image"])
-        rng = np.random.default_rng(int(torch.randint(2**62, ())))
-        corrupted = self.corrupt(image.data[0].numpy(), rng)
-        subject.add_image(tio.ScalarImage(tensor=image.data, affine=image.affine), "target")
-        image.set_data(torch.from_numpy(corrupted)[None])
+        # A copy: where nothing is drawn, image and target must not be one tensor.
+        target = tio.ScalarImage(tensor=image.data.clone(), affine=image.affine)
+        subject = super().apply_transform(subject)
+        subject.add_image(target, "target")
         return subject
-
-    def corrupt(self, patch: Array, rng: np.random.Generator) -> Array:
-        """A corrupted copy of `patch` (z y x, float)."""
-        patch = patch.copy()  # where nothing happens, image and target must not be one array
-        if rng.random() < self.shuffling_probability:
-            corners, sides = self.shuffling.draw(patch.shape, rng)
-            patch = self.shuffling.apply(patch, corners, sides, rng)
-        if rng.random() < self.bezier_probability:
-            low, high = np.percentile(patch, (0.1, 99.9))
-            patch = BezierCurve.draw(rng).apply(patch, float(low), float(high))
-        if rng.random() < self.painting_probability:
-            inside = rng.random() < self.in_painting_probability
-            boxes = (self.in_painting if inside else self.out_painting).draw(patch.shape, rng)
-            noise = rng.uniform(patch.min(), patch.max(), patch.shape).astype(patch.dtype)
-            patch = (in_paint if inside else out_paint)(patch, boxes, noise)
-        return patch

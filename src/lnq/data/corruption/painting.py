@@ -2,57 +2,109 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 from pydantic import Field
 
+from lnq.data.corruption.base import Corruption, Probability, RandomCorruption, Shape, draw_seed
+from lnq.data.corruption.boxes import draw_boxes, sides_of, slices
 from lnq.volume import Array
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
-@dataclass(frozen=True)
-class Boxes:
-    """A rule for drawing boxes inside a patch.
+class Painting(Corruption):
+    """Base of both paintings: boxes, and noise that is uniform over the patch's own range.
 
-    Attributes:
-        max_boxes: The most boxes; the first is always drawn.
-        go_on: Probability of drawing another box after each.
-        min_side: Smallest side as a fraction of the patch's side.
-        max_side: Largest side as a fraction of the patch's side.
-        border: Voxels that the boxes keep from the patch's border where there is room.
+    Args:
+        boxes: (n, 2, 3): first voxel z, y, x of each box and the one past its last.
+        seed: Of the noise.
+        **base: Arguments of `torchio.Transform`.
     """
 
-    max_boxes: Annotated[int, Field(ge=1)]
-    min_side: Share
-    max_side: Share
-    go_on: Share = 0.95
-    border: Annotated[int, Field(ge=0)] = 3
+    def __init__(self, boxes: Array, seed: int, **base: Any) -> None:
+        super().__init__(**base)
+        self.boxes = boxes
+        self.seed = seed
+        self.args_names = ["boxes", "seed"]
 
-    def draw(self, shape: tuple[int, ...], rng: np.random.Generator) -> list[tuple[slice, ...]]:
-        """The boxes of one patch, as slices z y x."""
-        extent = np.asarray(shape)
-        low = np.maximum(1, (extent * self.min_side).astype(int))
-        high = np.maximum(low, (extent * self.max_side).astype(int))
-        boxes: list[tuple[slice, ...]] = []
-        while len(boxes) < self.max_boxes and (not boxes or rng.random() < self.go_on):
-            side = rng.integers(low, high, endpoint=True)
-            margin = np.minimum(self.border, (extent - side) // 2)
-            start = rng.integers(margin, extent - side - margin, endpoint=True)
-            boxes.append(tuple(slice(a, a + s) for a, s in zip(start, side, strict=True)))
-        return boxes
+    def noise(self, patch: Array) -> Array:
+        """Independent uniform noise between the patch's smallest and largest intensity."""
+        rng = np.random.default_rng(self.seed)
+        low, high = float(patch.min()), float(patch.max())
+        return rng.uniform(low, high, patch.shape).astype(patch.dtype)
 
-
-def in_paint(patch: Array, boxes: list[tuple[slice, ...]], noise: Array) -> Array:
-    """`patch` with `noise` inside the boxes."""
-    painted = patch.copy()
-    for box in boxes:
-        painted[box] = noise[box]
-    return painted
+    def pasted(self, below: Array, above: Array) -> Array:
+        """`below` with the boxes of `above`."""
+        result = below.copy()
+        for box in slices(self.boxes):
+            result[box] = above[box]
+        return result
 
 
-def out_paint(patch: Array, boxes: list[tuple[slice, ...]], noise: Array) -> Array:
-    """`noise` with the patch kept inside the boxes."""
-    return in_paint(noise, boxes, patch)
+class InPainting(Painting):
+    """Fills the boxes with noise: what they held must be guessed from around."""
+
+    def corrupt(self, patch: Array) -> Array:
+        """`patch` (z y x) with noise inside the boxes."""
+        return self.pasted(patch, self.noise(patch))
+
+
+class OutPainting(Painting):
+    """Keeps the boxes alone in noise: what lies around must be guessed from them."""
+
+    def corrupt(self, patch: Array) -> Array:
+        """Noise with `patch` (z y x) kept inside the boxes."""
+        return self.pasted(self.noise(patch), patch)
+
+
+class RandomPainting(RandomCorruption):
+    """Base of both: draws one box, and after each with some probability another one.
+
+    Args:
+        max_boxes: The most boxes.
+        min_side: Smallest side as a share of the patch's side.
+        max_side: Largest side as a share of the patch's side.
+        go_on: Probability of drawing another box after each.
+        border: Voxels that the boxes keep from the patch's border where there is room.
+        p: Probability that an image is painted at all.
+    """
+
+    kind: ClassVar[type[Painting]]
+
+    def __init__(
+        self,
+        max_boxes: Annotated[int, Field(ge=1)],
+        min_side: Share,
+        max_side: Share,
+        go_on: Probability = 0.95,
+        border: Annotated[int, Field(ge=0)] = 3,
+        p: Probability = 1.0,
+    ) -> None:
+        super().__init__(p)
+        self.max_boxes = max_boxes
+        self.min_side = min_side
+        self.max_side = max_side
+        self.go_on = go_on
+        self.border = border
+
+    def draw(self, shape: Shape, rng: np.random.Generator, **base: Any) -> tuple[Painting]:
+        """Boxes inside the patch, and a seed."""
+        others = np.logical_and.accumulate(rng.random(self.max_boxes - 1) < self.go_on)
+        low = sides_of(shape, self.min_side)
+        high = np.maximum(low, sides_of(shape, self.max_side))
+        boxes = draw_boxes(shape, 1 + int(others.sum()), low, high, self.border, rng)
+        return (self.kind(boxes, draw_seed(rng), **base),)
+
+
+class RandomInPainting(RandomPainting):
+    """Draws the boxes of an in-painting."""
+
+    kind = InPainting
+
+
+class RandomOutPainting(RandomPainting):
+    """Draws the boxes that an out-painting keeps."""
+
+    kind = OutPainting
