@@ -135,8 +135,9 @@ def composed(*arguments: str) -> dict[str, Any]:
 def test_each_experiment_has_its_augmentation_with_the_overlay_too(
     experiment: str, name: str
 ) -> None:
+    expected = composed("+experiment=dbdmp", f"augmentation@datamodule.transform={name}")
     for given in (experiment, f"[{experiment},phantom]"):
-        assert composed(f"+experiment={given}") == node(name)
+        assert composed(f"+experiment={given}") == expected
 
 
 @pytest.mark.parametrize("name", NAMES)
