@@ -45,3 +45,16 @@ def chest(grid: Grid = GRID) -> Volume:
     hu[(np.abs(z - 24) < 9) & (np.abs(y) < 9) & (np.abs(x) < 45)] = -1000
     hu[ellipsoid(grid, (-125, -40, 30), (22, 25, 40))] = -1000
     return Volume(hu, grid)
+
+
+SMALL = Grid((30, 36, 48), (10.0, 8.0, 8.0), (-188.0, -140.0, -145.0))
+"""A grid for tests in which only the outline matters: eight times fewer voxels than GRID's."""
+
+
+def chest_with_spine(grid: Grid = SMALL) -> Volume:
+    """`chest` with a spine at its back, and lungs that are narrower at the head's end."""
+    scan = chest(grid)
+    z, y, x = coordinates(grid)
+    scan.array[((y - 70) / 16) ** 2 + (x / 16) ** 2 < 1] = 400
+    scan.array[lungs(grid) & (z > 20) & ((np.abs(y) > 35) | (np.abs(x) > 95))] = 40
+    return scan

@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from rich.console import Console
+from synthetic_chest import SMALL, chest_with_spine
 
 from lnq.data.case import Case
-from lnq.data.inspection import inspect_case, inspect_cases
-from lnq.doctor import main
+from lnq.data.dataset_faults import shared_patients
+from lnq.data.inspection import CaseReport, compare_cases, inspect_case, inspect_cases
+from lnq.doctor import _table, main
 from lnq.files import sha256
 from lnq.volume import Array, Grid, Volume, to_sitk
 
-GRID = Grid((12, 20, 20), (3.0, 1.0, 1.0))
+GRID = SMALL
 
 
 def scan(seed: int = 0) -> Array:
-    return np.random.default_rng(seed).integers(-1000, 900, GRID.size, dtype=np.int16)
+    noise = np.random.default_rng(seed).integers(-20, 21, GRID.size, dtype=np.int16)
+    return chest_with_spine().array + noise
 
 
 def nodes() -> Array:
@@ -46,13 +55,18 @@ def test_a_sound_case(tmp_path: Path) -> None:
     assert report.problems == report.notes == []
     assert report.size == GRID.size
     assert report.spacing_mm == GRID.spacing_mm
-    assert report.component_volumes_mm3 == [57.0, 3.0]
+    assert report.component_volumes_mm3 == [19 * 640.0, 640.0]
+    assert report.annotated_fraction == 20 / (30 * 36 * 48)
+    assert (report.orientation, report.origin_mm) == ("LPS", GRID.origin_mm)
+    assert report.body_litres == pytest.approx(14.5, abs=1.5)
+    assert report.lungs_litres == pytest.approx(1.8, abs=0.4)
     assert report.hu_range == (scan().min(), scan().max())
 
 
 def test_problems_are_named(tmp_path: Path) -> None:
     positive = (scan().astype(np.int32) + 1000).astype(np.int16)
-    shifted = Grid(GRID.size, GRID.spacing_mm, (0.5, 0.0, 0.0))
+    x, y, z = GRID.origin_mm
+    shifted = Grid(GRID.size, GRID.spacing_mm, (x + 4.0, y, z))
     found = {
         "hu": inspect_case(case(tmp_path, "hu", positive)),
         "air": inspect_case(case(tmp_path, "air", np.full(GRID.size, -1000, np.int16))),
@@ -63,31 +77,104 @@ def test_problems_are_named(tmp_path: Path) -> None:
                 "off": "does not lie on the scan's grid", "values": "0, 255"}  # fmt: skip
     for name, words in expected.items():
         assert len(found[name].problems) == 1, name
-        assert words in found[name].problems[0]
+        assert words in str(found[name].problems[0])
+        assert found[name].problems[0].remedy
     assert found["air"].size is None
     assert found["off"].component_volumes_mm3 is None
 
 
 def test_an_empty_or_smaller_label_is_a_note(tmp_path: Path) -> None:
     empty = inspect_case(case(tmp_path, "a", label=np.zeros(GRID.size, np.uint8)))
-    assert (empty.problems, empty.notes) == ([], ["the label is empty"])
+    assert (empty.problems, empty.notes) == ([], ["the label holds no annotated voxel"])
     smaller = inspect_case(
-        case(tmp_path, "b", label=nodes()[2:10], label_grid=GRID.crop((2, 0, 0), (10, 20, 20)))
+        case(tmp_path, "b", label=nodes()[2:10], label_grid=GRID.crop((2, 0, 0), (10, 36, 48)))
     )
     assert smaller.problems == []
     assert "placed" in smaller.notes[0]
-    assert smaller.component_volumes_mm3 == [57.0, 3.0]
+    assert smaller.component_volumes_mm3 == [19 * 640.0, 640.0]
 
 
 def test_duplicates_by_their_voxels(tmp_path: Path) -> None:
     cases = [case(tmp_path, "a"), case(tmp_path, "b", scan(1)), case(tmp_path, "c")]
-    problems = [report.problems for report in inspect_cases(cases)]
-    assert problems == [[], [], ["the same scan as a"]]
+    reports = compare_cases(cases, list(inspect_cases(cases))[::-1])
+    assert [[error.what for error in one.problems] for one in reports] == [
+        [], [], ["the same scan as a"],
+    ]  # fmt: skip
+
+
+def test_a_patient_in_two_splits() -> None:
+    cases = [
+        Case(name, Path(name), None, split, "none", patient)  # type: ignore[arg-type]  # literals
+        for name, split, patient in (
+            ("a", "test", "Erika"), ("b", "train", "Erika"), ("c", "val", "2"), ("d", "val", "2"),
+            ("e", "val", "Erika"),
+        )
+    ]  # fmt: skip
+    found = shared_patients(cases)
+    assert sorted(found) == ["a", "e"]
+    assert "a is in test, b of the same patient in train" in str(found["a"])
+    assert not any("Erika" in str(error) for error in found.values())
+    assert shared_patients([replace(one, split="val") for one in cases]) == {}
+
+
+KILLS = """
+import os, signal, sys
+from pathlib import Path
+import lnq.data.examination as examination
+from lnq.data.case import Case
+from lnq.data.inspection import inspect_cases
+
+real = examination.read_image_with_notes
+def read_image_with_notes(path):
+    if path.name.startswith("b"):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return real(path)
+examination.read_image_with_notes = read_image_with_notes
+if __name__ == "__main__":
+    cases = [Case(n, Path(sys.argv[1]) / f"{n}-ct.nrrd", None, "test", "none", n) for n in "abc"]
+    for report in inspect_cases(cases, 2):
+        print(report.case_id, *(error.what for error in report.problems), flush=True)
+"""
+
+
+def test_a_scan_that_kills_its_process_is_reported(tmp_path: Path) -> None:
+    for number, name in enumerate("abc"):
+        case(tmp_path / "data", name, scan(number))
+    (tmp_path / "kills.py").write_text(KILLS)
+    done = subprocess.run(
+        [sys.executable, tmp_path / "kills.py", tmp_path / "data" / "train"],
+        capture_output=True, text=True, timeout=300, check=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )  # fmt: skip
+    assert sorted(done.stdout.splitlines()) == [
+        "a", "b the process that read this scan died", "c",
+    ]  # fmt: skip
+
+
+def test_the_table_fits_narrow_and_wide_terminals() -> None:
+    report = CaseReport(
+        "lnq2023-train-0001", "train", "partial", "/d/lnq2023-train-0001-ct.nrrd", "/d/seg.nrrd",
+        (656, 512, 512), (0.977, 0.9766, 0.9766), (0.0, 0.0, 0.0), "LPS", (-3024.0, 3071.0), 48.3,
+        5.9, [2600.0, 2200.0, 1600.0, 900.0, 80.0], 0.00021, "0" * 64,
+    )  # fmt: skip
+    bad = CaseReport("lnq2023-train-0002", "train", "none", "/d/lnq2023-train-0002-ct.nrrd", None)
+    for width, cells in (
+        (80, ["5.9", "5: 2.6 ", "good"]),
+        (160, ["LPS", "48.3", "0.021", "5.9"]),
+    ):
+        console = Console(width=width, file=io.StringIO())
+        console.print(_table([report, bad], width > 100))
+        shown = console.file.getvalue()  # type: ignore[attr-defined]  # a StringIO
+        assert max(map(len, shown.splitlines())) <= width
+        assert all(cell in shown for cell in cells), shown
+        assert "656x512x512" in shown
+        assert "lnq2023-train-0001" in shown
 
 
 def run(tmp_path: Path) -> int:
     with pytest.raises(SystemExit) as stop:
-        main([f"data.root={tmp_path / 'data'}", f"paths.outputs={tmp_path / 'out'}"])
+        main([f"data.root={tmp_path / 'data'}", f"paths.outputs={tmp_path / 'out'}",
+              "num_workers=0"])  # fmt: skip
     return int(stop.value.code or 0)
 
 
@@ -100,10 +187,13 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert run(tmp_path) == 3
     shown = capsys.readouterr().out
     assert "problem: b: cannot read" in shown
-    assert "2 cases, 1 with problems" in shown
+    assert "2 cases (0 full, 2 partial, 0 none), 1 with problems" in shown
     record = json.loads((tmp_path / "out/doctor/lnq2023.json").read_text())
     assert [len(one["problems"]) for one in record["cases"]] == [0, 1]
-    assert str(bad.image) in record["cases"][1]["problems"][0]
+    (problem,) = record["cases"][1]["problems"]
+    assert (problem["what"], problem["where"]) == ("cannot read", str(bad.image))
+    assert problem["why"]
+    assert problem["remedy"]
     for path in (bad.image, bad.label):
         assert path is not None
         path.unlink()

@@ -1,11 +1,19 @@
-"""`python -m lnq.doctor`: what is wrong with a dataset, before training."""
+"""`python -m lnq.doctor`: what is wrong with a dataset, before training.
+
+The JSON holds `num_cases`, `num_with_problems` and in `cases`, in the dataset's order, the fields
+of `lnq.data.inspection.CaseReport`.
+"""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Annotated
 
+from pydantic import Field
+from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import track
@@ -13,9 +21,12 @@ from rich.table import Column, Table
 
 from lnq.config import DataConfig, Paths, command, instantiate
 from lnq.data.case import Case
-from lnq.data.inspection import CaseReport, inspect_cases
+from lnq.data.inspection import CaseReport, compare_cases, inspect_cases
 from lnq.data.layouts import Layout
 from lnq.files import provenance, sole_user, write_json
+
+# Wide enough for every column; below, those that matter least are left to the JSON.
+FULL_TABLE = 130
 
 
 @dataclass(frozen=True)
@@ -25,11 +36,13 @@ class DoctorConfig:
     Attributes:
         data: The dataset.
         output: The JSON file with everything that was found.
+        num_workers: Processes; 0 = none beside this one.
         paths: Where output goes.
     """
 
     data: DataConfig
     output: Path
+    num_workers: Annotated[int, Field(ge=0)]
     paths: Paths
 
 
@@ -44,16 +57,11 @@ def main(cfg: DoctorConfig) -> int:
 
 def _inspect(cfg: DoctorConfig, cases: Sequence[Case]) -> int:
     bar = Console(stderr=True)
-    reports = list(
-        track(
-            inspect_cases(cases),
-            "reading",
-            total=len(cases),
-            console=bar,
-            transient=True,
-            disable=not bar.is_terminal,
-        )
-    )
+    found = track(
+        inspect_cases(cases, cfg.num_workers), "reading", total=len(cases), console=bar,
+        transient=True, disable=not bar.is_terminal,
+    )  # fmt: skip
+    reports = compare_cases(cases, list(found))
     sick = [report for report in reports if report.problems]
     write_json(
         cfg.output,
@@ -67,37 +75,66 @@ def _inspect(cfg: DoctorConfig, cases: Sequence[Case]) -> int:
         },
     )
     console = Console()
-    console.print(_table(reports))
+    console.print(_table(reports, console.width >= FULL_TABLE))
     for report in reports:
         # Below the table: a sentence in a narrow column cannot be read.
-        for kind, texts in (("problem", report.problems), ("note", report.notes)):
+        for kind, texts in (("problem", map(str, report.problems)), ("note", report.notes)):
             for text in texts:
                 console.print(f"{kind}: {report.case_id}: {text}", markup=False, soft_wrap=True)
-    summary = f"{len(reports)} cases, {len(sick)} with problems; details in {cfg.output}"
-    console.print(summary, markup=False)
+    states = Counter(report.supervision for report in reports)
+    kinds = ", ".join(f"{states[kind]} {kind}" for kind in ("full", "partial", "none"))
+    summary = f"{len(reports)} cases ({kinds}), {len(sick)} with problems; details in {cfg.output}"
+    console.print(summary, markup=False, soft_wrap=True)
     return 3 if sick else 0
 
 
-def _table(reports: Sequence[CaseReport]) -> Table:
-    case = Column("case", no_wrap=True)
-    table = Table(case, "size (z, y, x)", "spacing, mm", "HU", "nodes, ml", "state")
+def _table(reports: Sequence[CaseReport], full: bool) -> Table:
+    """One row a case; short forms where the terminal is narrow."""
+    columns = [
+        Column("case", overflow="fold", min_width=12), _numbers("size\nz, y, x"),
+        _numbers("spacing, mm\nz, y, x"), _numbers("axes"), _numbers("HU"), _numbers("body\nl"),
+        _numbers("lungs\nl"), Column("nodes\nml", no_wrap=True), _numbers("annotated\n%"),
+        Column("state", no_wrap=True),
+    ]  # fmt: skip
+    shown = [True, True, True, full, True, full, True, True, full, True]
+    table = Table(
+        *(column for column, keep in zip(columns, shown, strict=True) if keep),
+        box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1 if full else 0, 0, 0), pad_edge=False,
+    )  # fmt: skip
+    digits = 3 if full else 2
     for report in reports:
-        table.add_row(
+        row = [
             escape(report.case_id),
-            " x ".join(map(str, report.size)) if report.size else "-",
-            " x ".join(f"{v:.3g}" for v in report.spacing_mm) if report.spacing_mm else "-",
-            "{:g} to {:g}".format(*report.hu_range) if report.hu_range else "-",
-            _components(report.component_volumes_mm3),
+            "x".join(map(str, report.size)) if report.size else "-",
+            "x".join(f"{v:.{digits}g}" for v in report.spacing_mm) if report.spacing_mm else "-",
+            report.orientation or "-",
+            "{:.4g}..{:.4g}".format(*report.hu_range) if report.hu_range else "-",
+            _litres(report.body_litres),
+            _litres(report.lungs_litres),
+            _components(report, 4 if full else 1),
+            "-" if report.annotated_fraction is None else f"{100 * report.annotated_fraction:.2g}",
             "[red]problem[/red]" if report.problems else "note" if report.notes else "good",
-        )
+        ]
+        table.add_row(*(cell for cell, keep in zip(row, shown, strict=True) if keep))
     return table
 
 
-def _components(volumes_mm3: Sequence[float] | None) -> str:
-    if volumes_mm3 is None:
-        return "no label"
-    shown = ", ".join(f"{volume / 1000:.2g}" for volume in volumes_mm3[:4])
-    return f"{len(volumes_mm3)}: {shown}{' ...' if len(volumes_mm3) > 4 else ''}"
+def _numbers(name: str) -> Column:
+    return Column(name, justify="right", no_wrap=True)
+
+
+def _litres(volume: float | None) -> str:
+    return "-" if volume is None else f"{volume:.1f}" if volume else "none"
+
+
+def _components(report: CaseReport, most: int) -> str:
+    volumes = report.component_volumes_mm3
+    if volumes is None:
+        return "-" if report.label is None else "?"
+    if not volumes:
+        return "empty"
+    more = "..." if len(volumes) > most > 1 else ""
+    return f"{len(volumes)}: {', '.join(f'{v / 1000:.2g}' for v in volumes[:most])}{more}"
 
 
 if __name__ == "__main__":

@@ -6,25 +6,29 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 import SimpleITK as sitk
 
-from lnq.data.alignment import align_label
+from lnq.data.anatomy import NO_LUNGS
 from lnq.data.case import Case
-from lnq.data.preprocessing import Preprocessing
-from lnq.data.readers import content_hash, read_image_with_notes, read_label
+from lnq.data.dataset_faults import shared_patients
+from lnq.data.examination import Examination, examine
+from lnq.data.preprocessing import Prepared, Preprocessing
+from lnq.data.readers import content_hash
 from lnq.data.store import CaseRecord, CaseStore
 from lnq.errors import CaseError
-from lnq.volume import Grid, Volume
+from lnq.volume import Volume
+
+Result = TypeVar("Result")
 
 # Of a label, what may lie outside the crop without a note: partial voxels at its edge.
 TOLERATED_LOSS = 0.01
@@ -63,7 +67,33 @@ def build_store(cases: Sequence[Case], root: Path, num_workers: int) -> Iterator
     Raises:
         RunError: The disk does not take a case.
     """
-    task = partial(build_case, root=root)
+    for leftover in (root / "cases").glob(".*.tmp.*"):  # of a run that was killed while writing
+        shutil.rmtree(leftover, ignore_errors=True)
+    leaks = shared_patients(cases)
+    for case in cases:
+        if case.case_id in leaks:
+            yield _failed(case, leaks[case.case_id], CaseStore(root))
+    sound = [case for case in cases if case.case_id not in leaks]
+    yield from over_cases(partial(build_case, root=root), sound, num_workers, _killed)
+
+
+def over_cases(
+    task: Callable[[Case], Result],
+    cases: Sequence[Case],
+    num_workers: int,
+    killed: Callable[[Case, CaseError], Result],
+) -> Iterator[Result]:
+    """Does something for every case; one that kills its process does not stop the others.
+
+    Args:
+        task: What is done; must be picklable.
+        cases: For which cases.
+        num_workers: Processes; 0 = this one, which then dies of what kills it.
+        killed: The result of a case whose process died, with the error that says so.
+
+    Yields:
+        The results, in the order in which they end.
+    """
     if num_workers == 0:
         yield from map(task, cases)
         return
@@ -72,11 +102,11 @@ def build_store(cases: Sequence[Case], root: Path, num_workers: int) -> Iterator
         # A worker that dies takes its pool along. Whoever may have killed it is tried alone.
         batch, width = ([suspects.pop(0)], 1) if suspects else (waiting, num_workers)
         unfinished: list[Case] = []
-        for case, outcome in _in_processes(task, batch, width):
-            if outcome is not None:
-                yield outcome
+        for case, result in _in_processes(task, batch, width):
+            if result is not None:
+                yield result
             elif len(batch) == 1:
-                yield _killed(case)
+                yield killed(case, _death(case))
             else:
                 unfinished.append(case)
         if len(batch) > 1 or batch is waiting:
@@ -100,11 +130,7 @@ def build_case(case: Case, root: Path) -> Outcome:
             return Outcome(case.case_id, "kept", record=store.record(case.case_id))
         record, image, label = prepare_case(case, Preprocessing.from_dict(store.settings), hashes)
     except CaseError as error:
-        # What is there is stale or damaged: no training may take it for this case.
-        shutil.rmtree(store.root / "cases" / case.case_id, ignore_errors=True)
-        where = error.where or case.image
-        located = CaseError(error.what, where=where, why=error.why, remedy=error.remedy)
-        return Outcome(case.case_id, "failed", error=located)
+        return _failed(case, error, store)
     store.write(record, image.array, None if label is None else label.array)
     if fault == "missing":
         return Outcome(case.case_id, "built", record=record)
@@ -127,9 +153,14 @@ def prepare_case(
     Raises:
         CaseError: Scan or annotation cannot be used.
     """
-    scan, scan_notes = read_image_with_notes(case.image)
-    prepared = preprocessing.apply(scan)
-    label, label_notes = _prepare_label(case, preprocessing, scan.grid, prepared.volume.grid)
+    found = examine(case)
+    if found.image is None or found.problems:
+        raise found.problems[0]
+    prepared = preprocessing.apply(found.image)
+    label, loss = None, list[str]()
+    if found.label is not None:
+        label = preprocessing.apply_label(found.label, prepared.volume.grid)
+        loss = _loss(found.label, label)
     record = CaseRecord(
         case_id=case.case_id,
         split=case.split,
@@ -139,32 +170,37 @@ def prepare_case(
         label=None if case.label is None else case.label.absolute(),
         image_sha256=hashes[0],
         label_sha256=hashes[1],
-        source_grid=scan.grid,
+        source_grid=found.image.grid,
         grid=prepared.volume.grid,
         mean=prepared.mean,
         sd=prepared.sd,
         num_foreground=0 if label is None else int(np.count_nonzero(label.array)),
         lungs_found=prepared.lungs_found,
-        notes=(*scan_notes, *prepared.notes, *label_notes),
+        notes=_notes(found, prepared, loss),
     )
     return record, prepared.volume, label
 
 
-def _prepare_label(
-    case: Case, preprocessing: Preprocessing, scan_grid: Grid, grid: Grid
-) -> tuple[Volume | None, list[str]]:
-    if case.label is None:
-        return None, []
-    given, notes = align_label(read_label(case.label), scan_grid)
-    label = preprocessing.apply_label(given, grid)
-    return label, [*notes, *_loss(given, label)]
+def _notes(found: Examination, prepared: Prepared, loss: list[str]) -> tuple[str, ...]:
+    """All notes; what the crop says of missing lungs is not said twice."""
+    said = any(NO_LUNGS in note for note in prepared.notes)
+    examined = [note for note in found.notes if not (said and note == NO_LUNGS)]
+    return (*examined, *prepared.notes, *loss)
+
+
+def _failed(case: Case, error: CaseError, store: CaseStore) -> Outcome:
+    # What is there is stale or damaged: no training may take it for this case.
+    shutil.rmtree(store.root / "cases" / case.case_id, ignore_errors=True)
+    where = error.where or case.image
+    located = CaseError(error.what, where=where, why=error.why, remedy=error.remedy)
+    return Outcome(case.case_id, "failed", error=located)
 
 
 def _loss(label: Volume, kept: Volume) -> list[str]:
-    """A note where the crop cuts annotated tissue off, or where nothing is annotated."""
+    """A note where the crop cuts annotated tissue off."""
     voxels = np.argwhere(label.array)
     if len(voxels) == 0:
-        return ["the label holds no annotated voxel"]
+        return []
     index = kept.grid.to_index(label.grid.to_world(voxels))
     inside = ((index >= -0.5) & (index <= np.asarray(kept.grid.size) - 0.5)).all(axis=1)
     lost = 1.0 - float(inside.mean())
@@ -172,8 +208,8 @@ def _loss(label: Volume, kept: Volume) -> list[str]:
 
 
 def _in_processes(
-    task: partial[Outcome], cases: Sequence[Case], width: int
-) -> Iterator[tuple[Case, Outcome | None]]:
+    task: Callable[[Case], Result], cases: Sequence[Case], width: int
+) -> Iterator[tuple[Case, Result | None]]:
     """Runs the cases; None for those whose process, or a neighbour of it, died."""
     threads = max(1, (os.cpu_count() or 1) // width)
     pool = ProcessPoolExecutor(width, get_context("spawn"), _begin_worker, (threads, os.getpid()))
@@ -200,10 +236,13 @@ def _begin_worker(threads: int, parent: int) -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def _killed(case: Case) -> Outcome:
-    error = CaseError(
-        "the process that prepared this scan died",
+def _death(case: Case) -> CaseError:
+    return CaseError(
+        "the process that read this scan died",
         where=case.image, why="probably out of memory, or a file that crashes its reader",
         remedy="use fewer workers, or take the scan out of the dataset",
     )  # fmt: skip
+
+
+def _killed(case: Case, error: CaseError) -> Outcome:
     return Outcome(case.case_id, "failed", error=error)

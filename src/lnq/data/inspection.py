@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
+import SimpleITK as sitk
+from scipy import ndimage
 
-from lnq.data.alignment import align_label
+from lnq.data.building import over_cases
 from lnq.data.case import Case
-from lnq.data.readers import read_image_with_notes, read_label
+from lnq.data.dataset_faults import duplicates, shared_patients
+from lnq.data.examination import examine
 from lnq.errors import CaseError
 from lnq.volume import Volume, components
-
-# Every CT of a chest holds air below and bone above these values.
-_AIR_HU, _BONE_HU = -500, 200
 
 
 @dataclass
@@ -27,11 +26,19 @@ class CaseReport:
         case_id: The case.
         split: Its part of the dataset.
         supervision: How it is annotated.
+        image: The scan.
+        label: The annotation, or None.
         size: Voxels `(z, y, x)`; None = the scan cannot be read, as for all that follows.
         spacing_mm: Voxel size `(z, y, x)`, mm.
+        origin_mm: LPS position `(x, y, z)` of the first voxel, mm.
+        orientation: To which side of the patient x, y and z grow, as stored: `LPS` is to the left,
+            to the back, to the head. For oblique axes the nearest ones.
         hu_range: Lowest and highest value.
+        body_litres: Volume of the patient in the scan; 0 = no body found.
+        lungs_litres: Volume of the air in the lungs; 0 = no lungs found.
         component_volumes_mm3: Volume of each connected component of the label, largest first;
             None = no label, or none that can be used.
+        annotated_fraction: Annotated part of the scan's voxels, 0 to 1; None as above.
         image_hash: SHA-256 of the voxels, by which duplicates are found.
         notes: Odd, but usable.
         problems: Why the case cannot be used as it is.
@@ -40,69 +47,102 @@ class CaseReport:
     case_id: str
     split: str
     supervision: str
+    image: str
+    label: str | None
     size: tuple[int, int, int] | None = None
     spacing_mm: tuple[float, float, float] | None = None
+    origin_mm: tuple[float, float, float] | None = None
+    orientation: str | None = None
     hu_range: tuple[float, float] | None = None
+    body_litres: float | None = None
+    lungs_litres: float | None = None
     component_volumes_mm3: list[float] | None = None
+    annotated_fraction: float | None = None
     image_hash: str | None = None
     notes: list[str] = field(default_factory=list)
-    problems: list[str] = field(default_factory=list)
+    problems: list[CaseError] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain types, for JSON."""
-        return asdict(self)
+        """Plain types, for JSON; a problem is what, where, why and remedy, as in failures.json."""
+        parts = ("what", "where", "why", "remedy")
+        problems = [{name: getattr(error, name) for name in parts} for error in self.problems]
+        return {**asdict(self), "problems": problems}
 
 
 def inspect_case(case: Case) -> CaseReport:
     """Reads one case with the checks that all commands apply; problems are listed, not raised."""
-    report = CaseReport(case.case_id, case.split, case.supervision)
-    try:
-        image, notes = read_image_with_notes(case.image)
-    except CaseError as error:
-        report.problems.append(str(error))
+    found = examine(case)
+    report = _report(case)
+    report.notes, report.problems = found.notes, found.problems
+    if found.image is None or found.anatomy is None:
         return report
-    low, high = float(image.array.min()), float(image.array.max())
-    report.size, report.spacing_mm = image.grid.size, image.grid.spacing_mm
-    report.hu_range = (low, high)
-    report.image_hash = hashlib.sha256(np.ascontiguousarray(image.array).data).hexdigest()
-    report.notes += notes
-    if low > _AIR_HU or high < _BONE_HU:
-        report.problems.append(
-            f"values from {low:g} to {high:g} are no Hounsfield units of a chest: air (below "
-            f"{_AIR_HU}) or bone (above {_BONE_HU}) is missing"
-        )
-    if case.label is not None:
-        _inspect_label(case, image, report)
+    array, grid = found.image.array, found.image.grid
+    report.size, report.spacing_mm, report.origin_mm = grid.size, grid.spacing_mm, grid.origin_mm
+    report.orientation = sitk.DICOMOrientImageFilter.GetOrientationFromDirectionCosines(
+        grid.direction
+    )
+    report.hu_range = (float(array.min()), float(array.max()))
+    report.body_litres = round(found.anatomy.body_litres, 3)
+    report.lungs_litres = round(found.anatomy.lungs_litres, 3)
+    report.image_hash = found.voxel_hash
+    if found.label is not None:
+        report.component_volumes_mm3 = _component_volumes(found.label)
+        report.annotated_fraction = float(np.count_nonzero(found.label.array) / array.size)
     return report
 
 
-def inspect_cases(cases: Iterable[Case]) -> Iterator[CaseReport]:
-    """Reports case by case; a scan equal to an earlier one, voxel by voxel, is a problem."""
-    seen: dict[str, str] = {}
-    for case in cases:
-        report = inspect_case(case)
-        if report.image_hash is not None:
-            first = seen.setdefault(report.image_hash, report.case_id)
-            if first != report.case_id:
-                report.problems.append(f"the same scan as {first}")
-        yield report
+def inspect_cases(cases: Sequence[Case], num_workers: int = 0) -> Iterator[CaseReport]:
+    """Reports case by case, in the order in which they end.
+
+    Args:
+        cases: The dataset.
+        num_workers: Processes; 0 = this one, which then dies of a file that kills its reader.
+    """
+    return over_cases(inspect_case, cases, num_workers, _killed)
 
 
-def _inspect_label(case: Case, image: Volume, report: CaseReport) -> None:
-    assert case.label is not None
-    try:
-        label, notes = align_label(read_label(case.label), image.grid)
-    except CaseError as error:
-        report.problems.append(f"label: {error}")
-        return
-    report.notes += notes
-    report.component_volumes_mm3 = _component_volumes(label)
-    if not report.component_volumes_mm3:
-        report.notes.append("the label is empty")
+def compare_cases(cases: Sequence[Case], reports: Sequence[CaseReport]) -> list[CaseReport]:
+    """The reports in the dataset's order, with the problems that only all of them together show.
+
+    These are a scan equal to an earlier one, voxel by voxel, and a patient in two splits.
+
+    Args:
+        cases: The dataset.
+        reports: One a case; changed in place.
+    """
+    by_id = {report.case_id: report for report in reports}
+    ordered = [by_id[case.case_id] for case in cases]
+    hashes = {one.case_id: one.image_hash for one in ordered if one.image_hash is not None}
+    twins, leaks = duplicates(hashes), shared_patients(cases)
+    for report in ordered:
+        if report.case_id in leaks:
+            report.problems.append(leaks[report.case_id])
+        if report.case_id in twins:
+            report.problems.append(
+                CaseError(
+                    f"the same scan as {twins[report.case_id]}", where=report.image,
+                    why="all voxels are equal", remedy="remove one of the two",
+                )
+            )  # fmt: skip
+    return ordered
+
+
+def _report(case: Case) -> CaseReport:
+    label = None if case.label is None else str(case.label)
+    return CaseReport(case.case_id, case.split, case.supervision, str(case.image), label)
+
+
+def _killed(case: Case, error: CaseError) -> CaseReport:
+    report = _report(case)
+    report.problems.append(error)
+    return report
 
 
 def _component_volumes(label: Volume) -> list[float]:
     """Volumes of the 26-connected components, largest first, mm³."""
-    numbered, _ = components(label.array)
+    boxes: list[Any] = ndimage.find_objects(label.array)  # of 0 and 1: one box at most
+    if not boxes:
+        return []
+    numbered, _ = components(label.array[boxes[0]])
     counts = np.bincount(numbered.ravel())[1:]
     return sorted((round(float(n) * label.grid.voxel_volume_mm3, 3) for n in counts), reverse=True)

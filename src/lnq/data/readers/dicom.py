@@ -131,6 +131,9 @@ def _step(folder: Path, slices: list[Slice]) -> float:
             raise refusal(one.path, f"a copy of {uids[one.uid].name}", "remove one of the two")
         uids[one.uid] = one.path
     steps = np.diff([one.height for one in slices])
+    if steps.sum() < _STEP_TOLERANCE_MM:
+        raise refusal(folder, "all slices lie in one place: a time series, or positions are lost",
+                      "export a scan whose slices carry their positions")  # fmt: skip
     step = float(np.median(steps))
     tolerance = max(_STEP_TOLERANCE_MM, _STEP_TOLERANCE * step)
     for low, high, distance in zip(slices, slices[1:], steps, strict=False):

@@ -16,6 +16,7 @@ from lnq.data.readers.nifti import parse_nifti
 from lnq.data.readers.nrrd import parse_nrrd
 from lnq.data.readers.payload import check_payload
 from lnq.data.readers.plausibility import LabelKind, as_hounsfield, as_label
+from lnq.errors import CaseError
 from lnq.files import sha256
 from lnq.volume import Volume, from_sitk
 
@@ -81,32 +82,42 @@ def content_hash(path: Path) -> str:
             its folder.
 
     Raises:
-        CaseError: The file is missing, or its header cannot be read.
+        CaseError: The file is missing or empty, or its header cannot be read.
     """
+    _check_there(path)
+    suffix = suffix_of(path)
+    try:
+        if path.is_dir() or suffix is None:
+            return sha256(path if path.is_dir() else path.parent)
+        payload = _FORMATS[suffix][0](path).payload
+        return sha256(path) if payload == path else sha256(path, payload)
+    except OSError as error:
+        raise _unreadable(path, error) from error
+
+
+def _check_there(path: Path) -> None:
     if not path.exists():
         raise refusal(path, "there is no such file or folder", "correct the path")
-    suffix = suffix_of(path)
-    if path.is_dir() or suffix is None:
-        return sha256(path if path.is_dir() else path.parent)
-    payload = _FORMATS[suffix][0](path).payload
-    return sha256(path) if payload == path else sha256(path, payload)
+    if path.is_file() and path.stat().st_size == 0:
+        raise refusal(path, "the file is empty", "copy it again")
+
+
+def _unreadable(path: Path, error: OSError) -> CaseError:
+    return refusal(path, error.strerror or str(error), "check the file and disk")
 
 
 def _read(path: Path) -> tuple[Volume, list[str]]:
-    if not path.exists():
-        raise refusal(path, "there is no such file or folder", "correct the path")
+    _check_there(path)
     suffix = suffix_of(path)
     try:
         if path.is_dir() or suffix is None:
             return read_series(path)
         return _read_file(path, suffix)
     except OSError as error:
-        raise refusal(path, error.strerror or str(error), "check the file and disk") from error
+        raise _unreadable(path, error) from error
 
 
 def _read_file(path: Path, suffix: str) -> tuple[Volume, list[str]]:
-    if path.stat().st_size == 0:
-        raise refusal(path, "the file is empty", "copy it again")
     parse, native = _FORMATS[suffix]
     header = parse(path)
     check_header(header)

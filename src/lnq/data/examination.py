@@ -1,0 +1,69 @@
+"""Reading a case with every check that all commands apply, so that all of them say the same."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from lnq.data.alignment import align_label
+from lnq.data.anatomy import Anatomy, examine_anatomy
+from lnq.data.case import Case
+from lnq.data.readers import read_image_with_notes, read_label
+from lnq.errors import CaseError
+from lnq.volume import Volume
+
+EMPTY_LABEL = "the label holds no annotated voxel"
+
+
+@dataclass
+class Examination:
+    """A case as it was read.
+
+    Attributes:
+        image: The scan, HU; None = it cannot be read, as for all that follows.
+        label: The annotation on the scan's grid; None = none, or none that can be used.
+        anatomy: Body and lungs of the scan.
+        voxel_hash: SHA-256 of the scan's voxels, by which duplicates are found.
+        notes: Odd, but usable.
+        problems: Why the case cannot be used as it is.
+    """
+
+    image: Volume | None = None
+    label: Volume | None = None
+    anatomy: Anatomy | None = None
+    voxel_hash: str | None = None
+    notes: list[str] = field(default_factory=list)
+    problems: list[CaseError] = field(default_factory=list)
+
+
+def examine(case: Case) -> Examination:
+    """Reads scan and annotation; what is wrong with them is listed, not raised."""
+    found = Examination()
+    try:
+        image, found.notes = read_image_with_notes(case.image)
+    except CaseError as error:
+        found.problems.append(_at(error, case.image))
+        return found
+    found.image = image
+    found.voxel_hash = hashlib.sha256(np.ascontiguousarray(image.array).data).hexdigest()
+    found.anatomy = examine_anatomy(image)
+    found.notes += found.anatomy.notes
+    found.problems += [
+        CaseError("no usable scan of a chest", where=case.image, why=why, remedy=remedy)
+        for why, remedy in found.anatomy.faults
+    ]
+    if case.label is not None:
+        try:
+            found.label, notes = align_label(read_label(case.label), image.grid)
+        except CaseError as error:
+            found.problems.append(_at(error, case.label))
+        else:
+            found.notes += notes if found.label.array.any() else [*notes, EMPTY_LABEL]
+    return found
+
+
+def _at(error: CaseError, place: object) -> CaseError:
+    """The error with the file it is about, where it does not name one itself."""
+    return CaseError(error.what, where=error.where or place, why=error.why, remedy=error.remedy)
