@@ -145,7 +145,7 @@ def prepare_case(
         sd=prepared.sd,
         num_foreground=0 if label is None else int(np.count_nonzero(label.array)),
         lungs_found=prepared.lungs_found,
-        notes=(*scan_notes, *prepared.notes, *label_notes),
+        notes=(*case.notes, *scan_notes, *prepared.notes, *label_notes),
     )
     return record, prepared.volume, label
 

@@ -55,7 +55,7 @@ class CaseReport:
 
 def inspect_case(case: Case) -> CaseReport:
     """Reads one case with the checks that all commands apply; problems are listed, not raised."""
-    report = CaseReport(case.case_id, case.split, case.supervision)
+    report = CaseReport(case.case_id, case.split, case.supervision, notes=list(case.notes))
     try:
         image, notes = read_image_with_notes(case.image)
     except CaseError as error:
