@@ -114,6 +114,7 @@ def main(cfg: TrainConfig) -> int:
     facts: dict[str, Any] = {
         "preprocessing": store.settings,
         "cases": store.case_ids(split="train"),
+        "split_sha256": store.split_sha256,
     }
     if cfg.ckpt_path is None:
         method, facts["init_from"] = _method(cfg, store, cfg.init_from)
