@@ -1,4 +1,4 @@
-"""python -m lnq.preprocess data=NAME data.root=DIR: prepares a dataset for training."""
+"""python -m lnq.preprocess data.root=DIR: prepares a dataset for training."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import track
 
 from lnq.config import DataConfig, Paths, command, instantiate
+from lnq.config.detection import with_layout
 from lnq.data.building import Outcome, build_store
 from lnq.data.case import Case
 from lnq.data.layouts.checks import shortened
@@ -46,7 +47,7 @@ class PreprocessConfig:
     paths: Paths
 
 
-@command("preprocess", PreprocessConfig)
+@command("preprocess", PreprocessConfig, prepare=with_layout)
 def main(cfg: PreprocessConfig) -> int:
     """Preprocesses what is not done yet; a bad case is listed at the end and the others go on."""
     preprocessing: Preprocessing = instantiate(cfg.preprocessing)

@@ -138,21 +138,34 @@ class PairsLayout:
         ]  # fmt: skip
 
 
-def _rows(path: Path) -> list[dict[str, str]]:
-    """The table's records as texts; empty cells are empty."""
+def is_table(path: Path) -> bool:
+    """Whether a file is a table of scans, right in all its rows or not."""
+    if path.suffix.lower() not in (".csv", ".json") or path.name.startswith("."):
+        return False
+    try:
+        return any("image" in record for record in _records(path))
+    except UsageError:
+        return False
+
+
+def _records(path: Path) -> list[dict[str, Any]]:
     if not path.is_file():
         raise UsageError("the table is missing", where=path, remedy="give data.layout.table=FILE")
-    records: Any
     if path.suffix.lower() == ".json":
         try:
-            records = read_json(path)
+            records: Any = read_json(path)
         except LnqError as error:
             raise UsageError("cannot read the table", where=path, why=error.why,
                              remedy="correct it") from error  # fmt: skip
         if not (isinstance(records, list) and all(isinstance(row, dict) for row in records)):
             raise UsageError("the table is no list of records", where=path, remedy="correct it")
-    else:
-        records = _csv(path)
+        return records
+    return _csv(path)
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    """The table's records as texts; empty cells are empty."""
+    records = _records(path)
     rows = [{str(k): "" if v is None else str(v) for k, v in row.items()} for row in records]
     unknown = {key for row in rows for key in row} - set(_COLUMNS)
     if unknown or any(not row.get("image") for row in rows):
