@@ -16,7 +16,6 @@ from lnq.config.detection import with_layout
 from lnq.data.case import Case
 from lnq.data.inspection import CaseReport, inspect_cases
 from lnq.data.layouts import Layout
-from lnq.data.layouts.splits import torn_patients
 from lnq.files import provenance, sole_user, write_json
 
 
@@ -56,11 +55,6 @@ def _inspect(cfg: DoctorConfig, cases: Sequence[Case]) -> int:
             disable=not bar.is_terminal,
         )
     )
-    torn = torn_patients(cases)
-    for case, report in zip(cases, reports, strict=True):
-        if case.group in torn:
-            splits = ", ".join(f"{one.case_id} in {one.split}" for one in torn[case.group])
-            report.problems.append(f"its patient {case.group} is in several splits: {splits}")
     sick = [report for report in reports if report.problems]
     write_json(
         cfg.output,

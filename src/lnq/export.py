@@ -14,7 +14,7 @@ from rich.progress import track
 from lnq.config import DataConfig, Paths, command, instantiate
 from lnq.config.detection import with_layout
 from lnq.data.case import Case
-from lnq.data.layouts.splits import check_patients, split_hash, split_table
+from lnq.data.layouts.patients import check_patients, split_hash, split_table
 from lnq.data.nnunet_export import Ending, check_target, export_cases, finish
 from lnq.files import FAILURES, FailureLog, sole_user, write_manifest
 from lnq.inference.scans import write_volume

@@ -17,7 +17,7 @@ from lnq.config.detection import with_layout
 from lnq.data.building import Outcome, build_store
 from lnq.data.case import Case
 from lnq.data.layouts.checks import shortened
-from lnq.data.layouts.splits import (
+from lnq.data.layouts.patients import (
     check_patients,
     earlier_split,
     split_changes,

@@ -33,11 +33,12 @@ def check_patients(cases: Sequence[Case], root: object) -> None:
         root: Where the dataset lies, for the message.
 
     Raises:
-        UsageError: Names each such patient with its cases.
+        UsageError: Lists the cases of each such patient.
     """
+    # The patient is not named: a group may be what a DICOM file calls the person.
     torn = [
-        f"{name} ({', '.join(f'{case.case_id}: {case.split}' for case in members)})"
-        for name, members in torn_patients(cases).items()
+        " and ".join(f"{case.case_id} ({case.split})" for case in members)
+        for members in torn_patients(cases).values()
     ]
     if torn:
         raise UsageError(
