@@ -51,7 +51,17 @@ def test_other_extent_on_the_same_voxels_is_mended(
     assert str(label.grid.size) in notes[0]
 
 
-@pytest.mark.parametrize("off", [0.5, 0.1])
+def test_a_little_off_goes_to_the_nearest_voxels_and_is_told() -> None:
+    """A label of another size and origin, as some of LNQ2023 are."""
+    start = np.array([2.0, -1.1, 0.2])
+    grid = Grid((20, 12, 9), IMAGE.spacing_mm, tuple(IMAGE.to_world(start)), IMAGE.direction)
+    aligned, notes = align_label(label_on(grid), IMAGE)
+    assert aligned.grid == IMAGE
+    assert np.array_equal(np.argwhere(aligned.array), [[6, 2, 5], [7, 2, 5]])
+    assert "from voxel (2, -1, 0), each voxel on the nearest one, 0.18 mm off" in notes[0]
+
+
+@pytest.mark.parametrize("off", [0.5, 0.3, -0.5])
 def test_half_a_voxel_off(off: float) -> None:
     origin = IMAGE.to_world(np.array([0, 0, off]))
     with pytest.raises(CaseError, match="origin"):

@@ -145,7 +145,7 @@ def test_an_experiment_changes_what_it_says(composed: Callable[..., list[TrainCo
         (["network.widths=7"], ["network.widths"]),
         (["callbacks.ramp_up.t_max=soon"], ["callbacks.ramp_up.t_max", "soon"]),
         (["trainer=null"], ["trainer"]),
-        (["data=nnunet2"], ["data=nnunet2", "lnq2023"]),
+        (["data=nnunet2"], ["data=nnunet2", "did you mean nnunet?"]),
         (["method.tau=0.1,0.2"], ["several values for method.tau", "add -m"]),
         (["method.tau=["], ["cannot parse the command line"]),
         (["nonsense"], ["cannot parse the command line"]),
@@ -287,11 +287,12 @@ def test_a_sweep_runs_every_job(
     assert len({cfg.run_dir for cfg in found}) == 4
 
 
-def test_a_group_that_must_be_chosen_is_offered(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_dataset_that_must_be_chosen_is_offered(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end:
         preprocess.main([])
     assert end.value.code == 2
-    assert "Give data=NAME, one of lnq2023, pairs, phantom" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "Give data.root=DIR, and data=NAME, one of lnq2023, nnunet, pairs, phantom" in said
 
 
 def test_a_required_key_that_others_refer_to_is_named(capsys: pytest.CaptureFixture[str]) -> None:

@@ -55,6 +55,24 @@ def test_corrected_labels_come_first(challenge: Path) -> None:
     assert labels["lnq2023-train-0007"] == challenge / "train/lnq2023-train-0007-seg.nrrd"
 
 
+@pytest.mark.parametrize(
+    "place",
+    ["train/corrected_train_labels", "Corrected-Train-Labels-2/corrected_train_labels",
+     "corrected_train_labels (1)"],
+)  # fmt: skip
+def test_corrected_labels_wherever_they_were_unpacked(challenge: Path, place: str) -> None:
+    first = "lnq2023-train-0002-seg.nrrd"
+    touch(challenge, f"{place}/{first}", f"{place}/__MACOSX/{first}", f"{place}/._{first}")
+    replaced, kept = Lnq2023Layout(challenge).cases()[1:3]
+    assert replaced.label == challenge / place / first
+    assert replaced.notes == (f"its label is the corrected one, {place}/{first}",)
+    assert kept.label == challenge / "train/lnq2023-train-0007-seg.nrrd"
+    assert kept.notes == ()
+    touch(challenge, f"corrected_train_labels 3/{first}")
+    with pytest.raises(UsageError, match="two labels of one case"):
+        Lnq2023Layout(challenge).cases()
+
+
 def test_what_the_challenge_layout_refuses(challenge: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="looked for a folder with train/"):
         Lnq2023Layout(tmp_path / "missing").cases()
@@ -117,6 +135,22 @@ def test_pairs_from_a_table(tmp_path: Path) -> None:
     (case,) = PairsLayout(tmp_path, table=Path("table.json")).cases()
     assert (case.case_id, case.supervision) == ("b", "partial")
     assert case.label == tmp_path / "b-label.nii.gz"
+
+
+def test_a_label_that_supervises_nothing_is_left_out(tmp_path: Path) -> None:
+    touch(tmp_path, "a.nrrd", "a-seg.nrrd")
+    (case,) = table(tmp_path, "image;label;supervision\na.nrrd;a-seg.nrrd;none\n").cases()
+    assert (case.label, case.supervision) == (None, "none")
+    assert "not used" in case.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"), [("t.csv", "image\né.nrrd\n".encode("cp1252")), ("t.json", b"[{")]
+)
+def test_a_table_that_cannot_be_read(tmp_path: Path, name: str, content: bytes) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(UsageError, match="cannot read the table"):
+        PairsLayout(tmp_path, table=Path(name)).cases()
 
 
 @pytest.mark.parametrize(

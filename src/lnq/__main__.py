@@ -8,6 +8,7 @@ import sys
 STAGES = {
     "doctor": "what is wrong with a dataset, before training",
     "preprocess": "scans to a store that training reads fast",
+    "export": "a dataset in nnU-Net's folders",
     "train": "pre-training and fine-tuning",
     "predict": "masks on the scans' own grids",
     "evaluate": "predictions against references",

@@ -1,4 +1,4 @@
-"""python -m lnq.preprocess data=NAME data.root=DIR: prepares a dataset for training."""
+"""python -m lnq.preprocess data.root=DIR: prepares a dataset for training."""
 
 from __future__ import annotations
 
@@ -13,7 +13,17 @@ from rich.console import Console
 from rich.progress import track
 
 from lnq.config import DataConfig, Paths, command, instantiate
+from lnq.config.detection import with_layout
 from lnq.data.building import Outcome, build_store
+from lnq.data.case import Case
+from lnq.data.layouts.checks import shortened
+from lnq.data.layouts.patients import (
+    check_patients,
+    earlier_split,
+    split_changes,
+    split_hash,
+    split_table,
+)
 from lnq.data.preprocessing import Preprocessing
 from lnq.files import FAILURES, FailureLog, sole_user, write_manifest
 
@@ -37,14 +47,19 @@ class PreprocessConfig:
     paths: Paths
 
 
-@command("preprocess", PreprocessConfig)
+@command("preprocess", PreprocessConfig, prepare=with_layout)
 def main(cfg: PreprocessConfig) -> int:
     """Preprocesses what is not done yet; a bad case is listed at the end and the others go on."""
     preprocessing: Preprocessing = instantiate(cfg.preprocessing)
     console = Console(soft_wrap=True)
+    cases = instantiate(cfg.data.layout or {}).cases()
+    check_patients(cases, cfg.data.root)
     with sole_user(cfg.output):
-        cases = instantiate(cfg.data.layout or {}).cases()
-        facts = {"settings": preprocessing.as_dict(), "cases": [case.case_id for case in cases]}
+        facts = {
+            "settings": preprocessing.as_dict(),
+            "cases": [case.case_id for case in cases],
+            **_split(cases, cfg.output, console),
+        }
         write_manifest(cfg.output, "preprocess", asdict(cfg), **facts)
         outcomes = []
         failures = FailureLog()
@@ -61,6 +76,18 @@ def main(cfg: PreprocessConfig) -> int:
     if code:
         console.print(f"failed cases are listed in {cfg.output / FAILURES}")
     return code
+
+
+def _split(cases: Sequence[Case], output: Path, console: Console) -> dict[str, Any]:
+    """The split for the manifest; says where an earlier run's was another one."""
+    table = split_table(cases)
+    if changes := split_changes(earlier_split(output), table):
+        console.print(
+            f"warning: {len(changes)} cases are in another split than before: "
+            f"{shortened(changes)}; a network trained before has seen the old one",
+            markup=False, highlight=False,
+        )  # fmt: skip
+    return {"split": table, "split_sha256": split_hash(table)}
 
 
 def _tell(outcome: Outcome, console: Console) -> None:

@@ -7,7 +7,7 @@ import copy
 import logging
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, TypeGuard
 
@@ -19,7 +19,9 @@ from rich.console import Console
 
 from lnq.callbacks import AtomicCheckpointIO, BetweenSteps, RunRecord, StepSeed
 from lnq.config import DataConfig, Paths, command, instantiate
+from lnq.config.detection import AUTO
 from lnq.data.store import CaseStore
+from lnq.data.stores import only_store
 from lnq.errors import RunError, UsageError
 from lnq.files import sha256
 from lnq.networks.dual_branch_vnet import WIDTHS, total_stride
@@ -109,11 +111,13 @@ class TrainConfig:
 def main(cfg: TrainConfig) -> int:
     """Trains as configured and says where everything lies."""
     _silence()
+    cfg = _with_store(cfg)
     config = _plain(asdict(cfg))
     store = CaseStore(cfg.store)
     facts: dict[str, Any] = {
         "preprocessing": store.settings,
         "cases": store.case_ids(split="train"),
+        "split_sha256": store.split_sha256,
     }
     if cfg.ckpt_path is None:
         method, facts["init_from"] = _method(cfg, store, cfg.init_from)
@@ -133,6 +137,16 @@ def main(cfg: TrainConfig) -> int:
     if trainer.is_global_zero:
         Console().print(f"checkpoint, curves and records are in {cfg.run_dir}", soft_wrap=True)
     return 0
+
+
+def _with_store(cfg: TrainConfig) -> TrainConfig:
+    """The configuration with the only store there is, where none was chosen; says so."""
+    folder = cfg.paths.outputs / "preprocess"
+    if cfg.data.name != AUTO or cfg.store != folder / AUTO:
+        return cfg
+    store = only_store(folder)
+    Console().print(f"dataset: {store.name}, in {store}", soft_wrap=True, markup=False)
+    return replace(cfg, store=store, data=replace(cfg.data, name=store.name))
 
 
 def _silence() -> None:

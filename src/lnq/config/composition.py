@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import itertools
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -147,16 +146,14 @@ def _suggest(stage: str, overrides: Sequence[str]) -> str | None:
         with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
             known = hydra.compose(stage, [item for item in overrides if _adds_a_file(item)])
             keys = [key for key, _ in flat_items(OmegaConf.to_container(known))]
-    except HydraException:  # the stage has a group that must be chosen: its keys are not known yet
-        lines = (CONF / f"{stage}.yaml").read_text().splitlines()
-        groups = [line.strip("- ?:") for line in lines if re.fullmatch(r" *- \w+: \?\?\?", line)]
-        return "; ".join(f"give {g}=NAME, one of {', '.join(_options(g))}" for g in groups)
+    except HydraException:  # the files do not go together: there are no keys to compare with
+        return None
     hints = []
     for override in overrides:
         key, _, value = override.partition("=")
         name = key.lstrip("+~").partition("@")[0]
         if (CONF / name).is_dir():
-            options = _options(name)
+            options = group_options(name)
             for option in value.strip("[]").split(","):
                 if option == "null" and not key.startswith("+"):
                     hints.append(f"{name} cannot be left out; there are {', '.join(options)}")
@@ -179,7 +176,7 @@ def _adds_a_file(override: str) -> bool:
     return folder.is_dir() and all((folder / f"{option}.yaml").is_file() for option in chosen)
 
 
-def _options(group: str) -> list[str]:
+def group_options(group: str) -> list[str]:
     """Names of the files of a configuration group."""
     folder = CONF / group
     return sorted(str(p.relative_to(folder).with_suffix("")) for p in folder.rglob("*.yaml"))

@@ -8,13 +8,15 @@ from lnq.errors import CaseError
 from lnq.volume import Array, Grid, Volume
 
 TOLERANCE_MM = 1e-2
+# Further off, the nearest voxel is no longer beyond doubt.
+NEAREST_VOXELS = 0.25
 
 
 def align_label(label: Volume, image_grid: Grid) -> tuple[Volume, list[str]]:
     """The annotation on the scan's grid.
 
-    An annotation of other extent whose voxels coincide with voxels of the scan is placed in world
-    space; what it does not cover is background. Nothing is interpolated.
+    An annotation of other extent or origin goes onto the nearest voxels of the scan in world space;
+    what it does not cover is background. Nothing is interpolated.
 
     Args:
         label: The annotation on its own grid.
@@ -24,12 +26,12 @@ def align_label(label: Volume, image_grid: Grid) -> tuple[Volume, list[str]]:
         The annotation on exactly `image_grid`, and notes of what was mended.
 
     Raises:
-        CaseError: Its direction, voxel size or position does not match the scan's voxels, or
-            foreground lies outside the scan.
+        CaseError: Its direction or voxel size is not the scan's, it lies more than a quarter of a
+            voxel off the scan's voxels, or foreground lies outside the scan.
     """
     if label.grid.difference(image_grid, TOLERANCE_MM) is None:
         return Volume(label.array, image_grid), []
-    start = _lattice_start(label.grid, image_grid)
+    start, off_mm = _lattice_start(label.grid, image_grid)
     sizes = np.asarray(label.grid.size), np.asarray(image_grid.size)
     low, high = np.maximum(start, 0), np.minimum(start + sizes[0], sizes[1])
     placed = np.zeros(image_grid.size, label.array.dtype)
@@ -46,11 +48,13 @@ def align_label(label: Volume, image_grid: Grid) -> tuple[Volume, list[str]]:
         f"label of size (z, y, x) {label.grid.size} placed in the scan of size {image_grid.size} "
         f"from voxel {tuple(int(v) for v in start)}"
     )
+    if off_mm > TOLERANCE_MM:
+        note += f", each voxel on the nearest one, {off_mm:.2g} mm off"
     return Volume(placed, image_grid), [note]
 
 
-def _lattice_start(grid: Grid, image_grid: Grid) -> Array:
-    """Index `z y x` in the scan of the label's first voxel."""
+def _lattice_start(grid: Grid, image_grid: Grid) -> tuple[Array, float]:
+    """Index `z y x` in the scan of the label's first voxel, and how far off that voxel it lies."""
     directions = np.abs(np.subtract(grid.direction, image_grid.direction))
     if directions.max() > 1e-3:
         shown = [np.round(g.direction, 3).tolist() for g in (grid, image_grid)]
@@ -67,14 +71,15 @@ def _lattice_start(grid: Grid, image_grid: Grid) -> Array:
         )
     corners = np.array([(0, 0, 0), np.asarray(grid.size) - 1])
     position = image_grid.to_index(grid.to_world(corners))
-    off_mm = np.abs(position - np.round(position)) * np.asarray(image_grid.spacing_mm)
-    if off_mm.max() > TOLERANCE_MM:
+    off = np.abs(position - np.round(position))
+    off_mm = off * np.asarray(image_grid.spacing_mm)
+    if ((off > NEAREST_VOXELS) & (off_mm > TOLERANCE_MM)).any():
         raise _refusal(
             f"the label's origin {_shown(grid.origin_mm)} mm lies between the scan's voxels "
             f"(scan origin {_shown(image_grid.origin_mm)} mm, off by up to {off_mm.max():.3g} mm)",
             "correct the origin, or resample the label onto the scan",
         )
-    return np.asarray(np.round(position[0]), int)
+    return np.asarray(np.round(position[0]), int), float(off_mm.max())
 
 
 def _refusal(why: str, remedy: str) -> CaseError:

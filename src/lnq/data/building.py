@@ -20,7 +20,6 @@ import SimpleITK as sitk
 
 from lnq.data.anatomy import NO_LUNGS
 from lnq.data.case import Case
-from lnq.data.dataset_faults import shared_patients
 from lnq.data.examination import Examination, examine
 from lnq.data.preprocessing import Prepared, Preprocessing
 from lnq.data.readers import content_hash
@@ -69,12 +68,7 @@ def build_store(cases: Sequence[Case], root: Path, num_workers: int) -> Iterator
     """
     for leftover in (root / "cases").glob(".*.tmp.*"):  # of a run that was killed while writing
         shutil.rmtree(leftover, ignore_errors=True)
-    leaks = shared_patients(cases)
-    for case in cases:
-        if case.case_id in leaks:
-            yield _failed(case, leaks[case.case_id], CaseStore(root))
-    sound = [case for case in cases if case.case_id not in leaks]
-    yield from over_cases(partial(build_case, root=root), sound, num_workers, _killed)
+    yield from over_cases(partial(build_case, root=root), cases, num_workers, _killed)
 
 
 def over_cases(

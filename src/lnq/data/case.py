@@ -21,6 +21,7 @@ class Case:
         split: Part of the dataset the case belongs to.
         supervision: `full` = every node outlined, `partial` = some of them, `none` = no label.
         group: The patient; cases of one group stay in one split.
+        notes: What a user should know of how the dataset lists it.
     """
 
     case_id: str
@@ -29,3 +30,4 @@ class Case:
     split: Split
     supervision: Supervision
     group: str
+    notes: tuple[str, ...] = ()

@@ -40,13 +40,14 @@ class Examination:
 
 def examine(case: Case) -> Examination:
     """Reads scan and annotation; what is wrong with them is listed, not raised."""
-    found = Examination()
+    found = Examination(notes=list(case.notes))
     try:
-        image, found.notes = read_image_with_notes(case.image)
+        image, notes = read_image_with_notes(case.image)
     except CaseError as error:
         found.problems.append(_at(error, case.image))
         return found
     found.image = image
+    found.notes += notes
     found.voxel_hash = hashlib.sha256(np.ascontiguousarray(image.array).data).hexdigest()
     found.anatomy = examine_anatomy(image)
     found.notes += found.anatomy.notes

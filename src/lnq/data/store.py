@@ -1,6 +1,6 @@
 """The folder of preprocessed cases that training reads.
 
-    root/manifest.json              settings of the preprocessing, list of all cases
+    root/manifest.json              settings of the preprocessing, all cases, their split, its hash
     root/cases/<id>/image.npy       float16, z y x, normalised, on the working grid
     root/cases/<id>/label.npy       uint8, 0 or 1; missing where the case has no label
     root/cases/<id>/foreground.npy  (n, 3) int32, z y x of annotated voxels, at most 10,000 of them
@@ -110,6 +110,7 @@ class CaseStore:
                 remedy="give the folder that lnq.preprocess wrote",
             )  # fmt: skip
         self.settings: dict[str, Any] = manifest["settings"]
+        self.split_sha256: str | None = manifest.get("split_sha256")
         self._listed: list[str] = list(manifest["cases"])
         self._records: dict[str, CaseRecord] = {}
 

@@ -4,6 +4,7 @@ from typing import Protocol
 
 from lnq.data.case import Case
 from lnq.data.layouts.lnq2023 import Lnq2023Layout
+from lnq.data.layouts.nnunet import NnunetLayout
 from lnq.data.layouts.pairs import PairsLayout
 from lnq.data.layouts.phantom import PhantomLayout
 
@@ -16,4 +17,4 @@ class Layout(Protocol):
         ...
 
 
-__all__ = ["Layout", "Lnq2023Layout", "PairsLayout", "PhantomLayout"]
+__all__ = ["Layout", "Lnq2023Layout", "NnunetLayout", "PairsLayout", "PhantomLayout"]

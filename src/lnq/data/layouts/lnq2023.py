@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import get_args
 
@@ -11,7 +12,8 @@ from lnq.data.layouts.checks import checked, existing_folder, shortened
 from lnq.data.readers import SUFFIXES
 from lnq.errors import UsageError
 
-CORRECTED = "corrected_train_labels"
+# Compared by letters alone: archives and their unpackers spell it with other marks and numbers.
+_CORRECTED = "correctedtrainlabels"
 _FILE = re.compile(
     rf"(?P<id>.+)-(?P<kind>ct|seg)({'|'.join(map(re.escape, SUFFIXES))})", re.IGNORECASE | re.DOTALL
 )
@@ -21,7 +23,8 @@ class Lnq2023Layout:
     """`train/`, `val/` and `test/` with `ID-ct.nrrd` and `ID-seg.nrrd`.
 
     A labelled training case is partially annotated, any other labelled case fully. Labels in
-    `corrected_train_labels/`, which the organisers gave out later, replace the first ones.
+    `corrected_train_labels/`, which the organisers gave out later, replace the first ones, wherever
+    their archive was unpacked: beside `train/` or in it, in a folder of its own or not.
 
     Args:
         root: The folder that holds them.
@@ -53,12 +56,10 @@ class Lnq2023Layout:
         return checked(found, self.root, self.allow_links_outside)
 
     def _split(self, split: Split, folder: Path) -> list[Case]:
-        scans, labels = _scans_and_labels(folder)
+        scans, labels = _scans_and_labels(folder.iterdir())
         corrected: dict[str, Path] = {}
         if split == "train":
-            for place in (self.root / CORRECTED, folder / CORRECTED):
-                if place.is_dir():
-                    corrected |= _scans_and_labels(place)[1]
+            corrected = _scans_and_labels(_corrected_files(self.root, folder))[1]
         ids = {case_id for case_id, _ in scans}
         labels |= corrected
         alone = [str(path) for case_id, path in labels.items() if case_id not in ids]
@@ -81,12 +82,41 @@ class Lnq2023Layout:
                     split=split,
                     supervision="none" if label is None else annotated,
                     group=case_id,  # the challenge does not tell patients apart
+                    notes=self._origin(corrected.get(case_id)),
                 )
             )
         return cases
 
+    def _origin(self, corrected: Path | None) -> tuple[str, ...]:
+        if corrected is None:
+            return ()
+        return (f"its label is the corrected one, {corrected.relative_to(self.root)}",)
 
-def _scans_and_labels(folder: Path) -> tuple[list[tuple[str, Path]], dict[str, Path]]:
+
+def has_cases(root: Path) -> bool:
+    """Whether one of the challenge's folders below `root` holds a file named as they are."""
+    folders = (root / split for split in get_args(Split))
+    return any(_FILE.fullmatch(p.name) for f in folders if f.is_dir() for p in f.iterdir())
+
+
+def _corrected_files(*places: Path) -> list[Path]:
+    """The files of the folders of corrected labels in `places`, however deep."""
+    folders = [
+        folder
+        for place in places
+        for folder in place.iterdir()
+        if folder.is_dir()
+        and "".join(filter(str.isalpha, folder.name.casefold())).startswith(_CORRECTED)
+    ]
+    return [
+        file
+        for folder in folders
+        for file in folder.rglob("*")
+        if "__MACOSX" not in file.parts and file.is_file()
+    ]
+
+
+def _scans_and_labels(files: Iterable[Path]) -> tuple[list[tuple[str, Path]], dict[str, Path]]:
     """Scans as (id, file), in which an id may stand twice, and labels by id.
 
     Raises:
@@ -94,7 +124,7 @@ def _scans_and_labels(folder: Path) -> tuple[list[tuple[str, Path]], dict[str, P
     """
     scans: list[tuple[str, Path]] = []
     labels: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
+    for path in sorted(files):
         match = _FILE.fullmatch(path.name)
         if match is None or path.name.startswith("."):
             continue

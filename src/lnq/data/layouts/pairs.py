@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 from lnq.data.case import Case, Split, Supervision
 from lnq.data.layouts.checks import checked, existing_folder, shortened
 from lnq.data.readers import find_scans, scan_name
-from lnq.errors import UsageError
+from lnq.errors import LnqError, UsageError
 from lnq.files import read_json
 
 _COLUMNS = ("id", "image", "label", "supervision", "split", "group")
@@ -100,15 +101,17 @@ class PairsLayout:
         label = self.root / row["label"] if row.get("label") else None
         case_id = row.get("id") or scan_name(image)
         supervision = row.get("supervision") or (self.supervision if label else "none")
+        unused = label is not None and supervision == "none"
         return TypeAdapter(Case).validate_python(
             {
                 "case_id": case_id,
                 "image": image,
-                "label": label,
+                "label": None if unused else label,
                 "split": row.get("split") or self.split,
                 # Without a label nothing supervises, whatever the table says.
                 "supervision": supervision if label else "none",
                 "group": row.get("group") or case_id,
+                "notes": ("its label is not used: its supervision is none",) if unused else (),
             }
         )
 
@@ -135,19 +138,34 @@ class PairsLayout:
         ]  # fmt: skip
 
 
-def _rows(path: Path) -> list[dict[str, str]]:
-    """The table's records as texts; empty cells are empty."""
+def is_table(path: Path) -> bool:
+    """Whether a file is a table of scans, right in all its rows or not."""
+    if path.suffix.lower() not in (".csv", ".json") or path.name.startswith("."):
+        return False
+    try:
+        return any("image" in record for record in _records(path))
+    except UsageError:
+        return False
+
+
+def _records(path: Path) -> list[dict[str, Any]]:
     if not path.is_file():
         raise UsageError("the table is missing", where=path, remedy="give data.layout.table=FILE")
-    records: Any
     if path.suffix.lower() == ".json":
-        records = read_json(path)
+        try:
+            records: Any = read_json(path)
+        except LnqError as error:
+            raise UsageError("cannot read the table", where=path, why=error.why,
+                             remedy="correct it") from error  # fmt: skip
         if not (isinstance(records, list) and all(isinstance(row, dict) for row in records)):
             raise UsageError("the table is no list of records", where=path, remedy="correct it")
-    else:
-        # utf-8-sig: spreadsheets write a byte-order mark
-        with path.open(encoding="utf-8-sig", newline="") as handle:
-            records = list(csv.DictReader(handle))
+        return records
+    return _csv(path)
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    """The table's records as texts; empty cells are empty."""
+    records = _records(path)
     rows = [{str(k): "" if v is None else str(v) for k, v in row.items()} for row in records]
     unknown = {key for row in rows for key in row} - set(_COLUMNS)
     if unknown or any(not row.get("image") for row in rows):
@@ -158,3 +176,17 @@ def _rows(path: Path) -> list[dict[str, str]]:
             remedy=f"use the columns {', '.join(_COLUMNS)}",
         )
     return rows
+
+
+def _csv(path: Path) -> list[dict[str, Any]]:
+    try:
+        # utf-8-sig: spreadsheets write a byte-order mark
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UsageError(
+            "cannot read the table", where=path, why=str(error), remedy="save it as CSV in UTF-8"
+        ) from error
+    # Where a comma is the decimal sign, spreadsheets write semicolons.
+    delimiter = max(",;\t", key=text.partition("\n")[0].count)
+    lines = io.StringIO(text, newline="")
+    return list(csv.DictReader(lines, delimiter=delimiter, restkey="(cells beyond the header)"))
