@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import threading
@@ -21,7 +22,7 @@ import SimpleITK as sitk
 from lnq.data.alignment import align_label
 from lnq.data.case import Case
 from lnq.data.preprocessing import Preprocessing
-from lnq.data.readers import content_hash, read_image_with_notes, read_label
+from lnq.data.readers import Scan, content_hash, read_image_with_notes, read_label
 from lnq.data.store import CaseRecord, CaseStore
 from lnq.errors import CaseError
 from lnq.volume import Grid, Volume
@@ -93,7 +94,7 @@ def build_case(case: Case, root: Path) -> Outcome:
     """
     store = CaseStore(root)
     try:
-        label_hash = None if case.label is None else content_hash(case.label)
+        label_hash = _label_hash(case)
         hashes = content_hash(case.image), label_hash
         fault = store.fault(case, *hashes)
         if fault is None:
@@ -150,12 +151,23 @@ def prepare_case(
     return record, prepared.volume, label
 
 
+def _label_hash(case: Case) -> str | None:
+    """SHA-256 of the annotation, and of which of its segments are meant where the case says so."""
+    if case.label is None:
+        return None
+    digest = content_hash(case.label)
+    if case.label_names is None:
+        return digest
+    return hashlib.sha256(f"{digest} {case.label_names}".encode()).hexdigest()
+
+
 def _prepare_label(
     case: Case, preprocessing: Preprocessing, scan_grid: Grid, grid: Grid
 ) -> tuple[Volume | None, list[str]]:
     if case.label is None:
         return None, []
-    given, notes = align_label(read_label(case.label), scan_grid)
+    annotation = read_label(case.label, scan=Scan(case.image, scan_grid), names=case.label_names)
+    given, notes = align_label(annotation, scan_grid)
     label = preprocessing.apply_label(given, grid)
     return label, [*notes, *_loss(given, label)]
 

@@ -21,6 +21,8 @@ class Case:
         split: Part of the dataset the case belongs to.
         supervision: `full` = every node outlined, `partial` = some of them, `none` = no label.
         group: The patient; cases of one group stay in one split.
+        label_names: Regular expression of the segments or ROIs that are nodes, for labels that name
+            theirs; None = by what the names say.
     """
 
     case_id: str
@@ -29,3 +31,4 @@ class Case:
     split: Split
     supervision: Supervision
     group: str
+    label_names: str | None = None

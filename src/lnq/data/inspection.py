@@ -11,7 +11,7 @@ import numpy as np
 
 from lnq.data.alignment import align_label
 from lnq.data.case import Case
-from lnq.data.readers import read_image_with_notes, read_label
+from lnq.data.readers import Scan, read_image_with_notes, read_label
 from lnq.errors import CaseError
 from lnq.volume import Volume, components
 
@@ -91,7 +91,9 @@ def inspect_cases(cases: Iterable[Case]) -> Iterator[CaseReport]:
 def _inspect_label(case: Case, image: Volume, report: CaseReport) -> None:
     assert case.label is not None
     try:
-        label, notes = align_label(read_label(case.label), image.grid)
+        scan = Scan(case.image, image.grid)
+        given = read_label(case.label, scan=scan, names=case.label_names)
+        label, notes = align_label(given, image.grid)
     except CaseError as error:
         report.problems.append(f"label: {error}")
         return
