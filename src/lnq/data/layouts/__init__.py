@@ -6,6 +6,7 @@ from lnq.data.case import Case
 from lnq.data.layouts.lnq2023 import Lnq2023Layout
 from lnq.data.layouts.pairs import PairsLayout
 from lnq.data.layouts.phantom import PhantomLayout
+from lnq.data.layouts.tcia import TciaLayout
 
 
 class Layout(Protocol):
@@ -16,4 +17,4 @@ class Layout(Protocol):
         ...
 
 
-__all__ = ["Layout", "Lnq2023Layout", "PairsLayout", "PhantomLayout"]
+__all__ = ["Layout", "Lnq2023Layout", "PairsLayout", "PhantomLayout", "TciaLayout"]
