@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import threading
@@ -117,7 +118,7 @@ def build_case(case: Case, root: Path) -> Outcome:
     """
     store = CaseStore(root)
     try:
-        label_hash = None if case.label is None else content_hash(case.label)
+        label_hash = _label_hash(case)
         hashes = content_hash(case.image), label_hash
         fault = store.fault(case, *hashes)
         if fault is None:
@@ -188,6 +189,16 @@ def _failed(case: Case, error: CaseError, store: CaseStore) -> Outcome:
     where = error.where or case.image
     located = CaseError(error.what, where=where, why=error.why, remedy=error.remedy)
     return Outcome(case.case_id, "failed", error=located)
+
+
+def _label_hash(case: Case) -> str | None:
+    """SHA-256 of the annotation, and of which of its segments are meant where the case says so."""
+    if case.label is None:
+        return None
+    digest = content_hash(case.label)
+    if case.label_names is None:
+        return digest
+    return hashlib.sha256(f"{digest} {case.label_names}".encode()).hexdigest()
 
 
 def _loss(label: Volume, kept: Volume) -> list[str]:

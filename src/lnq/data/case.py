@@ -22,6 +22,8 @@ class Case:
         supervision: `full` = every node outlined, `partial` = some of them, `none` = no label.
         group: The patient; cases of one group stay in one split.
         notes: What a user should know of how the dataset lists it.
+        label_names: Regular expression of the segments or ROIs that are nodes, for labels that name
+            theirs; None = by what the names say.
     """
 
     case_id: str
@@ -31,3 +33,4 @@ class Case:
     supervision: Supervision
     group: str
     notes: tuple[str, ...] = ()
+    label_names: str | None = None

@@ -10,7 +10,7 @@ import numpy as np
 from lnq.data.alignment import align_label
 from lnq.data.anatomy import Anatomy, examine_anatomy
 from lnq.data.case import Case
-from lnq.data.readers import read_image_with_notes, read_label
+from lnq.data.readers import Scan, read_image_with_notes, read_label
 from lnq.errors import CaseError
 from lnq.volume import Volume
 
@@ -57,7 +57,9 @@ def examine(case: Case) -> Examination:
     ]
     if case.label is not None:
         try:
-            found.label, notes = align_label(read_label(case.label), image.grid)
+            scan = Scan(case.image, image.grid)
+            given = read_label(case.label, scan=scan, names=case.label_names)
+            found.label, notes = align_label(given, image.grid)
         except CaseError as error:
             found.problems.append(_at(error, case.label))
         else:

@@ -14,10 +14,11 @@ import SimpleITK as sitk
 from lnq.data.readers import SUFFIXES, read_image_with_notes, scan_name
 from lnq.errors import CaseError, LnqError, RunError, UsageError
 from lnq.files import atomic_path
+from lnq.inference.dicom_seg import check_writable, write_dicom_seg
 from lnq.inference.predictor import Predictor
 from lnq.volume import Volume, from_sitk, to_sitk
 
-Format = Literal["nrrd", "nii.gz", "mha"]
+Format = Literal["nrrd", "nii.gz", "mha", "dicom-seg"]
 
 PROBABILITIES = "probabilities"
 # Formats of two files are answered with their one-file form.
@@ -32,11 +33,18 @@ class Job:
         name: Of the case: the scan's file name without suffix.
         image: The scan: a file or a DICOM folder.
         mask_name: File name of the mask.
+        dicom: Whether the mask is a DICOM-SEG.
     """
 
     name: str
     image: Path
     mask_name: str
+    dicom: bool = False
+
+    @property
+    def probability_name(self) -> str:
+        """File name of the probabilities: those beside a DICOM-SEG are NRRD."""
+        return f"{self.name}.nrrd" if self.dicom else self.mask_name
 
 
 def plan(scans: Sequence[Path], source: Path, output: Path, format_: Format | None) -> list[Job]:
@@ -51,7 +59,8 @@ def plan(scans: Sequence[Path], source: Path, output: Path, format_: Format | No
         format_: Format of all masks; None = each scan's own, NRRD for DICOM.
 
     Raises:
-        UsageError: Masks would land among the scans, or two scans would share a mask.
+        UsageError: Masks would land among the scans, two scans would share a mask, or DICOM-SEG is
+            asked for where a scan is no DICOM.
     """
     folder = (source if source.is_dir() else source.parent).resolve()
     if output.resolve() == folder or (source.is_dir() and output.resolve().is_relative_to(folder)):
@@ -60,6 +69,9 @@ def plan(scans: Sequence[Path], source: Path, output: Path, format_: Format | No
             why="masks have the names of their scans and would replace or join them",
             remedy="choose another one with output=DIR",
         )  # fmt: skip
+    if format_ == "dicom-seg":
+        check_writable()
+        _check_dicom(scans)
     names = {scan: scan_name(scan) for scan in scans}
     counts = Counter(names.values())
     for scan, name in names.items():
@@ -71,7 +83,8 @@ def plan(scans: Sequence[Path], source: Path, output: Path, format_: Format | No
             "several scans have the same name", where=source, why=", ".join(sorted(twice)[:10]),
             remedy="rename them, or predict them into different folders",
         )  # fmt: skip
-    return [Job(name, scan, name + _suffix(scan, format_)) for scan, name in names.items()]
+    dicom = format_ == "dicom-seg"
+    return [Job(name, scan, name + _suffix(scan, format_), dicom) for scan, name in names.items()]
 
 
 def segment(job: Job, predictor: Predictor, output: Path, save_probabilities: bool) -> list[str]:
@@ -81,7 +94,7 @@ def segment(job: Job, predictor: Predictor, output: Path, save_probabilities: bo
         job: The scan.
         predictor: The network.
         output: Folder of the masks.
-        save_probabilities: Also write `probabilities/<mask name>`.
+        save_probabilities: Also write them to a file of the mask's name in `probabilities/`.
 
     Returns:
         What a reader of the mask must know.
@@ -104,9 +117,12 @@ def segment(job: Job, predictor: Predictor, output: Path, save_probabilities: bo
             "not enough memory for this scan", where=job.image,
             remedy="crop it, or use a machine with more memory",
         ) from error  # fmt: skip
-    write_volume(prediction.mask, output / job.mask_name)
+    if job.dicom:
+        write_dicom_seg(prediction.mask, job.image, output / job.mask_name)
+    else:
+        write_volume(prediction.mask, output / job.mask_name)
     if save_probabilities:
-        write_volume(prediction.probability, output / PROBABILITIES / job.mask_name)
+        write_volume(prediction.probability, output / PROBABILITIES / job.probability_name)
     return [*scan_notes, *prediction.notes]
 
 
@@ -138,7 +154,19 @@ def write_volume(volume: Volume, path: Path) -> None:
         ) from error  # fmt: skip
 
 
+def _check_dicom(scans: Sequence[Path]) -> None:
+    others = [str(scan) for scan in scans if not scan.is_dir()]
+    if others:
+        raise UsageError(
+            "no DICOM-SEG can be made for scans that are no DICOM", where=others[0],
+            why=f"it repeats their patient, study and series; {len(others)} of {len(scans)} "
+            "scans have none", remedy="choose output_format=nrrd, nii.gz or mha",
+        )  # fmt: skip
+
+
 def _suffix(scan: Path, format_: Format | None) -> str:
+    if format_ == "dicom-seg":
+        return ".dcm"
     if format_ is not None:
         return f".{format_}"
     if scan.is_dir():

@@ -7,6 +7,7 @@ from lnq.data.layouts.lnq2023 import Lnq2023Layout
 from lnq.data.layouts.nnunet import NnunetLayout
 from lnq.data.layouts.pairs import PairsLayout
 from lnq.data.layouts.phantom import PhantomLayout
+from lnq.data.layouts.tcia import TciaLayout
 
 
 class Layout(Protocol):
@@ -17,4 +18,11 @@ class Layout(Protocol):
         ...
 
 
-__all__ = ["Layout", "Lnq2023Layout", "NnunetLayout", "PairsLayout", "PhantomLayout"]
+__all__ = [
+    "Layout",
+    "Lnq2023Layout",
+    "NnunetLayout",
+    "PairsLayout",
+    "PhantomLayout",
+    "TciaLayout",
+]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lnq.data.layouts.checks import existing_folder, shortened
+from lnq.data.layouts.dicom_index import holds_segmentation
 from lnq.data.layouts.lnq2023 import has_cases
 from lnq.data.layouts.nnunet import DATASET
 from lnq.data.layouts.pairs import is_table
@@ -15,7 +16,8 @@ from lnq.errors import UsageError
 
 LOOKED_FOR = (
     "train/, val/ or test/ with ID-ct.nrrd (lnq2023), dataset.json with imagesTr/ (nnunet), "
-    "a CSV or JSON table with a column image, or images/ with labels/ (pairs)"
+    "a CSV or JSON table with a column image, or images/ with labels/ (pairs), DICOM files with a "
+    "DICOM-SEG among them (tcia)"
 )
 
 
@@ -95,7 +97,12 @@ def _pairs(root: Path) -> Iterator[Found]:
         yield Found("pairs", " with ".join(f"{name}/" for name in names), values)
 
 
-_SIGNS = (_lnq2023, _nnunet, _pairs)
+def _tcia(root: Path) -> Iterator[Found]:
+    if holds_segmentation(root):
+        yield Found("tcia", "DICOM with a DICOM-SEG")
+
+
+_SIGNS = (_lnq2023, _nnunet, _pairs, _tcia)
 
 
 def _folders(root: Path) -> list[Path]:

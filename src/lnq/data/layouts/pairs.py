@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from lnq.data.case import Case, Split, Supervision
 from lnq.data.layouts.checks import checked, existing_folder, shortened
-from lnq.data.readers import find_scans, scan_name
+from lnq.data.readers import checked_pattern, find_scans, scan_name
 from lnq.errors import LnqError, UsageError
 from lnq.files import read_json
 
@@ -29,6 +29,8 @@ class PairsLayout:
         labels: A folder of labels named as the scans are.
         split: Split of cases for which the table says none.
         supervision: Supervision of labelled cases for which the table says none.
+        label_names: Regular expression of the segments or ROIs that are nodes, for DICOM-SEG,
+            RTSTRUCT and `.seg.nrrd`; None = by what their names say.
         allow_links_outside: Accept files outside `root`.
 
     Raises:
@@ -43,6 +45,7 @@ class PairsLayout:
         labels: Path | None = None,
         split: Split = "train",
         supervision: Supervision = "partial",
+        label_names: str | None = None,
         allow_links_outside: bool = False,
     ) -> None:
         if (table is None) == (images is None) or (table is not None and labels is not None):
@@ -57,6 +60,7 @@ class PairsLayout:
         self.labels = labels
         self.split: Split = split
         self.supervision: Supervision = supervision
+        self.label_names = checked_pattern(label_names)
         self.allow_links_outside = allow_links_outside
 
     def cases(self) -> list[Case]:
@@ -112,6 +116,7 @@ class PairsLayout:
                 "supervision": supervision if label else "none",
                 "group": row.get("group") or case_id,
                 "notes": ("its label is not used: its supervision is none",) if unused else (),
+                "label_names": self.label_names if label else None,
             }
         )
 

@@ -1,17 +1,23 @@
-"""Reading scans and annotations as users have them: NRRD, NIfTI, MetaImage, DICOM folders.
+"""Reading scans and annotations as users have them: NRRD, NIfTI, MetaImage, DICOM.
 
 Every file passes one strict check in pure Python (header against payload, checksums, geometry)
 before the one native reader opens it: the danger is not the crash but the silent wrong result.
 """
 
+from lnq.data.readers.dicom import ordered_files
 from lnq.data.readers.finding import find_scans
+from lnq.data.readers.identity import Scan
 from lnq.data.readers.names import SUFFIXES, scan_name
 from lnq.data.readers.reading import content_hash, read_image, read_image_with_notes, read_label
+from lnq.data.readers.segments import checked_pattern
 
 __all__ = [
     "SUFFIXES",
+    "Scan",
+    "checked_pattern",
     "content_hash",
     "find_scans",
+    "ordered_files",
     "read_image",
     "read_image_with_notes",
     "read_label",

@@ -13,7 +13,7 @@ from lnq.data.readers.slices import Slice, is_dicom, read_slice, series_of
 from lnq.errors import UsageError
 from lnq.volume import Array, Grid, Volume, from_sitk
 
-_SUFFIXES = (".dcm", ".ima")
+DICOM_SUFFIXES = (".dcm", ".ima")
 # Positions are written with few digits; beyond this, slices are unevenly spaced.
 _STEP_TOLERANCE = 0.02
 _STEP_TOLERANCE_MM = 0.05
@@ -25,7 +25,7 @@ def read_series(path: Path) -> tuple[Volume, list[str]]:
     """Reads the one CT series of a folder.
 
     Args:
-        path: A folder of DICOM slices, or one of its files.
+        path: A folder of DICOM slices; or one slice, where other series lie in its folder too.
 
     Returns:
         The values as the slices' rescaling gives them, `z y x`, slices ordered by position; notes.
@@ -35,13 +35,8 @@ def read_series(path: Path) -> tuple[Volume, list[str]]:
             gantry.
         UsageError: Several series.
     """
-    if not path.is_dir() and not is_dicom(path):
-        raise refusal(path, "neither DICOM nor a known suffix", f"give {', '.join(SUFFIXES)}")
     folder = path if path.is_dir() else path.parent
-    files = one_series(folder)
-    if not files:
-        raise refusal(folder, "it holds no DICOM CT slices", "give a folder of CT slices or a file")
-    slices = sorted((read_slice(file) for file in files), key=lambda one: one.height)
+    slices = _ordered(path)
     grid = _common_grid(folder, slices)
     volume = _read_ordered(folder, slices)
     difference = grid.difference(volume.grid, 10 * _SHIFT_TOLERANCE_MM)
@@ -51,6 +46,40 @@ def read_series(path: Path) -> tuple[Volume, list[str]]:
     if any(one.tilt for one in slices):
         notes.append("the header states a gantry tilt, the slices' positions are straight")
     return Volume(volume.array, grid), notes
+
+
+def series_files(path: Path) -> list[Path]:
+    """The files of one CT series in the order of their names.
+
+    Args:
+        path: As for `read_series`.
+
+    Raises:
+        UsageError: A folder with several series.
+        CaseError: No CT slices there, or a file is damaged.
+    """
+    if path.is_dir():
+        files = one_series(path)
+        if not files:
+            raise refusal(
+                path, "it holds no DICOM CT slices", "give a folder of CT slices or a file"
+            )
+        return files
+    if not is_dicom(path):
+        raise refusal(path, "neither DICOM nor a known suffix", f"give {', '.join(SUFFIXES)}")
+    series = series_of(path)
+    if series is None:
+        raise refusal(path, "a DICOM object that is no CT slice", "give a slice or its folder")
+    return _ct_files(path.parent)[series]
+
+
+def ordered_files(path: Path) -> list[Path]:
+    """The files of one CT series in the order in which `read_series` stacks them.
+
+    Args:
+        path: As for `read_series`, which raises the same.
+    """
+    return [one.path for one in _ordered(path)]
 
 
 def one_series(folder: Path) -> list[Path]:
@@ -77,6 +106,10 @@ def one_series(folder: Path) -> list[Path]:
     return [file for files in series.values() for file in files]
 
 
+def _ordered(path: Path) -> list[Slice]:
+    return sorted((read_slice(file) for file in series_files(path)), key=lambda one: one.height)
+
+
 def _ct_files(folder: Path) -> dict[str, list[Path]]:
     """The folder's CT slices by series UID."""
     found: dict[str, list[Path]] = {}
@@ -84,7 +117,7 @@ def _ct_files(folder: Path) -> dict[str, list[Path]]:
         if file.name.startswith(".") or not file.is_file():
             continue
         if not is_dicom(file):
-            if file.suffix.lower() in _SUFFIXES or file.stat().st_size == 0:
+            if file.suffix.lower() in DICOM_SUFFIXES or file.stat().st_size == 0:
                 raise refusal(file, "an empty or damaged slice: no DICOM mark", "copy it again")
             continue
         series = series_of(file)

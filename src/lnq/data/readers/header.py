@@ -39,6 +39,7 @@ class Header:
             not say.
         origin_mm: LPS position `(x, y, z)` of the first voxel.
         notes: What is odd but not wrong.
+        num_layers: Values that every voxel holds, side by side.
     """
 
     path: Path
@@ -51,11 +52,12 @@ class Header:
     matrix: Array | None
     origin_mm: tuple[float, float, float]
     notes: tuple[str, ...] = ()
+    num_layers: int = 1
 
     @property
     def num_bytes(self) -> int:
         """Bytes that the voxels take when unpacked."""
-        count = 1
+        count = self.num_layers
         for length in self.size_xyz:  # Python integers: no overflow, whatever the header says
             count *= length
         return count * self.dtype.itemsize
@@ -79,14 +81,18 @@ def refusal(path: Path, why: str, remedy: str | None = None) -> CaseError:
     return CaseError("cannot read", where=path, why=why, remedy=remedy)
 
 
-def check_header(header: Header) -> None:
+def check_header(header: Header, thinnest: int = 2) -> None:
     """Refuses what no reader should be asked to open.
+
+    Args:
+        header: What a file promises.
+        thinnest: Fewest voxels along an axis; a segmentation may be cropped to a single slice.
 
     Raises:
         CaseError: Not three-dimensional, one slice, more voxels than the file can hold, voxel sizes
             of zero, NaN or beyond reason, sheared axes.
     """
-    _check_size(header)
+    _check_size(header, thinnest)
     if header.matrix is not None:
         check_geometry(header.path, header.matrix, header.origin_mm)
 
@@ -122,7 +128,7 @@ def check_geometry(path: Path, matrix: Array, origin_mm: tuple[float, float, flo
         )
 
 
-def _check_size(header: Header) -> None:
+def _check_size(header: Header, thinnest: int) -> None:
     path, size = header.path, header.size_xyz
     shown = " x ".join(map(str, size))
     if any(length < 1 for length in size):
@@ -133,7 +139,7 @@ def _check_size(header: Header) -> None:
             f"a volume has three axes, this file has {len(size)} ({shown})",
             "export the one volume or layer that is meant",
         )
-    if min(size[:3]) < 2:
+    if min(size[:3]) < thinnest:
         raise refusal(path, f"a single slice is no volume ({shown} voxels)", "give the whole scan")
     if header.dtype.kind not in "iuf":
         raise refusal(

@@ -38,11 +38,12 @@ _LONGEST_HEADER = 1 << 20
 _SCALAR_KINDS = {"domain", "space", "none", "???", "time", "list"}
 
 
-def parse_nrrd(path: Path) -> Header:
+def parse_nrrd(path: Path, layered: bool = False) -> Header:
     """The header of a `.nrrd` or `.nhdr` file.
 
     Args:
         path: The file.
+        layered: Four axes are read as layers, which vary fastest, and space.
 
     Raises:
         CaseError: No NRRD, a field is missing or impossible, an encoding or layout that is not
@@ -60,6 +61,12 @@ def parse_nrrd(path: Path) -> Header:
     kinds = fields.get("kinds", "").lower().split()
     if odd := [kind for kind in kinds if kind not in _SCALAR_KINDS]:
         raise refusal(path, f"an axis of kind {odd[0]}", "export one channel")
+    num_layers = 1
+    if layered and len(size) == 4:
+        num_layers, *spatial = size
+        size = tuple(spatial)
+        # The axis of layers has the direction `none`.
+        fields["space directions"] = re.sub(r"^none\b", "", fields.get("space directions", ""))
     matrix, origin, notes = _placement(path, fields, len(size))
     payload = path if detached is None else detached_payload(path, detached)
     return Header(
@@ -73,7 +80,18 @@ def parse_nrrd(path: Path) -> Header:
         matrix=matrix,
         origin_mm=origin,
         notes=notes,
+        num_layers=num_layers,
     )
+
+
+def key_values(path: Path) -> dict[str, str]:
+    """The `key:=value` lines of a header: what other programs wrote into it.
+
+    Raises:
+        CaseError: No NRRD, or its header does not end.
+    """
+    lines = (line.partition(":=") for line in _lines(path)[0])
+    return {key: value.strip() for key, found, value in lines if found}
 
 
 def detached_payload(path: Path, name: str) -> Path:
@@ -100,6 +118,18 @@ def detached_payload(path: Path, name: str) -> Path:
 
 def _fields(path: Path) -> tuple[dict[str, str], int]:
     """The header's fields with lower-case names, and where it ends."""
+    lines, end = _lines(path)
+    fields: dict[str, str] = {}
+    for line in lines:
+        # `key:=value` lines are free text of other programs.
+        name, found, value = line.partition(":")
+        if not line.startswith("#") and found and not value.startswith("="):
+            fields[name.strip().lower()] = value.strip()
+    return fields, end
+
+
+def _lines(path: Path) -> tuple[list[str], int]:
+    """The header's lines but the first, and where it ends."""
     with path.open("rb") as handle:
         head = handle.read(_LONGEST_HEADER)
     if not re.match(rb"NRRD000\d\r?\n", head):
@@ -108,13 +138,7 @@ def _fields(path: Path) -> tuple[dict[str, str], int]:
     if blank is None and path.suffix.lower() != ".nhdr":
         raise refusal(path, "its header does not end", "copy the file again")
     end = len(head) if blank is None else blank.end()
-    fields: dict[str, str] = {}
-    for line in head[:end].decode("utf-8", "replace").splitlines()[1:]:
-        # `key:=value` lines are free text of other programs.
-        name, found, value = line.partition(":")
-        if not line.startswith("#") and found and not value.startswith("="):
-            fields[name.strip().lower()] = value.strip()
-    return fields, end
+    return head[:end].decode("utf-8", "replace").splitlines()[1:], end
 
 
 def _required(path: Path, fields: dict[str, str], name: str) -> str:

@@ -8,14 +8,19 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from lnq.data.readers.dicom import read_series
+from lnq.data.readers.dicom import read_series, series_files
+from lnq.data.readers.dicom_seg import LABEL_MAP, SEGMENTATION, read_dicom_seg
 from lnq.data.readers.header import Header, check_geometry, check_header, refusal
+from lnq.data.readers.identity import Scan
 from lnq.data.readers.metaimage import parse_metaimage
 from lnq.data.readers.names import suffix_of
 from lnq.data.readers.nifti import parse_nifti
 from lnq.data.readers.nrrd import parse_nrrd
 from lnq.data.readers.payload import check_payload
 from lnq.data.readers.plausibility import LabelKind, as_hounsfield, as_label
+from lnq.data.readers.rtstruct import RTSTRUCT, read_rtstruct
+from lnq.data.readers.slicer_segmentation import is_slicer_segmentation, read_slicer_segmentation
+from lnq.data.readers.slices import class_of, is_dicom
 from lnq.errors import CaseError
 from lnq.files import sha256
 from lnq.volume import Volume, from_sitk
@@ -28,6 +33,12 @@ _FORMATS: dict[str, tuple[Callable[[Path], Header], str]] = {
     ".nii.gz": (parse_nifti, "NiftiImageIO"),
     ".mha": (parse_metaimage, "MetaImageIO"),
     ".mhd": (parse_metaimage, "MetaImageIO"),
+}
+# Annotations that are no images of their own.
+_DICOM_LABELS = {
+    SEGMENTATION: read_dicom_seg,
+    LABEL_MAP: read_dicom_seg,
+    RTSTRUCT: read_rtstruct,
 }
 # Headers with 32-bit floats round; a reader that places a scan further away read another header.
 _READER_TOLERANCE_MM = 0.1
@@ -56,30 +67,72 @@ def read_image_with_notes(path: Path) -> tuple[Volume, list[str]]:
     return Volume(as_hounsfield(volume.array, path), volume.grid), notes
 
 
-def read_label(path: Path, kind: LabelKind = "binary") -> Volume:
+def read_label(
+    path: Path,
+    kind: LabelKind = "binary",
+    scan: Scan | None = None,
+    names: str | None = None,
+) -> Volume:
     """Reads an annotation.
 
     Args:
-        path: As for `read_image`.
-        kind: `binary` for 0 = background, 1 = lymph node; `instances` for one number a node.
+        path: As for `read_image`; or a DICOM-SEG or RTSTRUCT file, or a folder with one of them. An
+            `.nrrd` file that lists segments is read as 3D Slicer's.
+        kind: `binary` for 0 = background, 1 = lymph node; `instances` for one number a node. Of
+            segments, the first merges them and the second numbers them.
+        scan: The scan that it annotates. RTSTRUCT needs it; a DICOM annotation that was made on
+            another series is refused.
+        names: Regular expression that chooses segments by name; None = by what their names say.
 
     Returns:
         uint8 with values 0 and 1, or uint16 with instance numbers, `z y x`, on the file's own grid
-        (`lnq.data.alignment.align_label` brings it onto the scan's).
+        (`lnq.data.alignment.align_label` brings it onto the scan's); contours, and DICOM segments
+        where `scan` is given, are on the scan's.
 
     Raises:
-        CaseError: As for `read_image`, or any value beyond those of `kind`.
+        CaseError: As for `read_image`, or any value beyond those of `kind`, or an annotation that
+            does not belong to `scan`.
     """
+    if not path.exists():
+        raise refusal(path, "there is no such file or folder", "correct the path")
+    try:
+        annotation = dicom_annotation(path)
+        if annotation is not None:
+            return _DICOM_LABELS[class_of(annotation)](annotation, kind, names, scan)
+        is_nrrd = path.is_file() and suffix_of(path) in (".nrrd", ".nhdr")
+        if is_nrrd and path.stat().st_size > 0 and is_slicer_segmentation(path):
+            return read_slicer_segmentation(path, kind, names, scan)
+    except OSError as error:
+        raise refusal(path, error.strerror or str(error), "check the file and disk") from error
     volume, _ = _read(path)
     return Volume(as_label(volume.array, path, kind), volume.grid)
+
+
+def dicom_annotation(path: Path) -> Path | None:
+    """The DICOM-SEG or RTSTRUCT at a path; None for images.
+
+    Args:
+        path: A file, or a folder whose only DICOM file it is.
+
+    Raises:
+        CaseError: A DICOM file cannot be parsed.
+    """
+    if path.is_dir():
+        files = [one for one in sorted(path.iterdir()) if one.is_file() and is_dicom(one)]
+        if len(files) != 1:
+            return None
+        path = files[0]
+    if suffix_of(path) is not None or not is_dicom(path):
+        return None
+    return path if class_of(path) in _DICOM_LABELS else None
 
 
 def content_hash(path: Path) -> str:
     """SHA-256 of all bytes that a scan or an annotation is read from.
 
     Args:
-        path: As for `read_image`; a header's voxel file belongs to it, and to a DICOM slice all of
-            its folder.
+        path: As for `read_image` and `read_label`; a header's voxel file belongs to it, and to a
+            DICOM slice all of its series.
 
     Raises:
         CaseError: The file is missing or empty, or its header cannot be read.
@@ -87,8 +140,10 @@ def content_hash(path: Path) -> str:
     _check_there(path)
     suffix = suffix_of(path)
     try:
-        if path.is_dir() or suffix is None:
-            return sha256(path if path.is_dir() else path.parent)
+        if path.is_dir():
+            return sha256(path)
+        if suffix is None:
+            return sha256(path) if dicom_annotation(path) else sha256(*series_files(path))
         payload = _FORMATS[suffix][0](path).payload
         return sha256(path) if payload == path else sha256(path, payload)
     except OSError as error:

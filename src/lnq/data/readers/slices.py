@@ -26,6 +26,7 @@ _TAGS = [
 ]  # fmt: skip
 _UID = re.compile(r"[0-9.]{1,64}")
 _CODE = re.compile(r"[A-Z]{2,16}")
+_MARKS = {"SOPClassUID": _UID, "SeriesInstanceUID": _UID, "Modality": _CODE}
 _JPEG_END = b"\xff\xd9"
 _RLE = "1.2.840.10008.1.2.5"
 
@@ -75,22 +76,48 @@ def series_of(path: Path) -> str | None:
     Raises:
         CaseError: The file cannot be parsed.
     """
-    tags = ["SOPClassUID", "SeriesInstanceUID", "Modality"]
     with pydicom.config.disable_value_validation():
-        data = _parsed(path, tags, pixels=False)
-        if data.file_meta.get("MediaStorageSOPClassUID") == MediaStorageDirectoryStorage:
-            return None  # a DICOMDIR: a list of files, no image
-        # A damaged file must not pass for another kind of object and be left out.
-        bad = [tag for tag, form in zip(tags, (_UID, _UID, _CODE), strict=True)
-               if not form.fullmatch(str(data.get(tag) or ""))]  # fmt: skip
+        data = parsed(path, [*_MARKS], pixels=False)
+        if not is_object(path, data):
+            return None
+    return str(data.SeriesInstanceUID) if is_ct(data) else None
+
+
+def is_object(path: Path, data: Any) -> bool:
+    """Whether a file is an object of a series; a DICOMDIR, a list of files, is none.
+
+    Args:
+        path: The file, for messages.
+        data: Its tags, those among them that say what it is.
+
+    Raises:
+        CaseError: These are damaged: such a file must not pass for another kind and be left out.
+    """
+    if data.file_meta.get("MediaStorageSOPClassUID") == MediaStorageDirectoryStorage:
+        return False
+    bad = [tag for tag, form in _MARKS.items() if not form.fullmatch(str(data.get(tag) or ""))]
     if bad:
         raise refusal(
             path, f"damaged DICOM file: {bad[0]} is missing or malformed", "copy it again"
         )
+    return True
+
+
+def is_ct(data: Any) -> bool:
+    """Whether tags are a CT image's."""
     kind = str(data.SOPClassUID)
     # Below the class of single slices stand the multi-frame ones, which read_slice refuses.
-    is_ct = (kind == CT_IMAGE or kind.startswith(CT_IMAGE + ".")) and data.Modality == "CT"
-    return str(data.SeriesInstanceUID) if is_ct else None
+    return (kind == CT_IMAGE or kind.startswith(CT_IMAGE + ".")) and data.Modality == "CT"
+
+
+def class_of(path: Path) -> str:
+    """The SOP class UID of a DICOM file, by which CT slices, segments and contours are told apart.
+
+    Raises:
+        CaseError: The file cannot be parsed.
+    """
+    with pydicom.config.disable_value_validation():
+        return str(parsed(path, ["SOPClassUID"], pixels=False).get("SOPClassUID") or "")
 
 
 def read_slice(path: Path) -> Slice:
@@ -101,7 +128,7 @@ def read_slice(path: Path) -> Slice:
     """
     # Warnings about malformed values would quote them, and a damaged one may swallow a name.
     with pydicom.config.disable_value_validation():
-        return _slice(path, _parsed(path, [*_TAGS, "PixelData"], pixels=True))
+        return _slice(path, parsed(path, [*_TAGS, "PixelData"], pixels=True))
 
 
 def _slice(path: Path, data: Any) -> Slice:
@@ -130,13 +157,27 @@ def _slice(path: Path, data: Any) -> Slice:
                       "export the series again") from error  # fmt: skip
 
 
-def _parsed(path: Path, tags: list[str], pixels: bool) -> Any:
+def parsed(path: Path, tags: list[str], pixels: bool) -> Any:
+    """The chosen tags of a DICOM file, and no others.
+
+    Args:
+        path: The file.
+        tags: Keywords; a name that is not asked for cannot reach a message or a log.
+        pixels: Whether the file is read up to its end, pixels included.
+
+    Raises:
+        CaseError: The file cannot be parsed.
+    """
     try:
         data = pydicom.dcmread(path, specific_tags=tags, stop_before_pixels=not pixels)
         # Values are decoded when first looked at: here, where a malformed one is expected.
         for _ in (*data.file_meta, *data):
             pass
         return data
+    except OSError as error:
+        if error.errno is not None:  # the disk's fault, not the file's
+            raise
+        raise refusal(path, "truncated DICOM file", "copy it again") from error
     except (
         pydicom.errors.InvalidDicomError, pydicom.errors.BytesLengthException, EOFError, KeyError,
         ValueError, TypeError, NotImplementedError, struct.error,
@@ -152,29 +193,47 @@ def _check_pixels(path: Path, data: Any) -> None:
         raise refusal(path, "a DICOM slice without pixels", "copy or export the series again")
     if int(data.get("SamplesPerPixel") or 1) != 1:
         raise refusal(path, "a colour image, not a CT slice", "remove it from the folder")
+    check_frames(path, data, 1)
+
+
+def check_frames(path: Path, data: Any, count: int) -> None:
+    """Refuses pixels of which some are missing.
+
+    Args:
+        path: The file, for messages.
+        data: Its tags, pixels included.
+        count: How many frames it should hold, of one value a pixel.
+
+    Raises:
+        CaseError: They are cut off, or their encoding is not stated.
+    """
+    pixels = data.PixelData
     syntax = data.file_meta.get("TransferSyntaxUID")
     if syntax is None or not syntax.is_transfer_syntax:
         raise refusal(path, "damaged DICOM file: no transfer syntax", "copy it again")
-    if not syntax.is_compressed or syntax.is_deflated:
-        bits = int(data.get("BitsAllocated") or 0)
-        promised = int(data.get("Rows") or 0) * int(data.get("Columns") or 0) * bits // 8
-        # An odd number of bytes is padded by one.
-        if promised == 0 or not promised <= len(pixels) <= promised + 1:
-            raise refusal(
-                path,
-                f"truncated or damaged slice: {len(pixels)} of {promised} bytes of pixels",
-                "copy or export the series again",
-            )
+    if syntax.is_compressed and not syntax.is_deflated:
+        _check_compressed(path, pixels, str(syntax), count)
         return
-    _check_frame(path, pixels, str(syntax))
+    bits = int(data.get("BitsAllocated") or 0)
+    values = count * int(data.get("Rows") or 0) * int(data.get("Columns") or 0)
+    promised = (values * bits + 7) // 8  # frames of single bits follow each other without a gap
+    # An odd number of bytes is padded by one.
+    if promised == 0 or not promised <= len(pixels) <= promised + 1:
+        raise refusal(
+            path,
+            f"truncated or damaged {'slice' if count == 1 else 'file'}: {len(pixels)} of "
+            f"{promised} bytes of pixels",
+            "copy or export the series again",
+        )
 
 
-def _check_frame(path: Path, pixels: bytes, syntax: str) -> None:
-    """A compressed slice must be one frame with its end mark (RLE has none)."""
+def _check_compressed(path: Path, pixels: bytes, syntax: str, count: int) -> None:
+    """Every frame must be there with its end mark (RLE has none)."""
+    what = "truncated or damaged slice" if count == 1 else "truncated or damaged frames"
     try:
-        frames = list(generate_frames(pixels, number_of_frames=1))
+        frames = list(generate_frames(pixels, number_of_frames=count))
     except (ValueError, EOFError, struct.error) as error:
-        raise refusal(path, "truncated or damaged slice", "copy the series again") from error
-    ended = syntax == _RLE or frames[0].rstrip(b"\x00").endswith(_JPEG_END)
-    if len(frames) != 1 or not ended:
-        raise refusal(path, "truncated or damaged slice", "copy or export the series again")
+        raise refusal(path, what, "copy the series again") from error
+    ended = syntax == _RLE or all(one.rstrip(b"\x00").endswith(_JPEG_END) for one in frames)
+    if len(frames) != count or not ended:
+        raise refusal(path, what, "copy or export the series again")

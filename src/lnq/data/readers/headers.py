@@ -1,0 +1,79 @@
+"""The few header tags by which DICOM objects are matched, read without their pixels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pydicom
+
+from lnq.data.readers.dicom_seg import LABEL_MAP, SEGMENTATION
+from lnq.data.readers.slices import is_ct, is_object, parsed
+
+# No name among them. The patient's id is a pseudonym in a public collection, and groups scans.
+_TAGS = ["SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "PatientID", "Modality"]
+_SEGMENTATIONS = (SEGMENTATION, LABEL_MAP)
+_REFERENCES = ["SeriesDescription", "ReferencedSeriesSequence", "SourceImageSequence"]
+
+
+@dataclass(frozen=True)
+class ObjectHeader:
+    """What one DICOM file says of itself.
+
+    Attributes:
+        instance: SOP instance UID.
+        series: Series instance UID.
+        patient: Patient ID.
+        is_ct: Whether it is a CT slice.
+        is_segmentation: Whether it is a DICOM-SEG.
+        description: Series description, of segmentations.
+        referenced_series: UIDs of the series that a segmentation refers to.
+        referenced_instances: UIDs of the slices that it refers to.
+    """
+
+    instance: str
+    series: str
+    patient: str
+    is_ct: bool
+    is_segmentation: bool = False
+    description: str = ""
+    referenced_series: frozenset[str] = frozenset()
+    referenced_instances: frozenset[str] = frozenset()
+
+
+def read_header(path: Path) -> ObjectHeader | None:
+    """Reads one header; None for a DICOMDIR.
+
+    Raises:
+        CaseError: The file cannot be parsed.
+    """
+    with pydicom.config.disable_value_validation():
+        data = parsed(path, _TAGS, pixels=False)
+        if not is_object(path, data):
+            return None
+        header = ObjectHeader(
+            instance=_text(data, "SOPInstanceUID"),
+            series=_text(data, "SeriesInstanceUID"),
+            patient=_text(data, "PatientID").strip(),
+            is_ct=is_ct(data),
+        )
+        return _with_references(path, header) if data.SOPClassUID in _SEGMENTATIONS else header
+
+
+def _with_references(path: Path, header: ObjectHeader) -> ObjectHeader:
+    data = parsed(path, _REFERENCES, pixels=False)
+    series = data.get("ReferencedSeriesSequence") or ()
+    slices = [one for item in series for one in item.get("ReferencedInstanceSequence") or ()]
+    slices += data.get("SourceImageSequence") or ()
+    return replace(
+        header,
+        is_segmentation=True,
+        description=_text(data, "SeriesDescription"),
+        referenced_series=frozenset(_text(one, "SeriesInstanceUID") for one in series),
+        referenced_instances=frozenset(_text(one, "ReferencedSOPInstanceUID") for one in slices),
+    )
+
+
+def _text(data: Any, name: str) -> str:
+    return str(data.get(name) or "")

@@ -1,0 +1,104 @@
+"""Which scan an annotation belongs to: DICOM objects name it by its UIDs."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pydicom
+
+from lnq.data.readers.dicom import series_files
+from lnq.data.readers.header import refusal
+from lnq.data.readers.names import suffix_of
+from lnq.data.readers.slices import parsed
+from lnq.volume import Array, Grid
+
+_TAGS = ["SOPInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID", "ImagePositionPatient"]
+# Of what two DICOM objects say of one place: they write few digits.
+POSITION_TOLERANCE_MM = 0.05
+
+
+@dataclass(frozen=True)
+class Scan:
+    """The scan that an annotation is read for.
+
+    Attributes:
+        path: Its file or DICOM folder.
+        grid: Its voxels.
+    """
+
+    path: Path
+    grid: Grid
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What a DICOM series is called.
+
+    Attributes:
+        series: Series instance UID.
+        frame_of_reference: UID of its coordinate system; empty where the series states none.
+        positions: By SOP instance UID, the LPS position of each slice's first pixel, mm.
+    """
+
+    series: str
+    frame_of_reference: str
+    positions: dict[str, Array]
+
+
+def identity_of(scan: Scan | None) -> Identity | None:
+    """The UIDs of a DICOM series; None for a scan of another format, which has none.
+
+    Raises:
+        CaseError: A slice cannot be parsed.
+    """
+    if scan is None or (scan.path.is_file() and suffix_of(scan.path)):
+        return None
+    with pydicom.config.disable_value_validation():
+        headers = [parsed(file, _TAGS, pixels=False) for file in series_files(scan.path)]
+    return Identity(
+        series=str(headers[0].SeriesInstanceUID),
+        frame_of_reference=str(headers[0].get("FrameOfReferenceUID") or ""),
+        positions={
+            str(one.SOPInstanceUID): np.array([float(v) for v in one.ImagePositionPatient])
+            for one in headers
+        },
+    )
+
+
+def check_belongs(
+    path: Path,
+    identity: Identity | None,
+    series: Collection[str],
+    frames_of_reference: Collection[str],
+) -> None:
+    """Refuses an annotation that says it was made on another scan.
+
+    Args:
+        path: The annotation.
+        identity: The scan's; None = not DICOM, nothing to compare.
+        series: Series that the annotation refers to; empty where it does not say.
+        frames_of_reference: The coordinate systems of its contents; the same.
+
+    Raises:
+        CaseError: The scan is not among them.
+    """
+    if identity is None:
+        return
+    if series and identity.series not in series:
+        raise refusal(
+            path,
+            f"it annotates another series: {', '.join(sorted(series))}, not the scan's "
+            f"{identity.series}",
+            "give the label that belongs to this scan",
+        )
+    mine = identity.frame_of_reference
+    foreign = sorted(uid for uid in frames_of_reference if uid and mine and uid != mine)
+    if foreign:
+        raise refusal(
+            path,
+            f"its frame of reference {foreign[0]} is not the scan's {mine}",
+            "register it to the scan first, or give the label that belongs to this scan",
+        )

@@ -1,0 +1,178 @@
+"""DICOM RTSTRUCT: contours in space, drawn onto the slices of their scan."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pydicom
+
+from lnq.data.readers.contours import filled
+from lnq.data.readers.header import refusal
+from lnq.data.readers.identity import (
+    POSITION_TOLERANCE_MM,
+    Identity,
+    Scan,
+    check_belongs,
+    identity_of,
+)
+from lnq.data.readers.plausibility import LabelKind
+from lnq.data.readers.segments import Segment, chosen_segments, painted, unique_names
+from lnq.data.readers.slices import parsed
+from lnq.volume import Array, Grid, Volume
+
+RTSTRUCT = "1.2.840.10008.5.1.4.1.1.481.3"
+# Names of patients and physicians stand in other tags, which are never parsed.
+_TAGS = ["StructureSetROISequence", "ROIContourSequence", "ReferencedFrameOfReferenceSequence"]
+_REDRAW = "export the contours for this scan"
+# Of a contour's own points, along the slices' normal, in slices.
+_PLANAR = 0.1
+
+
+@dataclass(frozen=True, eq=False)
+class _Contour:
+    """One closed contour.
+
+    Attributes:
+        points: (points, 3) `z y x`, voxels of the scan.
+        source: UID of the slice it was drawn on; empty where the file does not say.
+    """
+
+    points: Array
+    source: str
+
+    @property
+    def height(self) -> float:
+        return float(self.points[:, 0].mean())
+
+
+def read_rtstruct(path: Path, kind: LabelKind, names: str | None, scan: Scan | None) -> Volume:
+    """Draws the contours of lymph nodes onto the scan's slices.
+
+    Within a slice, voxels whose centres lie in an odd number of a ROI's contours belong to it, so
+    that contours within contours are holes. A contour between two slices belongs to the nearer.
+
+    Args:
+        path: The file.
+        kind: `binary` merges the ROIs, `instances` numbers them.
+        names: As for `chosen_segments`; other ROIs beside the nodes are usual.
+        scan: Where to draw: contours have no grid of their own.
+
+    Returns:
+        The label on exactly the scan's grid.
+
+    Raises:
+        CaseError: Damaged, of another scan, drawn across its slices or beside it, two planes of
+            contours for one slice, or unclear which ROIs are meant.
+    """
+    if scan is None:
+        raise refusal(path, "contours have no voxels of their own", "give the scan beside them")
+    identity = identity_of(scan)
+    with pydicom.config.disable_value_validation():
+        data = parsed(path, _TAGS, pixels=False)
+        try:
+            return _drawn(path, data, kind, names, scan.grid, identity)
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+            # The error's own words may quote a tag's value.
+            missing = getattr(error, "name", None)
+            why = f"the tag {missing} is missing" if missing else "a tag is missing or malformed"
+            raise refusal(path, f"damaged RTSTRUCT: {why}", "copy it again") from error
+
+
+def _drawn(
+    path: Path, data: Any, kind: LabelKind, names: str | None, grid: Grid, identity: Identity | None
+) -> Volume:
+    rois = {int(roi.ROINumber): roi for roi in data.StructureSetROISequence}
+    contours = {int(one.ReferencedROINumber): one for one in data.ROIContourSequence}
+    segments = [Segment(number, str(roi.get("ROIName") or "")) for number, roi in rois.items()]
+    chosen = chosen_segments(path, segments, names, bystanders=True)
+    names_of = unique_names(segments)
+    frames = {str(rois[one.number].get("ReferencedFrameOfReferenceUID") or "") for one in chosen}
+    check_belongs(path, identity, _series(data), frames)
+    voxels = {}
+    for one in chosen:
+        name = names_of[one.number]
+        sequence = contours[one.number].get("ContourSequence") if one.number in contours else None
+        if not sequence:
+            raise refusal(path, f"the ROI {name} has no contours", "choose others, or draw it")
+        drawn = [_contour(path, name, item, grid, identity) for item in sequence]
+        voxels[name] = _voxels(path, name, drawn, grid)
+    return painted(path, voxels, grid, kind)
+
+
+def _series(data: Any) -> set[str]:
+    """UIDs of the series that the structures were drawn on."""
+    return {
+        str(series.SeriesInstanceUID)
+        for frame in data.get("ReferencedFrameOfReferenceSequence") or ()
+        for study in frame.get("RTReferencedStudySequence") or ()
+        for series in study.get("RTReferencedSeriesSequence") or ()
+    }
+
+
+def _contour(path: Path, name: str, item: Any, grid: Grid, identity: Identity | None) -> _Contour:
+    shape = str(item.ContourGeometricType)
+    if shape not in ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR"):
+        raise refusal(path, f"the ROI {name} is drawn as {shape}, which encloses nothing",
+                      "choose others, or draw closed contours")  # fmt: skip
+    numbers = np.array([float(v) for v in item.ContourData])
+    if len(numbers) != 3 * int(item.NumberOfContourPoints) or not np.isfinite(numbers).all():
+        raise refusal(path, f"a contour of {name} is damaged: points are missing", "copy it again")
+    world = numbers.reshape(-1, 3)
+    points = grid.to_index(world)
+    if np.ptp(points[:, 0]) > _PLANAR:
+        raise refusal(path, f"a contour of {name} runs across the scan's slices", _REDRAW)
+    outside = (points < -0.5) | (points > np.asarray(grid.size) - 0.5)
+    if outside.any():
+        x, y, z = world[outside.any(axis=1)][0]
+        raise refusal(path, f"a contour of {name} lies outside the scan: ({x:g}, {y:g}, {z:g}) mm",
+                      "check that label and scan belong together")  # fmt: skip
+    sources = [
+        str(image.ReferencedSOPInstanceUID) for image in item.get("ContourImageSequence", ())
+    ]
+    contour = _Contour(points, sources[0] if len(sources) == 1 else "")
+    _check_source(path, name, contour, grid, identity)
+    return contour
+
+
+def _check_source(
+    path: Path, name: str, contour: _Contour, grid: Grid, identity: Identity | None
+) -> None:
+    """The slice that a contour names must be the scan's and lie where the contour does."""
+    if identity is None or not contour.source:
+        return
+    if contour.source not in identity.positions:
+        raise refusal(path, f"a contour of {name} was drawn on a slice that the scan does not have",
+                      "give the whole series, or the label that belongs to it")  # fmt: skip
+    height = float(grid.to_index(identity.positions[contour.source])[0])
+    tolerance = POSITION_TOLERANCE_MM / grid.spacing_mm[0] + _PLANAR
+    if abs(height - contour.height) > tolerance:
+        raise refusal(
+            path, f"a contour of {name} lies {abs(height - contour.height):.3g} slices from the "
+            "slice that it names", _REDRAW,
+        )  # fmt: skip
+
+
+def _voxels(path: Path, name: str, contours: Sequence[_Contour], grid: Grid) -> Array:
+    """Flat indices of the voxels inside."""
+    planes: dict[int, list[_Contour]] = {}
+    for contour in contours:
+        planes.setdefault(round(contour.height), []).append(contour)
+    found = []
+    for slice_, members in sorted(planes.items()):
+        if np.ptp([contour.height for contour in members]) > _PLANAR:
+            raise refusal(
+                path, f"two planes of contours of {name} fall into slice {slice_} of the scan: "
+                "they were drawn on thinner slices", _REDRAW,
+            )  # fmt: skip
+        z = min(max(slice_, 0), grid.size[0] - 1)
+        inside = filled([contour.points[:, 1:] for contour in members], grid.size[1:])
+        found.append(z * inside.size + np.flatnonzero(inside))
+    flat = np.concatenate(found)
+    if len(flat) == 0:
+        raise refusal(path, f"the ROI {name} is smaller than the scan's voxels",
+                      "use a scan of finer grid, or leave the ROI out")  # fmt: skip
+    return flat

@@ -1,0 +1,121 @@
+"""Masks written as DICOM-SEG: of the right patient, study and series, in the right place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, cast
+
+import highdicom as hd
+import numpy as np
+import pydicom
+import pytest
+from dicom_phantom import SIZE, change, uid, write_ct
+
+from lnq.data.readers import Scan, find_scans, read_image, read_label
+from lnq.errors import CaseError, RunError, UsageError
+from lnq.inference import dicom_seg
+from lnq.inference.predictor import Prediction, Predictor
+from lnq.inference.scans import plan, segment
+from lnq.volume import Volume
+
+NAME = "Mustermann^case_0001"
+
+
+class Marking:
+    """In a network's place: marks what is above 500 HU in two slices."""
+
+    def predict(self, scan: Volume) -> Prediction:
+        mask = np.zeros(scan.array.shape, np.uint8)
+        mask[[1, 4]] = scan.array[[1, 4]] > 500
+        probability = Volume(mask.astype(np.float32), scan.grid)
+        return Prediction(Volume(mask, scan.grid), probability, ())
+
+
+@pytest.fixture
+def scans(tmp_path: Path) -> Path:
+    write_ct(tmp_path / "in" / "scan")
+    return tmp_path / "in"
+
+
+def test_a_mask_that_belongs_to_its_scan(scans: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    (job,) = plan(find_scans(scans), scans, output, "dicom-seg")
+    assert job.mask_name == "scan.dcm"
+    segment(job, cast("Predictor", Marking()), output, save_probabilities=True)
+    assert sorted(path.name for path in output.rglob("*") if path.is_file()) == [
+        "scan.dcm", "scan.nrrd",
+    ]  # fmt: skip
+    scan = read_image(job.image)
+    expected = Marking().predict(scan).mask.array
+    label = read_label(output / "scan.dcm", scan=Scan(job.image, scan.grid))
+    assert label.grid == scan.grid
+    assert np.array_equal(label.array, expected)
+    # Another library's eyes.
+    seg: Any = hd.seg.segread(output / "scan.dcm")
+    first: Any = pydicom.dcmread(job.image / "1-001.dcm")
+    for tag in ("PatientID", "PatientName", "StudyInstanceUID", "FrameOfReferenceUID"):
+        assert seg[tag].value == first[tag].value
+    assert seg.Modality == "SEG"
+    assert seg.SeriesInstanceUID != first.SeriesInstanceUID
+    (series,) = seg.ReferencedSeriesSequence
+    assert series.SeriesInstanceUID == first.SeriesInstanceUID
+    slices = {one.ReferencedSOPInstanceUID for one in series.ReferencedInstanceSequence}
+    assert slices == {uid("case_0001", "slice", z) for z in range(SIZE[0])}
+    described = seg.get_segment_description(1)
+    assert described.segment_label == "Lymph node"
+    assert described.segmented_property_type.value == "59441001"
+    assert seg.number_of_segments == 1
+    volume = seg.get_volume(combine_segments=True)
+    lowest = int(np.flatnonzero(expected.any(axis=(1, 2)))[0])
+    height = scan.grid.to_world(np.array([lowest, 0, 0]))[2]
+    heights = [volume.map_indices_to_reference(np.array([[z, 0, 0]]))[0, 2]
+               for z in range(volume.shape[0])]  # fmt: skip
+    there = volume.array[int(np.argmin(np.abs(np.array(heights) - height)))]
+    assert np.array_equal(there, expected[lowest])
+
+
+def test_an_empty_mask_is_a_file_too(scans: Path, tmp_path: Path) -> None:
+    scan = read_image(scans / "scan")
+    mask = Volume(np.zeros(SIZE, np.uint8), scan.grid)
+    dicom_seg.write_dicom_seg(mask, scans / "scan", tmp_path / "a.dcm")
+    label = read_label(tmp_path / "a.dcm", scan=Scan(scans / "scan", scan.grid))
+    assert not label.array.any()
+
+
+def test_only_for_dicom(scans: Path, tmp_path: Path) -> None:
+    (scans / "other.nrrd").write_bytes(b"NRRD")
+    with pytest.raises(UsageError, match=r"other\.nrrd.*1 of 2 scans"):
+        plan(find_scans(scans), scans, tmp_path / "out", "dicom-seg")
+
+
+def test_without_the_library(scans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(UsageError, match=r"needs highdicom. Pip install"):
+        plan([scans / "scan"], scans, tmp_path / "out", "dicom-seg")
+
+
+def test_nothing_is_left_where_it_cannot_be_written(
+    scans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scan = read_image(scans / "scan")
+    mask = Marking().predict(scan).mask
+    other = Volume(1 - mask.array, scan.grid)
+    with monkeypatch.context() as patch:
+        patch.setattr(dicom_seg, "read_label", lambda *_, **__: other)
+        with pytest.raises(RunError, match="other voxels"):
+            dicom_seg.write_dicom_seg(mask, scans / "scan", tmp_path / "out" / "a.dcm")
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_scan_whose_headers_lack_what_is_repeated(
+    scans: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str],
+    recwarn: pytest.WarningsRecorder,
+) -> None:  # fmt: skip
+    scan = read_image(scans / "scan")
+    mask = Marking().predict(scan).mask
+    for file in (scans / "scan").iterdir():
+        change(file, lambda d: delattr(d, "StudyInstanceUID"))
+    with pytest.raises(CaseError, match="StudyInstanceUID is missing") as error:
+        dicom_seg.write_dicom_seg(mask, scans / "scan", tmp_path / "a.dcm")
+    said = [str(error.value), *capfd.readouterr(), *(str(w.message) for w in recwarn)]
+    assert "Mustermann" not in "".join(said)

@@ -1,0 +1,207 @@
+"""Mediastinal-Lymph-Node-SEG as downloaders leave it: matched by UIDs, in folders of any name."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from dicom_phantom import SIZE, write_ct, write_seg
+
+from lnq.config.composition import compose
+from lnq.data.building import build_case, prepare_case
+from lnq.data.inspection import inspect_case
+from lnq.data.layouts import PairsLayout, TciaLayout
+from lnq.data.layouts.detection import detect
+from lnq.data.preprocessing import Preprocessing
+from lnq.data.readers import Scan, content_hash, read_image, read_label
+from lnq.data.readers.slices import series_of
+from lnq.errors import UsageError
+from lnq.files import write_json
+from lnq.volume import Array
+
+FULL, PARTIAL = "Fully Annotated", "Partially Annotated"
+
+
+def node(number: int) -> Array:
+    mask = np.zeros(SIZE, bool)
+    mask[2, number : number + 3, 2:5] = True
+    return mask
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """As NBIA's downloader, IDC's and a hand have sorted it; one CT has no segmentation."""
+    root = tmp_path / "data"
+    nbia = root / "manifest-1/Mediastinal-Lymph-Node-SEG/case_0002/01-01-1999-NA-CT"
+    write_seg(nbia / "300.000-Fully-1/1-1.dcm", write_ct(nbia / "2.000-CT-9", "case_0002"),
+              {"Lymph node": node(1)}, FULL)  # fmt: skip
+    idc = root / "mediastinal_lymph_node_seg/case_0669/1.3.6.1"
+    write_seg(idc / "SEG_1.2.3/0f3c.dcm", write_ct(idc / "CT_1.2.4", "case_0669"),
+              {"Lymph node": node(2)}, PARTIAL)  # fmt: skip
+    ct = write_ct(root / "all in one é", "case_0013")
+    write_seg(ct / "seg", write_ct(tmp_path / "beside", "case_0013"), {"node": node(3)}, FULL)
+    write_ct(root / "case_0700", "case_0700")
+    (root / "manifest-1/LICENSE").write_text("CC BY 4.0")
+    (root / "manifest-1/metadata.csv").write_text("Series UID")
+    (root / ".hidden.dcm").write_bytes(b"")
+    return root
+
+
+def listed(layout: TciaLayout) -> list[tuple[str, str, str]]:
+    return [(case.case_id, case.split, case.supervision) for case in layout.cases()]
+
+
+def test_series_and_segmentations_are_matched_by_uid(root: Path) -> None:
+    layout = TciaLayout(root)
+    assert listed(layout) == [
+        ("case_0002", "test", "full"), ("case_0013", "test", "full"),
+        ("case_0669", "train", "partial"), ("case_0700", "train", "none"),
+    ]  # fmt: skip
+    for case, number in zip(layout.cases(), (1, 3, 2, None), strict=True):
+        assert case.group == case.case_id
+        grid = read_image(case.image).grid
+        if number is None:
+            assert case.label is None
+            continue
+        assert case.label is not None
+        label = read_label(case.label, scan=Scan(case.image, grid))
+        assert np.array_equal(label.array, node(number))
+        assert inspect_case(case).component_volumes_mm3 == [pytest.approx(9 * 2.5 * 0.9 * 0.8)]
+    record, image, prepared = prepare_case(
+        case=layout.cases()[2], preprocessing=Preprocessing(spacing_mm=(2.5, 0.9, 0.8)),
+        hashes=("0", "1"),
+    )  # fmt: skip
+    assert prepared is not None
+    assert prepared.grid == image.grid
+    assert record.num_foreground == 9
+
+
+def test_series_that_share_a_folder(root: Path, tmp_path: Path) -> None:
+    flat = tmp_path / "flat"
+    flat.mkdir()
+    for file in sorted(path for path in root.rglob("[!.]*") if path.is_file()):
+        shutil.copy(file, flat / f"{file.parent.name[:9]}-{file.parent.parent.name}-{file.name}")
+    cases = {case.case_id: case for case in TciaLayout(flat).cases()}
+    other = {case.case_id: case for case in TciaLayout(root).cases()}
+    assert list(cases) == list(other)
+    for case_id, case in cases.items():
+        assert case.image.is_file()
+        mine, theirs = read_image(case.image), read_image(other[case_id].image)
+        assert np.array_equal(mine.array, theirs.array)
+    before = content_hash(cases["case_0002"].image)
+    cases["case_0700"].image.unlink()
+    assert content_hash(cases["case_0002"].image) == before
+    cases["case_0002"].image.unlink()
+    neighbour = next(flat.glob("2.000-CT*003.dcm"))
+    assert content_hash(neighbour) != before
+
+
+def test_another_choice_of_segments_is_another_label(root: Path, tmp_path: Path) -> None:
+    seg = write_seg(tmp_path / "s.dcm", root / "case_0700", {"LN": node(1), "Heart": node(4)})
+    (tmp_path / "cases.csv").write_text(f"id,image,label\na,{root}/case_0700,{seg}\n")
+    store = tmp_path / "store"
+    settings = Preprocessing(spacing_mm=(2.5, 0.9, 0.8)).as_dict()
+    write_json(store / "manifest.json", {"settings": settings, "cases": ["a"]})
+    states = []
+    for names in ("LN", "LN", "Heart", None):
+        layout = PairsLayout(tmp_path, table=Path("cases.csv"), label_names=names)
+        outcome = build_case(layout.cases()[0], store)
+        states.append(outcome.status)
+    assert states == ["built", "kept", "rebuilt", "failed"]
+    assert "is unclear" in str(outcome.error)
+
+
+def test_it_is_detected_by_a_segmentation(root: Path, tmp_path: Path) -> None:
+    assert detect(root).layout == "tcia"
+    slices = tmp_path / "slices"
+    slices.mkdir()
+    shutil.copy(
+        next(p for p in sorted(root.rglob("*.dcm")) if p.name[0] != "." and series_of(p)), slices
+    )
+    with pytest.raises(UsageError, match="not known"):
+        detect(slices)
+
+
+def test_a_table_of_splits(root: Path, tmp_path: Path) -> None:
+    # As the challenge's table of results: a row for each team, the number alone, no split.
+    table = tmp_path / "results.csv"
+    table.write_text("Case,Dice,ASSD,Team\n0002,0.7,5.1,a\n0002,0.6,6.2,b\n")
+    expected = ["test", "val", "train", "train"]
+    assert [case.split for case in TciaLayout(root, splits=table).cases()] == expected
+    table.write_text("PatientID,split\ncase_0002,val\ncase_0700,test\n")
+    expected = ["val", "test", "train", "test"]
+    assert [case.split for case in TciaLayout(root, splits=table).cases()] == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [("Case\n0669\n", "partially annotated cases for testing: case_0669"),
+     ("Case\n9999\n", "none of its ids is there: 9999"), ("name\nx\n", "no column of ids"),
+     ("id,split\n0002,training\n", "'0002' has the split 'training'"),
+     ("id,split\n0002,val\n0002,test\n", "'0002' has the split 'test' and 'val'")],
+)  # fmt: skip
+def test_tables_of_splits_that_do_not_fit(root: Path, tmp_path: Path, text: str, why: str) -> None:
+    table = tmp_path / "splits.csv"
+    table.write_text(text)
+    with pytest.raises(UsageError, match=why):
+        TciaLayout(root, splits=table).cases()
+    with pytest.raises(UsageError, match="missing"):
+        TciaLayout(root, splits=tmp_path / "nowhere.csv").cases()
+
+
+def test_what_the_layout_refuses(root: Path, tmp_path: Path) -> None:
+    ct = root / "case_0700"
+    seg = write_seg(root / "x" / "a.dcm", ct, {"node": node(1)}, "Segmentation")
+    with pytest.raises(UsageError, match=r"a\.dcm: its description 'Segmentation' tells neither"):
+        TciaLayout(root).cases()
+    assert listed(TciaLayout(root, supervision="full"))[3] == ("case_0700", "test", "full")
+    twin = write_seg(root / "x" / "b.dcm", ct, {"node": node(2)}, FULL)
+    with pytest.raises(UsageError, match=r"b\.dcm: .*a\.dcm annotates the same CT"):
+        TciaLayout(root, supervision="full").cases()
+    twin.unlink()
+    shutil.copy(seg, root / "x" / "copy.dcm")
+    with pytest.raises(UsageError, match=r"copy\.dcm: a copy of .*a\.dcm"):
+        TciaLayout(root, supervision="full").cases()
+    (root / "x" / "copy.dcm").unlink()
+    shutil.move(ct, tmp_path / "elsewhere")
+    with pytest.raises(UsageError, match=r"a\.dcm: its CT series .* is missing"):
+        TciaLayout(root, supervision="full").cases()
+    shutil.rmtree(root / "x")
+    shutil.copytree(root / "mediastinal_lymph_node_seg", root / "again")
+    with pytest.raises(UsageError, match="a copy of"):
+        TciaLayout(root).cases()
+    shutil.rmtree(root / "again")
+    damaged = next((root / "mediastinal_lymph_node_seg").rglob("1-003.dcm"))
+    damaged.write_bytes(damaged.read_bytes()[:200])
+    with pytest.raises(UsageError, match=r"1-003\.dcm: (damaged|truncated) DICOM file"):
+        TciaLayout(root).cases()
+    damaged.write_bytes(b"")
+    with pytest.raises(UsageError, match=r"1-003\.dcm: no DICOM file, or cut off"):
+        TciaLayout(root).cases()
+
+
+def test_empty_and_foreign_folders(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="looked for a folder with DICOM CT"):
+        TciaLayout(tmp_path / "missing").cases()
+    with pytest.raises(UsageError, match="no cases found"):
+        TciaLayout(tmp_path).cases()
+
+
+def test_links_out_of_the_root(root: Path, tmp_path: Path) -> None:
+    shutil.move(root / "case_0700", tmp_path / "elsewhere")
+    (root / "case_0700").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(UsageError, match="outside the data root"):
+        TciaLayout(root).cases()
+    assert len(TciaLayout(root, allow_links_outside=True).cases()) == 4
+
+
+def test_the_configuration_builds_it(root: Path) -> None:
+    from lnq.config import instantiate
+
+    cfg = compose("preprocess", ["data=tcia", f"data.root='{root}'"])
+    from omegaconf import OmegaConf
+
+    node_ = OmegaConf.to_container(cfg.data.layout, resolve=True)
+    assert len(instantiate(node_).cases()) == 4  # type: ignore[arg-type]
