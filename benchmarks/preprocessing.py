@@ -3,8 +3,9 @@
     python benchmarks/preprocessing.py [--slices 120 656] [--workers 1 2]
 
 The scan is a phantom, enlarged to 512 x 512 x SLICES voxels and stored as int16 in a compressed
-NRRD, with its label. Every worker gets one copy. Seconds are those of the whole, start of the
-processes included, through the number of cases; memory is the largest resident set of a worker.
+NRRD, with its label. Every worker gets one copy. Seconds, of the clock and of the processor, are
+those of the whole, start of the processes included, through the number of cases; memory is the
+largest resident set of a worker.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ def main() -> None:
         else:
             measure(Path(folder), options.workers[0])
         return
-    print("slices  workers  s/case  peak GB/worker")
+    print("slices  workers  s/case  CPU s/case  peak GB/worker")
     for slices in options.slices:
         with tempfile.TemporaryDirectory() as folder:
             run("make", folder, "--slices", str(slices))
@@ -85,8 +86,9 @@ def measure(folder: Path, workers: int) -> None:
         if outcome.error is not None:
             raise outcome.error
     seconds = (time.perf_counter() - start) / workers
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
-    print(f"{seconds:6.1f}  {peak:14.2f}")
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    processor = (used.ru_utime + used.ru_stime) / workers
+    print(f"{seconds:6.1f}  {processor:10.1f}  {used.ru_maxrss / 2**20:14.2f}")
 
 
 if __name__ == "__main__":
