@@ -15,7 +15,9 @@ from lnq.inference.restore import to_scan_grid
 from lnq.inference.sliding_window import Branches, Logits, foreground_probability
 from lnq.volume import Volume
 
-THRESHOLD = 0.5  # of two classes, the likelier one
+# Of two classes the likelier one. Voxels half-way between 0 and 1 are common, and float32 leaves
+# them on either side of 0.5, by the order in which axes are stored: so they are all left out.
+THRESHOLD = 0.5 + 1e-6
 
 
 @dataclass(frozen=True)
