@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +20,8 @@ from lnq.inference import scans
 from lnq.inference.post_processing import PostProcessing
 from lnq.inference.predictor import Predictor, choose_device
 from lnq.inference.scans import Job, plan, segment, write_volume
-from lnq.inference.sliding_window import foreground_probability
+from lnq.inference.sliding_window import Logits
+from lnq.inference.sliding_window import foreground_probability as by_branch
 from lnq.volume import Array, Grid, Volume, from_sitk, reorient
 
 CPU = torch.device("cpu")
@@ -28,6 +30,12 @@ CPU = torch.device("cpu")
 def pointwise(x: Tensor) -> Tensor:
     """A network that sees one voxel at a time: windows must not show in its output."""
     return torch.cat([0.5 * x + 0.3, 2 * x - 1], dim=1)
+
+
+def foreground_probability(main_logits: Logits, *arguments: Any, **options: Any) -> Array:
+    """Of a network of one branch."""
+    (found,) = by_branch(lambda x: [main_logits(x)], *arguments, **options)
+    return found
 
 
 def noise(*size: int) -> Array:

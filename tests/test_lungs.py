@@ -93,6 +93,65 @@ def test_box_of_a_collapsed_lung_mirrors_the_other(remains_mm: int) -> None:
         assert (room <= 20).all()
 
 
+ARMS = {
+    "both at the sides": ((-205, 205), -1e4),
+    "one, which touches the chest": ((205,), -1e4),
+    "both, with air between": ((-220, 225), -1e4),
+    "cut by the field of view": ((-240,), -1e4),
+    "raised": ((-205, 205), 60.0),
+}
+
+
+@pytest.mark.parametrize("kind", ARMS)
+def test_arms_in_view_move_nothing(kind: str) -> None:
+    grid = Grid((60, 72, 136), (5.0, 4.0, 4.0))
+    scan = chest(grid)
+    z, y, x = coordinates(grid)
+    middles, above = ARMS[kind]
+    for middle in middles:
+        scan.array[((y - 5) ** 2 + (x - middle) ** 2 < 45**2) & (z > above)] = 40
+    found = lung_box(scan, MARGIN)
+    assert found.notes == ()
+    for room in margins(found.box, lungs(grid), grid):
+        assert (room >= 5).all()
+        assert (room <= 15).all()
+
+
+@pytest.mark.parametrize("padding", [-3024, -1024])
+@pytest.mark.parametrize("tilt_deg", [20, -25])
+def test_axes_oblique_to_the_patient_with_wedges_of_padding(tilt_deg: int, padding: int) -> None:
+    # What correcting a gantry tilt leaves: the patient leans, and no slice fills its field.
+    tilt = np.deg2rad(tilt_deg)
+    z, y, x = coordinates(GRID)
+    leaning = np.stack(
+        [np.cos(tilt) * z - np.sin(tilt) * y, np.sin(tilt) * z + np.cos(tilt) * y, x]
+    )
+
+    def inside(centre: tuple[float, ...], radii: tuple[float, ...]) -> Array:
+        offset = (leaning - np.reshape(centre, (3, 1, 1, 1))) / np.reshape(radii, (3, 1, 1, 1))
+        return np.asarray((offset**2).sum(axis=0) <= 1)
+
+    both = inside(LUNG_CENTRES[0], LUNG_RADII) | inside(LUNG_CENTRES[1], LUNG_RADII)
+    hu = np.where(inside((0, 0, 0), (1e4, 96, 165)), 40, -1000)
+    hu[both] = -850
+    hu[np.abs(y - np.tan(tilt) * z) > 125] = padding
+    assert (hu[both] == -850).all()
+    found = lung_box(Volume(hu.astype(np.int16), GRID), MARGIN)
+    assert found.notes == ()
+    for room in margins(found.box, both, GRID):
+        assert (room >= 5).all()
+        assert (room <= 15).all()
+
+
+def test_half_a_voxel_of_margin_is_rounded_outwards_whatever_the_header_rounds() -> None:
+    boxes = set()
+    for error in (-1e-6, 0.0, 1e-6):  # as of 32-bit floats
+        spacing = (5.0, 4.0 * (1 + error), 4.0)
+        grid = Grid(GRID.size, spacing, (1.0, 2.0 + error, 3.0))
+        boxes.add(lung_box(Volume(chest().array, grid), MARGIN).box)
+    assert len(boxes) == 1
+
+
 def test_without_lungs_the_body() -> None:
     body = ellipsoid(GRID, (0, 0, 0), (110, 96, 120))
     scan = Volume(np.where(body, 0, -1000).astype(np.int16), GRID)

@@ -10,10 +10,10 @@ import torch
 from monai.metrics import compute_average_surface_distance
 from scipy import ndimage
 
+from lnq.data.node_shape import axes_mm
 from lnq.evaluation.metrics import Mask, assd, dice, precision, recall, surface_points
 from lnq.evaluation.nodes import (
     Node,
-    axes_mm,
     count_false_positives,
     label_nodes,
     measure_nodes,

@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from lnq.data.preprocessing import CT_MEAN, CT_RANGE, CT_SD, Preprocessing
-from lnq.inference.scans import write_volume
+from lnq.inference.scans import Segmented, write_volume
 from lnq.networks import DualBranchVNet, VNet
 from lnq.networks.transfer import initialise_from, load_file, read_checkpoint
 
@@ -353,9 +353,9 @@ def test_predict_uses_it_with_the_originals_constants(
     predictors: list[Any] = []
     module = importlib.import_module("lnq.predict")
 
-    def noted(job: object, predictor: object, *_: object) -> list[str]:
+    def noted(job: object, predictor: object, *_: object) -> Segmented:
         predictors.append(predictor)
-        return []
+        return Segmented()
 
     # One scan at these constants takes minutes on a CPU; what would segment it is looked at.
     monkeypatch.setattr(module, "segment", noted)

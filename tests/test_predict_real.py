@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import SimpleITK as sitk
 import torch
@@ -82,7 +83,7 @@ def test_masks_of_real_scans(
     whole = (real_data / "chestimagingplatform" / "ct-64.nrrd").read_bytes()
     (source / "cut.nrrd").write_bytes(whole[: len(whole) // 2])
     done = called(predict.main, capsys, f"checkpoint={run_folder}", f"input={source}", "device=cpu",
-               "postprocess=none")  # fmt: skip
+               "postprocess=none", "disagreement=true")  # fmt: skip
     assert done.returncode == 3, done.stderr
     output = run_folder / "predictions"
     manifest = json.loads((output / "manifest.json").read_text())
@@ -95,8 +96,13 @@ def test_masks_of_real_scans(
     assert failure["case"] == "cut"
     assert "cut.nrrd" in failure["where"]
     assert {p.name for p in output.iterdir() if not p.name.startswith(".")} == {
-        "chest.nrrd", "ct_bin3x3x1.nii.gz", "manifest.json", "failures.json",
+        "chest.nrrd", "ct_bin3x3x1.nii.gz", "manifest.json", "failures.json", "nodes.csv",
     }  # fmt: skip
+    nodes = pd.read_csv(output / "nodes.csv")
+    assert f"2 of 3 scans segmented, {len(nodes)} nodes" in done.stdout
+    assert set(nodes["case"]) == {"chest", "ct_bin3x3x1"}
+    assert nodes["mean_probability"].between(0.5, 1).all()
+    assert nodes["disagreement"].between(0.001, 1).any()
     for case in manifest["cases"]:
         scan, mask = sitk.ReadImage(case["image"]), sitk.ReadImage(output / case["mask"])
         assert mask.GetPixelID() == sitk.sitkUInt8
@@ -105,8 +111,28 @@ def test_masks_of_real_scans(
             assert getattr(mask, name)() == pytest.approx(getattr(scan, name)(), abs=1e-6)
         voxels = sitk.GetArrayFromImage(mask)
         assert set(np.unique(voxels)) == {0, 1}
+        of_case = nodes[nodes["case"] == case["case"]]
+        volume = np.count_nonzero(voxels) * np.prod(scan.GetSpacing())
+        assert of_case["volume_mm3"].sum() == pytest.approx(volume, rel=1e-4)
         # Nothing outside the crop: the first slices and the table lie there.
         assert not voxels[0].any()
+
+
+def test_disagreement_needs_two_decoders(
+    run_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_volume(chest(), tmp_path / "in" / "s.nrrd")
+    contents = torch.load(run_folder / "checkpoints" / "last.ckpt", weights_only=True)
+    contents["lnq"]["config"]["network"]["_target_"] = "lnq.networks.dual_branch_vnet.VNet"
+    weights = contents["state_dict"]
+    contents["state_dict"] = {k: v for k, v in weights.items() if ".aux_decoder." not in k}
+    torch.save(contents, tmp_path / "single.ckpt")
+    given = (f"checkpoint={tmp_path / 'single.ckpt'}", f"input={tmp_path / 'in'}",
+             f"output={tmp_path / 'out'}", "device=cpu", "disagreement=true")  # fmt: skip
+    done = called(predict.main, capsys, *given)
+    assert done.returncode == 2
+    assert "two decoders" in done.stderr
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(

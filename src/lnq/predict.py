@@ -16,9 +16,10 @@ from lnq.data.preprocessing import Preprocessing
 from lnq.data.readers import content_hash, find_scans
 from lnq.errors import CaseError, UsageError
 from lnq.files import FAILURES, FailureLog, sha256, sole_user, write_manifest
+from lnq.inference.found_nodes import NODES, FoundNode, write_nodes
 from lnq.inference.predictor import Predictor, choose_device
 from lnq.inference.scans import Format, Job, plan, segment
-from lnq.networks import VNet
+from lnq.networks import DualBranchVNet, VNet
 from lnq.networks.transfer import Checkpoint, read_checkpoint
 
 
@@ -32,6 +33,7 @@ class PredictConfig:
         output: Folder of the masks; None = `predictions` in the run folder.
         output_format: Format of all masks; None = each scan's own.
         save_probabilities: Also write probabilities.
+        disagreement: Also evaluate the auxiliary decoder, for a column of `nodes.csv`.
         device: auto, cpu, cuda or cuda:N.
         overlap: Of neighbouring windows.
         mirror: Average over all flips.
@@ -45,6 +47,7 @@ class PredictConfig:
     output: Path | None
     output_format: Format | None
     save_probabilities: bool
+    disagreement: bool
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")]
     overlap: Annotated[float, Field(ge=0, lt=1)]
     mirror: bool
@@ -89,6 +92,11 @@ def _predictor(cfg: PredictConfig, checkpoint: Checkpoint) -> Predictor:
             "the weights do not fit the checkpoint's own network", where=checkpoint.path,
             why=str(error).strip().splitlines()[-1].strip(), remedy="use another checkpoint",
         ) from error  # fmt: skip
+    if cfg.disagreement and not isinstance(network, DualBranchVNet):
+        raise UsageError(
+            "disagreement=true needs a network of two decoders", where=checkpoint.path,
+            why=f"it is a {type(network).__name__}", remedy="leave it out",
+        )  # fmt: skip
     network.eval().to(device)
     return Predictor(
         network.main_logits,
@@ -99,6 +107,7 @@ def _predictor(cfg: PredictConfig, checkpoint: Checkpoint) -> Predictor:
         mirror=cfg.mirror,
         batch_size=cfg.batch_size,
         device=device,
+        both_logits=network if cfg.disagreement else None,
     )
 
 
@@ -112,25 +121,29 @@ def _segment_all(
     console = Console(soft_wrap=True, highlight=False, markup=False)
     failures = FailureLog()
     done: list[dict[str, Any]] = []
+    nodes: list[tuple[str, Sequence[FoundNode]]] = []
     try:
         for job in track(jobs, "predict", console=console):
             try:
-                notes = segment(job, predictor, output, cfg.save_probabilities)
+                found = segment(job, predictor, output, cfg.save_probabilities)
             except CaseError as error:
                 failures.add(job.name, error)
                 console.print(f"{job.name}: failed: {error}")
                 continue
             image = str(job.image.absolute())
             entry = {"case": job.name, "image": image, "image_sha256": content_hash(job.image)}
-            done.append({**entry, "mask": job.mask_name, "notes": notes})
-            for note in notes:
+            done.append({**entry, "mask": job.mask_name, "notes": found.notes})
+            nodes.append((job.name, found.nodes))
+            for note in found.notes:
                 console.print(f"{job.name}: note: {note}")
     finally:
         # Also where the run is interrupted: the manifest tells which masks are there.
+        write_nodes(output / NODES, nodes)
         used = {"path": str(checkpoint.path.absolute()), "sha256": sha256(checkpoint.path)}
         write_manifest(output, "predict", asdict(cfg), checkpoint=used, cases=done)
         code = failures.write(output)
-    console.print(f"{len(done)} of {len(jobs)} scans segmented -> {output}")
+    count = sum(len(of_case) for _, of_case in nodes)
+    console.print(f"{len(done)} of {len(jobs)} scans segmented, {count} nodes -> {output}")
     if code:
         console.print(f"failed scans are listed in {output / FAILURES}")
     return code

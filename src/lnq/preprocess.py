@@ -25,7 +25,9 @@ from lnq.data.layouts.patients import (
     split_table,
 )
 from lnq.data.preprocessing import Preprocessing
+from lnq.errors import UsageError
 from lnq.files import FAILURES, FailureLog, sole_user, write_manifest
+from lnq.networks.transfer import read_checkpoint
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,8 @@ class PreprocessConfig:
     Attributes:
         data: The dataset: its name and its layout.
         preprocessing: Settings of `lnq.data.preprocessing.Preprocessing`.
+        checkpoint: Run folder or checkpoint file whose settings are taken instead, the authors'
+            `.pth` included; None = those above.
         output: Folder of the preprocessed cases.
         num_workers: Processes; 0 = none beside this one.
         paths: Where everything goes.
@@ -42,6 +46,7 @@ class PreprocessConfig:
 
     data: DataConfig
     preprocessing: dict[str, Any]
+    checkpoint: Path | None
     output: Path
     num_workers: Annotated[int, Field(ge=0)]
     paths: Paths
@@ -50,10 +55,10 @@ class PreprocessConfig:
 @command("preprocess", PreprocessConfig, prepare=with_layout)
 def main(cfg: PreprocessConfig) -> int:
     """Preprocesses what is not done yet; a bad case is listed at the end and the others go on."""
-    preprocessing: Preprocessing = instantiate(cfg.preprocessing)
     console = Console(soft_wrap=True)
     cases = instantiate(cfg.data.layout or {}).cases()
     check_patients(cases, cfg.data.root)
+    preprocessing = _settings(cfg, console)
     with sole_user(cfg.output):
         facts = {
             "settings": preprocessing.as_dict(),
@@ -88,6 +93,23 @@ def _split(cases: Sequence[Case], output: Path, console: Console) -> dict[str, A
             markup=False, highlight=False,
         )  # fmt: skip
     return {"split": table, "split_sha256": split_hash(table)}
+
+
+def _settings(cfg: PreprocessConfig, console: Console) -> Preprocessing:
+    """The configured settings, or those of a checkpoint's training data, but never a mixture."""
+    configured: Preprocessing = instantiate(cfg.preprocessing)
+    if cfg.checkpoint is None:
+        return configured
+    if configured != Preprocessing():
+        raise UsageError(
+            "the preprocessing is given twice", where=f"checkpoint={cfg.checkpoint}",
+            why="with a checkpoint, its own settings are used: preprocessing.* must stay as it is",
+            remedy="leave out checkpoint=... or preprocessing.*=...",
+        )  # fmt: skip
+    found = Preprocessing.from_dict(read_checkpoint(cfg.checkpoint).preprocessing)
+    shown = ", ".join(f"{key}={value}" for key, value in found.as_dict().items())
+    console.print(f"as for {cfg.checkpoint}: {shown}", markup=False, highlight=False)
+    return found
 
 
 def _tell(outcome: Outcome, console: Console) -> None:

@@ -64,7 +64,8 @@ class Grid:
     def with_spacing(self, spacing_mm: Sequence[float]) -> Grid:
         """A grid of other spacing over the same extent, voxel edges aligned at the start."""
         old, new = np.asarray(self.spacing_mm), np.asarray(spacing_mm, float)
-        size = np.maximum(1, np.round(np.asarray(self.size) * old / new)).astype(int)
+        # Half a voxel counts as one, whatever rounding a file's header has seen.
+        size = np.maximum(1, np.floor(np.asarray(self.size) * old / new + 0.5 + 1e-3)).astype(int)
         first = (new - old) / 2 / old
         origin = self.to_world(first)
         return Grid(

@@ -207,10 +207,12 @@ def _balance(
     start: NDArray[np.int64], stop: NDArray[np.int64], lungs: Mask, body: Mask
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], bool]:
     """Widens a box of which one side, seen from the body's middle, is much narrower."""
-    columns = np.flatnonzero(body[start[0] : stop[0]].any(axis=(0, 1)))
-    if columns.size == 0:
+    filled = (body | (_enclosed(body) >= MIN_ENCLOSED))[start[0] : stop[0]]
+    mass = np.cumsum(filled.sum(axis=(0, 1)))
+    if mass[-1] == 0:
         return start, stop, False
-    middle = (columns[0] + columns[-1] + 1) / 2
+    # The median, not the middle of the extent: an arm on one side would move that by its width.
+    middle = float(np.interp(mass[-1] / 2, mass, np.arange(1, len(mass) + 1)))
     right, left = middle - start[2], stop[2] - middle
     wide = max(right, left)
     if min(right, left) >= MIN_HALF_WIDTH * wide:
@@ -234,10 +236,11 @@ def _in_voxels_of(
     margin_mm: tuple[float, float, float],
 ) -> Box:
     margin = np.asarray(margin_mm) / coarse.spacing_mm
-    # Voxel edges, not centres: half a voxel before the first and after the last.
+    # Voxel edges, not centres: half a voxel before the first and after the last. The nearest ones;
+    # half-way, the outer ones, whatever rounding a file's header has seen.
     first = fine.to_index(coarse.to_world(start - 0.5 - margin))
     last = fine.to_index(coarse.to_world(stop - 0.5 + margin))
-    begin, end = np.round(first + 0.5).astype(int), np.round(last + 0.5).astype(int)
+    begin, end = np.ceil(first - 1e-3).astype(int), np.floor(last + 1.0 + 1e-3).astype(int)
     return Box._clipped(begin, end, fine.size)
 
 

@@ -11,11 +11,11 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import Field
-from scipy import ndimage
 
-from lnq.data.lungs import Box, lung_box
+from lnq.data.lungs import lung_box
+from lnq.data.resampling import label_field, smoothed, vanished, working_grid
 from lnq.errors import CaseError
-from lnq.volume import Array, Grid, Volume, components, reorient, resample
+from lnq.volume import Grid, Volume, reorient, resample
 
 Spacing = tuple[
     Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]
@@ -29,8 +29,6 @@ Margin = tuple[
 HU_RANGE = (-1024.0, 3071.0)
 # Statistics of the original's foreground voxels (METHOD: normalise).
 CT_RANGE, CT_MEAN, CT_SD = (-36.0, 157.0), 54.3698, 32.6955
-# A Gaussian of fewer voxels than this changes nothing that can be measured.
-LEAST_SIGMA = 0.3
 
 
 @dataclass(frozen=True)
@@ -91,7 +89,7 @@ class Preprocessing:
         low, high = HU_RANGE if self.normalisation == "zscore" else CT_RANGE
         hu = np.clip(upright.array[found.box.slices].astype(np.float32), low, high)
         grid = working_grid(crop, self.spacing_mm)
-        array = resample(_smoothed(Volume(hu, crop), grid), grid, "linear").array
+        array = resample(smoothed(Volume(hu, crop), grid), grid, "linear").array
         mean, sd = CT_MEAN, CT_SD
         if self.normalisation == "zscore":
             mean, sd = float(array.mean(dtype=np.float64)), float(array.std(dtype=np.float64))
@@ -109,9 +107,10 @@ class Preprocessing:
     def apply_label(self, label: Volume, grid: Grid) -> Volume:
         """Brings a label onto the working grid of its scan.
 
-        A working voxel is foreground where the label's 0/1 field, interpolated linearly, reaches
-        0.5; unlike the scan it is not smoothed, which would shrink nodes. A 26-connected piece of
-        which nothing would be left keeps one voxel, the one nearest to its middle: none vanishes.
+        A working voxel is foreground where `label_field` reaches 0.5: the mask that comes back to
+        the scan most alike. Unlike the scan a label is not smoothed, which would shrink nodes. A
+        26-connected piece of which nothing would be left keeps one voxel, the one nearest to its
+        middle: none vanishes.
 
         Args:
             label: 0 or 1 on the scan's own grid.
@@ -120,11 +119,9 @@ class Preprocessing:
         Returns:
             uint8, 0 or 1.
         """
-        upright = _around(reorient(Volume((label.array > 0).astype(np.uint8), label.grid)), grid)
-        share = Volume(upright.array.astype(np.float32), upright.grid)
-        shares = resample(share, grid, "linear").array
-        mask = (shares >= 0.5).astype(np.uint8)
-        for index in _vanished(upright, Volume(mask, grid)):
+        upright = reorient(Volume((label.array > 0).astype(np.uint8), label.grid))
+        mask = (label_field(upright, grid).array >= 0.5).astype(np.uint8)
+        for index in vanished(upright, Volume(mask, grid)):
             mask[index] = 1
         return Volume(mask, grid)
 
@@ -138,57 +135,3 @@ class Preprocessing:
         """The inverse of `as_dict`."""
         known = {k: tuple(v) if isinstance(v, list | tuple) else v for k, v in values.items()}
         return cls(**known)  # type: ignore[arg-type]  # one dictionary of several types
-
-
-def working_grid(crop: Grid, spacing_mm: tuple[float, float, float]) -> Grid:
-    """The grid of `spacing_mm` over the extent of `crop`; both ends share what does not fit."""
-    grid = crop.with_spacing(spacing_mm)
-    middle_crop, middle = (np.asarray(g.size) / 2 - 0.5 for g in (crop, grid))
-    shift = crop.to_world(middle_crop) - grid.to_world(middle)
-    origin = tuple(float(v) for v in np.asarray(grid.origin_mm) + shift)
-    return Grid(grid.size, grid.spacing_mm, (origin[0], origin[1], origin[2]), grid.direction)
-
-
-def _around(volume: Volume, grid: Grid) -> Volume:
-    """The part of the volume that decides what the voxels of `grid` are; the rest costs memory."""
-    box = Box.covering(grid, volume.grid)
-    start = np.maximum(0, np.asarray(box.start) - 1)  # interpolation needs one neighbour
-    stop = np.minimum(volume.grid.size, np.asarray(box.stop) + 1)
-    part = volume.array[tuple(slice(a, b) for a, b in zip(start, stop, strict=True))]
-    return Volume(part, volume.grid.crop(start.tolist(), stop.tolist()))
-
-
-def _smoothed(volume: Volume, grid: Grid) -> Volume:
-    """The volume at the resolution of a coarser grid: linear interpolation alone would alias.
-
-    Along each axis that loses resolution, a Gaussian widens the old voxel's profile to the new
-    one's (full widths at half maximum add up squared): one thin, noisy slice then does not stand
-    for 3 mm.
-    """
-    array: Array = volume.array
-    for axis, (old, new) in enumerate(zip(volume.grid.spacing_mm, grid.spacing_mm, strict=True)):
-        widening = max(0.0, (new / old) ** 2 - 1.0)
-        sigma = float(np.sqrt(widening / (8.0 * np.log(2.0))))
-        if sigma >= LEAST_SIGMA:
-            array = ndimage.gaussian_filter1d(array, sigma, axis=axis, mode="nearest", truncate=3.0)
-    return Volume(array, volume.grid)
-
-
-def _vanished(source: Volume, result: Volume) -> list[tuple[int, int, int]]:
-    """Working voxels for the pieces of `source` that left no voxel in `result`."""
-    pieces, count = components(source.array)
-    if count == 0:
-        return []
-    voxels = np.argwhere(pieces)
-    nearest = np.round(result.grid.to_index(source.grid.to_world(voxels))).astype(int)
-    inside = ((nearest >= 0) & (nearest < result.grid.size)).all(axis=1)
-    numbers = pieces[tuple(voxels.T)]
-    z, y, x = nearest[inside].T
-    kept = np.unique(numbers[inside][result.array[z, y, x] > 0])
-    places = []
-    # Pieces wholly outside the crop are lost by the crop, not by the grid.
-    for number in np.setdiff1d(np.unique(numbers[inside]), kept):
-        own = nearest[inside][numbers[inside] == number]
-        place = own[np.linalg.norm(own - own.mean(axis=0), axis=1).argmin()]
-        places.append((int(place[0]), int(place[1]), int(place[2])))
-    return places

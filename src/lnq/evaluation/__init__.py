@@ -3,7 +3,7 @@
 from lnq.evaluation.folder import Evaluation, evaluate_folders
 from lnq.evaluation.matching import Match, case_key, match_cases
 from lnq.evaluation.metrics import assd, dice, precision, recall
-from lnq.evaluation.nodes import ReferenceKind, axes_mm, label_nodes, measure_nodes
+from lnq.evaluation.nodes import ReferenceKind, label_nodes, measure_nodes
 from lnq.evaluation.tables import metrics_table, nodes_table, summarise
 
 __all__ = [
@@ -11,7 +11,6 @@ __all__ = [
     "Match",
     "ReferenceKind",
     "assd",
-    "axes_mm",
     "case_key",
     "dice",
     "evaluate_folders",

@@ -5,15 +5,14 @@ A node is a 26-connected component of a binary reference, or one value of an ins
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
-from scipy.spatial import ConvexHull
-from scipy.spatial.distance import cdist
 
+from lnq.data.node_shape import measure_shape
 from lnq.evaluation.metrics import Mask
 from lnq.volume import Array, Grid, components
 
@@ -32,8 +31,8 @@ class Node:
         node: Number of the component, or value of the instance.
         voxels: Size in voxels.
         volume_mm3: Size in mm³.
-        short_axis_mm: Short axis, see `axes_mm`.
-        long_axis_mm: Long axis, see `axes_mm`.
+        short_axis_mm: Short axis, see `lnq.data.node_shape.axes_mm`.
+        long_axis_mm: Long axis.
         centroid_x_mm: Mean position towards the patient's left (LPS), mm.
         centroid_y_mm: Mean position towards the patient's back, mm.
         centroid_z_mm: Mean position towards the patient's head, mm.
@@ -103,49 +102,19 @@ def measure_nodes(
     boxes = enumerate(ndimage.find_objects(labels), start=1)
     for number, box in ((n, b) for n, b in boxes if b):  # none for a value that no voxel has
         mask = labels[box] == number
-        voxels = int(np.count_nonzero(mask))
-        overlap = float(np.count_nonzero(prediction[box] & mask) / voxels)
-        start = [s.start for s in box]
-        x, y, z = grid.to_world(np.argwhere(mask).mean(axis=0) + start)
-        short, long = axes_mm(mask, grid.spacing_mm)
+        shape = measure_shape(mask, grid.crop([s.start for s in box], [s.stop for s in box]))
+        overlap = float(np.count_nonzero(prediction[box] & mask) / shape.voxels)
         annotated = (
             None if annotation is None
-            else bool(np.count_nonzero(annotation[box] & mask) >= _ANNOTATED_SHARE * voxels)
+            else bool(np.count_nonzero(annotation[box] & mask) >= _ANNOTATED_SHARE * shape.voxels)
         )  # fmt: skip
         nodes.append(
             Node(
-                case, number, voxels, voxels * grid.voxel_volume_mm3, short, long,
-                float(x), float(y), float(z), overlap, overlap >= min_overlap, annotated,
+                case, number, **asdict(shape), overlap=overlap, detected=overlap >= min_overlap,
+                annotated=annotated,
             )
         )  # fmt: skip
     return nodes
-
-
-def axes_mm(mask: Mask, spacing_mm: tuple[float, float, float]) -> tuple[float, float]:
-    """Short and long axis of one node, as radiologists measure them.
-
-    In the axial slice with the largest cross-section (the first of equals), the long axis is the
-    longest line between two points of the outline, and the short axis is the node's full width
-    across it, perpendicular to the long axis. The outline runs through the middles of the pixels'
-    edges, so that a row of n pixels is n pixels long and a single pixel one pixel wide.
-
-    Args:
-        mask: Boolean mask `z y x` of one node, not empty, its first axis from foot to head.
-        spacing_mm: Distance of voxel centres `(z, y, x)`, mm.
-
-    Returns:
-        Short axis and long axis, mm.
-    """
-    section = mask[np.argmax(mask.sum(axis=(1, 2)))]
-    centres = np.argwhere(section)[:, None]
-    edges = np.array([(0.5, 0.0), (-0.5, 0.0), (0.0, 0.5), (0.0, -0.5)])
-    outline = ((centres + edges).reshape(-1, 2)) * np.asarray(spacing_mm[1:])
-    corners = outline[ConvexHull(outline).vertices]
-    apart = cdist(corners, corners)
-    first, second = np.unravel_index(np.argmax(apart), apart.shape)
-    along = (corners[second] - corners[first]) / apart[first, second]
-    across = corners @ np.array([-along[1], along[0]])
-    return float(np.ptp(across)), float(apart.max())
 
 
 def count_false_positives(prediction: Mask, reference: Mask) -> int:

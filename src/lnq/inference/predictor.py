@@ -12,25 +12,29 @@ from lnq.data.preprocessing import Preprocessing
 from lnq.errors import UsageError
 from lnq.inference.post_processing import PostProcessing
 from lnq.inference.restore import to_scan_grid
-from lnq.inference.sliding_window import Logits, foreground_probability
+from lnq.inference.sliding_window import Branches, Logits, foreground_probability
 from lnq.volume import Volume
 
-THRESHOLD = 0.5  # of two classes, the likelier one
+# Of two classes the likelier one. Voxels half-way between 0 and 1 are common, and float32 leaves
+# them on either side of 0.5, by the order in which axes are stored: so they are all left out.
+THRESHOLD = 0.5 + 1e-6
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a network says of a scan, on exactly the scan's grid.
+    """What a network says of a scan; mask and probability are on exactly the scan's grid.
 
     Attributes:
         mask: uint8, 1 = lymph node, after post-processing.
         probability: float32 in [0, 1], before it; 0 outside the crop.
         notes: What a reader of the mask must know.
+        aux_probability: The auxiliary branch's, on the working grid; None where it was not asked.
     """
 
     mask: Volume
     probability: Volume
     notes: tuple[str, ...]
+    aux_probability: Volume | None = None
 
 
 class Predictor:
@@ -46,6 +50,8 @@ class Predictor:
         mirror: Average over all flips.
         batch_size: Windows at a time.
         device: Where the network is.
+        both_logits: Main and auxiliary logits; given, the auxiliary branch is evaluated too, which
+            changes no mask.
     """
 
     def __init__(
@@ -59,6 +65,7 @@ class Predictor:
         mirror: bool = False,
         batch_size: int = 1,
         device: torch.device | None = None,
+        both_logits: Branches | None = None,
     ) -> None:
         self.main_logits = main_logits
         self.preprocessing = preprocessing
@@ -68,6 +75,7 @@ class Predictor:
         self.mirror = mirror
         self.batch_size = batch_size
         self.device = torch.device("cpu") if device is None else device
+        self.both_logits = both_logits
 
     def predict(self, image: Volume) -> Prediction:
         """Segments one scan.
@@ -79,16 +87,18 @@ class Predictor:
             CaseError: The scan cannot be used.
         """
         prepared = self.preprocessing.apply(image)
-        array = foreground_probability(
-            self.main_logits, prepared.volume.array, self.patch_size, device=self.device,
+        branches = self.both_logits or (lambda x: (self.main_logits(x),))
+        main, *aux = foreground_probability(
+            branches, prepared.volume.array, self.patch_size, device=self.device,
             overlap=self.overlap, batch_size=self.batch_size, mirror=self.mirror,
         )  # fmt: skip
-        probability = to_scan_grid(Volume(array, prepared.volume.grid), image.grid)
+        probability = to_scan_grid(Volume(main, prepared.volume.grid), image.grid)
         mask = Volume((probability.array > THRESHOLD).astype(np.uint8), image.grid)
         crop = Box.covering(prepared.crop, image.grid)
         return Prediction(
-            self.post_processing.apply(mask, image, crop), probability, prepared.notes
-        )
+            self.post_processing.apply(mask, image, crop), probability, prepared.notes,
+            Volume(aux[0], prepared.volume.grid) if aux else None,
+        )  # fmt: skip
 
 
 def choose_device(name: str) -> torch.device:

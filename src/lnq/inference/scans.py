@@ -15,6 +15,7 @@ from lnq.data.readers import SUFFIXES, read_image_with_notes, scan_name
 from lnq.errors import CaseError, LnqError, RunError, UsageError
 from lnq.files import atomic_path
 from lnq.inference.dicom_seg import check_writable, write_dicom_seg
+from lnq.inference.found_nodes import FoundNode, found_nodes
 from lnq.inference.predictor import Predictor
 from lnq.volume import Volume, from_sitk, to_sitk
 
@@ -45,6 +46,19 @@ class Job:
     def probability_name(self) -> str:
         """File name of the probabilities: those beside a DICOM-SEG are NRRD."""
         return f"{self.name}.nrrd" if self.dicom else self.mask_name
+
+
+@dataclass(frozen=True)
+class Segmented:
+    """What came of a scan beside its mask.
+
+    Attributes:
+        notes: What a reader of the mask must know.
+        nodes: The nodes found.
+    """
+
+    notes: Sequence[str] = ()
+    nodes: Sequence[FoundNode] = ()
 
 
 def plan(scans: Sequence[Path], source: Path, output: Path, format_: Format | None) -> list[Job]:
@@ -87,7 +101,7 @@ def plan(scans: Sequence[Path], source: Path, output: Path, format_: Format | No
     return [Job(name, scan, name + _suffix(scan, format_), dicom) for scan, name in names.items()]
 
 
-def segment(job: Job, predictor: Predictor, output: Path, save_probabilities: bool) -> list[str]:
+def segment(job: Job, predictor: Predictor, output: Path, save_probabilities: bool) -> Segmented:
     """Segments one scan and writes its mask.
 
     Args:
@@ -95,9 +109,6 @@ def segment(job: Job, predictor: Predictor, output: Path, save_probabilities: bo
         predictor: The network.
         output: Folder of the masks.
         save_probabilities: Also write them to a file of the mask's name in `probabilities/`.
-
-    Returns:
-        What a reader of the mask must know.
 
     Raises:
         CaseError: The scan cannot be used.
@@ -123,7 +134,7 @@ def segment(job: Job, predictor: Predictor, output: Path, save_probabilities: bo
         write_volume(prediction.mask, output / job.mask_name)
     if save_probabilities:
         write_volume(prediction.probability, output / PROBABILITIES / job.probability_name)
-    return [*scan_notes, *prediction.notes]
+    return Segmented([*scan_notes, *prediction.notes], found_nodes(prediction, scan))
 
 
 def write_volume(volume: Volume, path: Path) -> None:

@@ -14,11 +14,12 @@ from torch import Tensor
 from lnq.errors import CaseError, UsageError
 
 Logits = Callable[[Tensor], Tensor]
+Branches = Callable[[Tensor], Sequence[Tensor]]
 AXES = (2, 3, 4)  # z, y, x of a batch
 
 
 def foreground_probability(
-    main_logits: Logits,
+    branches: Branches,
     image: NDArray[np.float32],
     patch_size: Sequence[int],
     *,
@@ -27,13 +28,14 @@ def foreground_probability(
     batch_size: int = 1,
     mirror: bool = False,
 ) -> NDArray[np.float32]:
-    """Softmax probability of the foreground of each voxel of a normalised volume.
+    """Softmax probability of the foreground of each voxel of a normalised volume, by each branch.
 
     Logits of overlapping windows are averaged with Gaussian weights, then the softmax is taken. Of
     two classes only the difference of the logits matters, so that one channel is kept, not two.
 
     Args:
-        main_logits: Logits `b 2 z y x` of a batch `b 1 z y x`, the network being in eval mode.
+        branches: Logits `b 2 z y x` of a batch `b 1 z y x`, one tensor a branch, the network being
+            in eval mode.
         image: Normalised volume `z y x`; smaller ones than the patch are padded with air.
         patch_size: Window `(z, y, x)`.
         device: Where the network computes; the volume stays in main memory.
@@ -42,7 +44,7 @@ def foreground_probability(
         mirror: Average over all flips of the three axes: eight times the work.
 
     Returns:
-        Probabilities `z y x` in [0, 1].
+        Probabilities `branch z y x` in [0, 1].
 
     Raises:
         CaseError: Volume or logits are not finite, or the memory does not do for one window.
@@ -54,7 +56,7 @@ def foreground_probability(
         )
     while True:
         try:
-            logit = _in_windows(main_logits, image, patch_size, device, overlap, batch_size, mirror)
+            logit = _in_windows(branches, image, patch_size, device, overlap, batch_size, mirror)
             return np.asarray(torch.sigmoid(logit).numpy(), np.float32)
         except torch.OutOfMemoryError as error:
             if batch_size == 1:
@@ -67,7 +69,7 @@ def foreground_probability(
 
 
 def _in_windows(
-    main_logits: Logits,
+    branches: Branches,
     image: NDArray[np.float32],
     patch_size: Sequence[int],
     device: torch.device,
@@ -78,33 +80,34 @@ def _in_windows(
     volume = torch.from_numpy(np.ascontiguousarray(image))[None, None]
     with torch.inference_mode():
         logit = sliding_window_inference(
-            volume, tuple(patch_size), batch_size, lambda x: _logit(main_logits, x, mirror),
+            volume, tuple(patch_size), batch_size, lambda x: _logits(branches, x, mirror),
             # Outside the scan lies air, the darkest there is, not the mean HU that 0 stands for.
             overlap=overlap, mode="gaussian", cval=float(image.min()),
             sw_device=device, device="cpu",
         )  # fmt: skip
-    return torch.as_tensor(logit)[0, 0]
+    return torch.as_tensor(logit)[0]
 
 
-def _logit(main_logits: Logits, x: Tensor, mirror: bool) -> Tensor:
-    """Foreground logit less background logit, averaged over the flips."""
+def _logits(branches: Branches, x: Tensor, mirror: bool) -> Tensor:
+    """Foreground logit less background logit, averaged over the flips: one channel a branch."""
     sides = [0, 1, 2, 3] if mirror else [0]
     flips = [f for n in sides for f in itertools.combinations(AXES, n)]
     total = sum(
-        (_checked(main_logits(x.flip(flip))).flip(flip) for flip in flips[1:]),
-        start=_checked(main_logits(x)),
+        (_checked(branches(x.flip(flip))).flip(flip) for flip in flips[1:]),
+        start=_checked(branches(x)),
     )
     return total / len(flips)
 
 
-def _checked(logits: Tensor) -> Tensor:
-    if logits.shape[1] != 2:
+def _checked(branches: Sequence[Tensor]) -> Tensor:
+    channels = {logits.shape[1] for logits in branches}
+    if channels != {2}:
         raise UsageError(
             "the network does not tell lymph nodes from background",
-            why=f"it has {logits.shape[1]} output channel(s) instead of 2",
+            why=f"it has {max(channels)} output channel(s) instead of 2",
             remedy="give a fine-tuned checkpoint, not one of pre-training",
         )
-    logit = logits[:, 1:2].float() - logits[:, 0:1].float()
+    logit = torch.cat([b[:, 1:2].float() - b[:, 0:1].float() for b in branches], dim=1)
     if not bool(torch.isfinite(logit).all()):
         raise CaseError(
             "the network's logits are not finite",
