@@ -35,10 +35,10 @@ WORDS = {
     "odd/nifti-reader-js/5D_small.nii": "three axes",
     "odd/nifti-reader-js/not-nifti.nii": "no NIfTI file",
     "odd/niivue/LPS.nii.gz": "air (below -500) is missing",
-    "odd/pydicom/MR_truncated.dcm": "no DICOM mark",
+    "odd/pydicom/MR_truncated.dcm": "no CT slice",
     "odd/highdicom/ct_image.dcm": "single slice",
     "odd/dcmqi/23x38x3/multiframe/mf.dcm": "multi-frame",
-    "odd/dcmqi/23x38x3/seg/label.seg": "no DICOM CT slices",
+    "odd/dcmqi/23x38x3/seg/label.seg": "no CT slice",
 }
 
 
