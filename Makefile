@@ -15,6 +15,7 @@ BOUND = OMP_PROC_BIND=spread $(RUN)
 TABLE1 ?= outputs/table1
 SEEDS ?= 0 1 2
 JOBS ?= 2
+MODE ?= paper
 ROWS = baseline a b c d e f g
 
 .PHONY: help setup demo table1 test check format clean
@@ -41,7 +42,7 @@ demo: $(READY)  ## all stages on the phantom, with a report at the end (SEED=0, 
 	done
 	$(RUN) lnq.report 'run=[$(OUT)/baseline,$(OUT)/dbdmp]' output=$(OUT)/report.html
 
-table1: $(READY)  ## the paper's Table 1 on the phantom, resumable (TABLE1=outputs/table1, SEEDS, JOBS)
+table1: $(READY)  ## the paper's Table 1 on the phantom, resumable (TABLE1=outputs/table1, SEEDS, JOBS, MODE)
 	OMP_NUM_THREADS=$$(( ($$(nproc) + $(JOBS) - 1) / $(JOBS) )) $(MAKE) -j $(JOBS) $(foreach s,$(SEEDS),$(ROWS:%=$(TABLE1)/seed$s/%/.measured))
 	$(BIN)/python -m lnq.collect sweep=$(TABLE1)
 
@@ -57,7 +58,7 @@ $(TABLE1)/seed$(1)/genesis/.trained: | $(READY)
 $(ROWS:%=$(TABLE1)/seed$(1)/%/.measured): OUT = $(TABLE1)/seed$(1)
 $(ROWS:%=$(TABLE1)/seed$(1)/%/.measured): $(TABLE1)/seed$(1)/%/.measured: $(TABLE1)/seed$(1)/genesis/.trained
 	rm -rf $$(@D)
-	$$(RUN) lnq.train '+experiment=[table1/$$*,phantom]' seed=$(1) run_dir=$$(@D) callbacks.progress=null
+	$$(RUN) lnq.train '+experiment=[table1/$$*,phantom]' seed=$(1) run_dir=$$(@D) method.mode=$(MODE) callbacks.progress=null
 	$$(RUN) lnq.predict checkpoint=$$(@D) input=$$(OUT)/phantom/test overlap=0.25
 	$$(RUN) lnq.evaluate predictions=$$(@D)/predictions references=$$(OUT)/phantom/complete/test reference_kind=instances
 	$$(RUN) lnq.predict checkpoint=$$(@D) input=$$(OUT)/phantom/train output=$$(@D)/training/predictions overlap=0
