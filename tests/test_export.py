@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from conftest import names
+from dicom_phantom import SIZE, write_ct, write_rtstruct, write_seg
 
 from lnq import export
 from lnq.data.layouts import NnunetLayout, PairsLayout
@@ -102,6 +103,27 @@ def test_there_and_back(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
             assert np.argwhere(label.array).tolist() == [
                 [z, y, 4] for z in (2, 3) for y in (3, 4)
             ]  # fmt: skip
+
+
+def test_contours_and_chosen_segments_are_drawn_on_their_scans(tmp_path: Path) -> None:
+    """Labels that need their scan to be read, as `preprocess` reads them."""
+    data = tmp_path / "data"
+    node, other = np.zeros((2, *SIZE), bool)
+    node[2, 3:6, 2:5] = other[4, 3:6, 2:5] = True
+    scan = write_ct(data / "scan")
+    write_seg(data / "seg.dcm", scan, {"LN": node, "Heart": other})
+    around = [(2.5, 1.5), (5.5, 1.5), (5.5, 4.5), (2.5, 4.5)]
+    lower, upper = (
+        read_image(scan).grid.to_world(np.array([(z, y, x) for y, x in around])) for z in (2, 4)
+    )
+    write_rtstruct(data / "rt.dcm", "case_0001", {"LN": [lower], "Heart": [upper]})
+    (data / "cases.csv").write_text("id,image,label\na,scan,seg.dcm\nb,scan,rt.dcm\n")
+    given = ("data=pairs", "data.layout.table=cases.csv", "file_ending=.mha")
+    for name, expected in (("LN", node), ("Heart", other)):
+        assert run(data, *given, f"data.layout.label_names={name}") == 0
+        for case in ("a", "b"):
+            label = data.parent / f"raw/Dataset501_LNQ/labelsTr/{case}.mha"
+            assert np.array_equal(read_label(label).array > 0, expected)
 
 
 def test_it_resumes_and_follows_the_dataset(data: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -115,7 +115,9 @@ class PairsLayout:
                 # Without a label nothing supervises, whatever the table says.
                 "supervision": supervision if label else "none",
                 "group": row.get("group") or case_id,
-                "notes": ("its label is not used: its supervision is none",) if unused else (),
+                "notes": ("its label is not used: its supervision is none. To use it, say which",)
+                if unused
+                else (),
                 "label_names": self.label_names if label else None,
             }
         )

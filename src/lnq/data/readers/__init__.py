@@ -7,7 +7,7 @@ before the one native reader opens it: the danger is not the crash but the silen
 from lnq.data.readers.dicom import ordered_files
 from lnq.data.readers.finding import find_scans
 from lnq.data.readers.identity import Scan
-from lnq.data.readers.names import SUFFIXES, scan_name
+from lnq.data.readers.names import SUFFIXES, scan_name, suffix_of
 from lnq.data.readers.reading import content_hash, read_image, read_image_with_notes, read_label
 from lnq.data.readers.segments import checked_pattern
 
@@ -22,4 +22,5 @@ __all__ = [
     "read_image_with_notes",
     "read_label",
     "scan_name",
+    "suffix_of",
 ]
