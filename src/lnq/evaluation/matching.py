@@ -7,15 +7,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from lnq.data.readers import SUFFIXES, scan_name
+from lnq.data.readers import SUFFIXES, label_name
 from lnq.errors import UsageError
 
 _IMAGE_ROLE = re.compile(r"[-_](ct|image|img|0000)$", re.IGNORECASE)
 _LABEL_ROLE = re.compile(
     r"[-_](seg|segmentation|label|labels|mask|pred|prediction)$", re.IGNORECASE
 )
-# A DICOM-SEG, as `lnq.predict` names it.
-_SEGMENTATION = ".dcm"
 _EXAMPLES = 3
 
 
@@ -46,18 +44,12 @@ def case_key(path: Path) -> str:
     `lnq2023-val-0001-ct.nrrd` and `lnq2023-val-0001-seg.nrrd` belong to `lnq2023-val-0001`, and
     `chest_0000.nii.gz` belongs to `chest`.
     """
-    name = _name(path)
+    name = label_name(path)
     for role in (_IMAGE_ROLE, _LABEL_ROLE):
         shorter = role.sub("", name)
         if shorter and shorter != name:
             return shorter
     return name
-
-
-def _name(path: Path) -> str:
-    """The file's name without its format."""
-    is_segmentation = path.suffix.lower() == _SEGMENTATION
-    return path.name[: -len(_SEGMENTATION)] if is_segmentation else scan_name(path)
 
 
 def match_cases(
@@ -77,7 +69,7 @@ def match_cases(
         UsageError: A folder is missing or holds no mask, two files belong to one case, or no
             prediction has a reference.
     """
-    found = masks_by_case(predictions, "predictions", (*SUFFIXES, _SEGMENTATION))
+    found = masks_by_case(predictions, "predictions", (*SUFFIXES, ".dcm"))
     wanted = masks_by_case(references, "references")
     partial = {} if annotations is None else masks_by_case(annotations, "annotations")
     wanted = _by_name_where_known(wanted, found)
@@ -122,7 +114,7 @@ def masks_by_case(folder: Path, role: str, suffixes: tuple[str, ...] = SUFFIXES)
 
 
 def _the_mask(case: str, paths: list[Path], role: str) -> Path:
-    labels = [p for p in paths if _LABEL_ROLE.search(_name(p))]
+    labels = [p for p in paths if _LABEL_ROLE.search(label_name(p))]
     candidates = labels or paths
     if len(candidates) > 1:
         raise UsageError(
@@ -140,7 +132,7 @@ def _by_name_where_known(files: Mapping[str, Path], cases: Iterable[str]) -> dic
     The label `node_0000` of nnU-Net is the case `node_0000`, whose scan is `node_0000_0000`.
     """
     known = set(cases)
-    names = {case: _name(path) for case, path in files.items()}
+    names = {case: label_name(path) for case, path in files.items()}
     return {(names[c] if names[c] in known else c): path for c, path in files.items()}
 
 
