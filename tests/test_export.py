@@ -16,8 +16,10 @@ from dicom_phantom import SIZE, write_ct, write_rtstruct, write_seg
 from lnq import export
 from lnq.data.layouts import NnunetLayout, PairsLayout
 from lnq.data.layouts.detection import detect
+from lnq.data.nnunet_export import export_cases
 from lnq.data.readers import read_image, read_label
 from lnq.errors import UsageError
+from lnq.inference.scans import write_volume
 from lnq.volume import Array, Grid, Volume, to_sitk
 
 C, S = np.cos(0.2), np.sin(0.2)
@@ -141,7 +143,7 @@ def test_it_resumes_and_follows_the_dataset(data: Path, capsys: pytest.CaptureFi
     write_table(data, [{**r, "group": r["id"], "split": "test"} if r["id"] == "a.b" else r
                        for r in ROWS[1:]])  # fmt: skip
     broken = data / "v_0007.nrrd"
-    broken.write_bytes(broken.read_bytes()[:-30])
+    broken.write_bytes(b"")
     assert run(data, "file_ending=.mha") == 3
     assert names(folder / "imagesTr") == names(folder / "labelsTr") == []
     assert names(folder / "labelsTs") == ["a.b.mha", "t.mha"]
@@ -151,6 +153,17 @@ def test_it_resumes_and_follows_the_dataset(data: Path, capsys: pytest.CaptureFi
         row for row in identity(PairsLayout(data, table=Path("cases.csv"))) if row[0] != "v_0007"
     ]
     assert identity(NnunetLayout(folder)) == left
+
+
+def test_an_unfinished_export_is_no_dataset(data: Path) -> None:
+    assert run(data) == 0
+    folder = data.parent / "raw/Dataset501_LNQ"
+    cases = PairsLayout(data, table=Path("cases.csv")).cases()
+    next(export_cases(cases, folder, ".nii.gz", write_volume))  # and then it is killed
+    assert names(folder / "labelsTs") == ["t.nii.gz"]
+    with pytest.raises(UsageError, match=r"cannot read dataset\.json"):
+        NnunetLayout(folder).cases()
+    assert not (folder / "splits_final.json").exists()
 
 
 def test_what_it_refuses(data: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -112,8 +112,8 @@ def find_chest(volume: Volume) -> Chest:
     Args:
         volume: HU, any orientation and spacing.
     """
-    # Turned first: blocks begin at a scan's first voxel, and must not depend on how it is stored.
-    coarse = shrink(reorient(volume))
+    # Turned after shrinking: a whole scan would cost time and its memory again.
+    coarse = reorient(shrink(_of_whole_blocks(volume)))
     body = find_body(coarse).array
     return Chest(coarse, body, _lungs(coarse, body))
 
@@ -148,14 +148,35 @@ def lung_box(grid: Grid, chest: Chest, margin_mm: tuple[float, float, float]) ->
 
 def shrink(volume: Volume) -> Volume:
     """Block means of `volume` with voxels of about `SEARCH_SPACING_MM`, float32."""
-    factors = [
-        int(np.clip(round(SEARCH_SPACING_MM / spacing), 1, size))
-        for spacing, size in zip(volume.grid.spacing_mm, volume.grid.size, strict=True)
-    ]
     shrinking = sitk.BinShrinkImageFilter()
-    shrinking.SetShrinkFactors(factors[::-1])
+    shrinking.SetShrinkFactors(_factors(volume.grid)[::-1])
     blocks = from_sitk(shrinking.Execute(to_sitk(volume)))
     return Volume(blocks.array.astype(np.float32), blocks.grid)
+
+
+def _factors(grid: Grid) -> list[int]:
+    """Voxels in a block along each axis."""
+    return [
+        int(np.clip(round(SEARCH_SPACING_MM / spacing), 1, size))
+        for spacing, size in zip(grid.spacing_mm, grid.size, strict=True)
+    ]
+
+
+def _of_whole_blocks(volume: Volume) -> Volume:
+    """The volume without the voxels that fill no block, so that blocks are those of LPS order.
+
+    Shrinking leaves out what remains at the end of an axis as it is stored: this cuts it off at the
+    beginning of those that are stored backwards.
+    """
+    sides = sitk.DICOMOrientImageFilter.GetOrientationFromDirectionCosines(volume.grid.direction)
+    start = [
+        size % factor if side in "RAI" else 0
+        for size, factor, side in zip(
+            volume.grid.size, _factors(volume.grid), sides[::-1], strict=True
+        )
+    ]
+    grid = volume.grid.crop(start, volume.grid.size)
+    return Volume(volume.array[tuple(slice(first, None) for first in start)], grid)
 
 
 def find_body(volume: Volume) -> Volume:
