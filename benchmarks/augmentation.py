@@ -18,6 +18,7 @@ import yaml
 
 from lnq.config import CONF, instantiate
 from lnq.data.patches import PatchDataset, PatchRule
+from lnq.data.preprocessing import Preprocessing
 from lnq.data.store import CaseRecord, CaseStore
 from lnq.files import write_json
 from lnq.volume import Grid
@@ -47,7 +48,7 @@ def main() -> None:
 def _make(folder: Path) -> CaseStore:
     rng = np.random.default_rng(0)
     size = (105, 241, 345)
-    write_json(folder / "manifest.json", {"settings": {}, "cases": ["a"]})
+    write_json(folder / "manifest.json", {"settings": Preprocessing().as_dict(), "cases": ["a"]})
     store = CaseStore(folder)
     label = (rng.random(size) < 1e-4).astype(np.uint8)
     grid = Grid(size, (3.0, 0.8, 0.8))

@@ -20,6 +20,7 @@ import torchio as tio
 from torch.utils.data import DataLoader
 
 from lnq.data.patches import DrawSampler, PatchDataset, PatchQueue, PatchRule, collate
+from lnq.data.preprocessing import Preprocessing
 from lnq.data.store import CaseRecord, CaseStore
 from lnq.files import write_json
 from lnq.volume import Grid
@@ -48,7 +49,7 @@ def main() -> None:
 def _make(folder: Path, size: tuple[int, int, int]) -> CaseStore:
     rng = np.random.default_rng(0)
     names = [f"case{i}" for i in range(CASES)]
-    write_json(folder / "manifest.json", {"settings": {}, "cases": names})
+    write_json(folder / "manifest.json", {"settings": Preprocessing().as_dict(), "cases": names})
     store = CaseStore(folder)
     for name in names:
         image = rng.normal(size=size).astype(np.float32)

@@ -30,8 +30,6 @@ TINY = (
 )
 """Overrides of `lnq.train` that make a run of a second or two."""
 
-TINY_SETTINGS = {"spacing_mm": [3.0, 1.0, 1.0], "normalisation": "zscore"}
-
 
 @pytest.fixture(scope="session")
 def real_data() -> Path:
@@ -56,11 +54,13 @@ def write_store(
         root: Where.
         cases: By id: normalised image z y x, label or None, split, supervision.
     """
+    from lnq.data.preprocessing import Preprocessing
     from lnq.data.store import CaseRecord, CaseStore
     from lnq.files import write_json
     from lnq.volume import Grid
 
-    write_json(root / "manifest.json", {"settings": TINY_SETTINGS, "cases": list(cases)})
+    settings = Preprocessing(spacing_mm=(3.0, 1.0, 1.0)).as_dict()
+    write_json(root / "manifest.json", {"settings": settings, "cases": list(cases)})
     store = CaseStore(root)
     for case_id, (image, label, split, supervision) in cases.items():
         grid = Grid(image.shape, (3.0, 1.0, 1.0))

@@ -9,6 +9,7 @@ import pytest
 from synthetic_chest import GRID, SMALL, chest, chest_with_spine
 
 from lnq.data.anatomy import Anatomy, examine_anatomy
+from lnq.data.lungs import NO_LUNGS
 from lnq.data.readers import read_image
 from lnq.volume import Array, Grid, Volume, reorient
 
@@ -103,6 +104,9 @@ def test_oblique_and_turned_axes_change_nothing() -> None:
 def test_water_and_a_crop_without_lungs_are_not_called_wrong() -> None:
     _, y, x = np.mgrid[:30, :36, :48] * 8.0
     water = np.where((y - 140) ** 2 + (x - 188) ** 2 < 110**2, 0, -1000).astype(np.int16)
-    assert said(examine_anatomy(Volume(water, SMALL))) == ("", "no lungs found")
+    assert said(examine_anatomy(Volume(water, SMALL))) == (
+        "",
+        f"{NO_LUNGS}. Check that the scan shows a chest",
+    )
     crop = chest_with_spine().array[12:20, 10:26, 18:30]
     assert said(examine_anatomy(Volume(crop, Grid(crop.shape, SMALL.spacing_mm))))[0] == ""

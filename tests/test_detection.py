@@ -74,7 +74,7 @@ def test_doubt_is_told_with_all_candidates(tmp_path: Path) -> None:
 
 
 def test_an_unknown_folder_and_what_lies_below_it(tmp_path: Path) -> None:
-    touch(tmp_path, "train/notes.txt", "a.nrrd")
+    touch(tmp_path, "train/notes.txt", "a.nrrd", "imagesTr/a_0000.nrrd")
     with pytest.raises(UsageError, match=r"not known.* looked for train/"):
         detect(tmp_path)
     touch(tmp_path, *(f"Dataset501_LNQ/{name}" for name in NNUNET))
@@ -96,6 +96,9 @@ def test_the_command_line_becomes_what_could_have_been_given(
     said = capsys.readouterr().err
     assert said == f"layout of {root}: data=pairs data.layout.table=it's, a table.csv (a table)\n"
     assert with_layout(["data=auto", *given])[-2] == "data=pairs"
+    touch(tmp_path / "two", "images/a.nrrd", "labels/a.nrrd")
+    partly = [f"data.root={tmp_path / 'two'}", "data.layout.labels=masks"]
+    assert with_layout(partly) == [*partly, "data=pairs", "data.layout.images='images'"]
     monkeypatch.setenv("SCANS", str(root))
     assert "data=pairs" in with_layout(["data.root=${oc.env:SCANS}"])
     capsys.readouterr()

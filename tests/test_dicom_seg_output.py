@@ -7,16 +7,21 @@ from typing import Any, cast
 
 import highdicom as hd
 import numpy as np
+import pandas as pd
 import pydicom
 import pytest
 from dicom_phantom import SIZE, change, uid, write_ct
 
 from lnq.data.readers import Scan, find_scans, read_image, read_label
 from lnq.errors import CaseError, RunError, UsageError
+from lnq.evaluation import evaluate_folders, match_cases
+from lnq.files import write_json
 from lnq.inference import dicom_seg
 from lnq.inference.predictor import Prediction, Predictor
-from lnq.inference.scans import plan, segment
-from lnq.volume import Volume
+from lnq.inference.scans import plan, segment, write_volume
+from lnq.reporting.cases import view_case
+from lnq.reporting.runs import Run, read_evaluation
+from lnq.volume import Volume, reorient
 
 NAME = "Mustermann^case_0001"
 
@@ -24,7 +29,7 @@ NAME = "Mustermann^case_0001"
 class Marking:
     """In a network's place: marks what is above 500 HU in two slices."""
 
-    def predict(self, scan: Volume) -> Prediction:
+    def predict(self, scan: Volume, _: object = None) -> Prediction:
         mask = np.zeros(scan.array.shape, np.uint8)
         mask[[1, 4]] = scan.array[[1, 4]] > 500
         probability = Volume(mask.astype(np.float32), scan.grid)
@@ -72,6 +77,43 @@ def test_a_mask_that_belongs_to_its_scan(scans: Path, tmp_path: Path) -> None:
                for z in range(volume.shape[0])]  # fmt: skip
     there = volume.array[int(np.argmin(np.abs(np.array(heights) - height)))]
     assert np.array_equal(there, expected[lowest])
+
+
+def test_evaluate_and_report_read_it(scans: Path, tmp_path: Path) -> None:
+    output = tmp_path / "run" / "predictions"
+    (job,) = plan(find_scans(scans), scans, output, "dicom-seg")
+    segment(job, cast("Predictor", Marking()), output, save_probabilities=False)
+    scan = read_image(job.image)
+    half = Marking().predict(scan).mask.array
+    half[4] = 0  # of two slices
+    references = tmp_path / "references"
+    write_volume(reorient(Volume(half, scan.grid), "RAI"), references / "scan-seg.nii.gz")
+    made = {"case": "scan", "mask": "scan.dcm", "image": str(job.image)}
+    write_json(output / "manifest.json", {"cases": [made]})
+    folder = tmp_path / "run" / "evaluation"
+    result = evaluate_folders(
+        output, references, folder, config={"reference_kind": "binary"}, reference_kind="binary",
+        min_overlap=0.25,
+    )  # fmt: skip
+    assert (result.exit_code, result.failures) == (0, [])
+    row = pd.read_csv(folder / "metrics.csv").iloc[0]
+    full = np.count_nonzero(Marking().predict(scan).mask.array)
+    assert row["case"] == "scan"
+    assert row["recall"] == 1
+    assert row["precision"] == pytest.approx(np.count_nonzero(half) / full)
+    run = Run("r", folder.parent, {}, None, None, read_evaluation(folder, output))
+    (picture,) = view_case("scan", [run]).pictures
+    assert picture.source is not None, picture.caption
+
+
+def test_references_must_be_images(scans: Path, tmp_path: Path) -> None:
+    for folder in ("p", "r"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "a.dcm").touch()
+    with pytest.raises(
+        UsageError, match=r"references.*Write DICOM annotations as images: lnq\.export"
+    ):
+        match_cases(tmp_path / "p", tmp_path / "r")
 
 
 def test_an_empty_mask_is_a_file_too(scans: Path, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from synthetic_chest import SMALL, chest_with_spine
 
 from lnq.data.case import Case
 from lnq.data.dataset_faults import shared_patients
+from lnq.data.examination import EMPTY_LABEL
 from lnq.data.inspection import CaseReport, compare_cases, inspect_case, inspect_cases
 from lnq.doctor import _table, main
 from lnq.files import sha256
@@ -85,7 +86,7 @@ def test_problems_are_named(tmp_path: Path) -> None:
 
 def test_an_empty_or_smaller_label_is_a_note(tmp_path: Path) -> None:
     empty = inspect_case(case(tmp_path, "a", label=np.zeros(GRID.size, np.uint8)))
-    assert (empty.problems, empty.notes) == ([], ["the label holds no annotated voxel"])
+    assert (empty.problems, empty.notes) == ([], [EMPTY_LABEL])
     smaller = inspect_case(
         case(tmp_path, "b", label=nodes()[2:10], label_grid=GRID.crop((2, 0, 0), (10, 36, 48)))
     )

@@ -79,6 +79,8 @@ def results(folders: Path) -> Path:
         ("a.b_mask.mha", "a.b"),
         ("spect.nii", "spect"),
         ("-seg.nrrd", "-seg"),
+        ("chest.seg.nrrd", "chest"),
+        ("chest-ct.DCM", "chest"),
     ],
 )
 def test_the_case_of_a_file(name: str, case: str) -> None:

@@ -11,12 +11,15 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from conftest import names
+from dicom_phantom import SIZE, write_ct, write_rtstruct, write_seg
 
 from lnq import export
 from lnq.data.layouts import NnunetLayout, PairsLayout
 from lnq.data.layouts.detection import detect
+from lnq.data.nnunet_export import export_cases
 from lnq.data.readers import read_image, read_label
 from lnq.errors import UsageError
+from lnq.inference.scans import write_volume
 from lnq.volume import Array, Grid, Volume, to_sitk
 
 C, S = np.cos(0.2), np.sin(0.2)
@@ -104,6 +107,27 @@ def test_there_and_back(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
             ]  # fmt: skip
 
 
+def test_contours_and_chosen_segments_are_drawn_on_their_scans(tmp_path: Path) -> None:
+    """Labels that need their scan to be read, as `preprocess` reads them."""
+    data = tmp_path / "data"
+    node, other = np.zeros((2, *SIZE), bool)
+    node[2, 3:6, 2:5] = other[4, 3:6, 2:5] = True
+    scan = write_ct(data / "scan")
+    write_seg(data / "seg.dcm", scan, {"LN": node, "Heart": other})
+    around = [(2.5, 1.5), (5.5, 1.5), (5.5, 4.5), (2.5, 4.5)]
+    lower, upper = (
+        read_image(scan).grid.to_world(np.array([(z, y, x) for y, x in around])) for z in (2, 4)
+    )
+    write_rtstruct(data / "rt.dcm", "case_0001", {"LN": [lower], "Heart": [upper]})
+    (data / "cases.csv").write_text("id,image,label\na,scan,seg.dcm\nb,scan,rt.dcm\n")
+    given = ("data=pairs", "data.layout.table=cases.csv", "file_ending=.mha")
+    for name, expected in (("LN", node), ("Heart", other)):
+        assert run(data, *given, f"data.layout.label_names={name}") == 0
+        for case in ("a", "b"):
+            label = data.parent / f"raw/Dataset501_LNQ/labelsTr/{case}.mha"
+            assert np.array_equal(read_label(label).array > 0, expected)
+
+
 def test_it_resumes_and_follows_the_dataset(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(data, "file_ending=.mha") == 0
     folder = data.parent / "raw/Dataset501_LNQ"
@@ -119,7 +143,7 @@ def test_it_resumes_and_follows_the_dataset(data: Path, capsys: pytest.CaptureFi
     write_table(data, [{**r, "group": r["id"], "split": "test"} if r["id"] == "a.b" else r
                        for r in ROWS[1:]])  # fmt: skip
     broken = data / "v_0007.nrrd"
-    broken.write_bytes(broken.read_bytes()[:-30])
+    broken.write_bytes(b"")
     assert run(data, "file_ending=.mha") == 3
     assert names(folder / "imagesTr") == names(folder / "labelsTr") == []
     assert names(folder / "labelsTs") == ["a.b.mha", "t.mha"]
@@ -129,6 +153,17 @@ def test_it_resumes_and_follows_the_dataset(data: Path, capsys: pytest.CaptureFi
         row for row in identity(PairsLayout(data, table=Path("cases.csv"))) if row[0] != "v_0007"
     ]
     assert identity(NnunetLayout(folder)) == left
+
+
+def test_an_unfinished_export_is_no_dataset(data: Path) -> None:
+    assert run(data) == 0
+    folder = data.parent / "raw/Dataset501_LNQ"
+    cases = PairsLayout(data, table=Path("cases.csv")).cases()
+    next(export_cases(cases, folder, ".nii.gz", write_volume))  # and then it is killed
+    assert names(folder / "labelsTs") == ["t.nii.gz"]
+    with pytest.raises(UsageError, match=r"cannot read dataset\.json"):
+        NnunetLayout(folder).cases()
+    assert not (folder / "splits_final.json").exists()
 
 
 def test_what_it_refuses(data: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -313,6 +313,7 @@ def test_used_by_both_with_the_same_note(row: str, answers: Answers) -> None:
     case, note = answers.doctor[row], USED[row][1]
     record = CaseStore(answers.store).record(row)
     assert case["problems"] == []
+    assert all(". " in said for said in case["notes"])  # what to do about it
     if note is None:
         assert case["notes"] == list(record.notes) == []
     else:

@@ -9,6 +9,7 @@ from pathlib import Path
 import matplotlib.image
 import numpy as np
 import pytest
+from conftest import write_store
 
 from lnq.config import instantiate
 from lnq.config.composition import compose
@@ -154,6 +155,6 @@ def test_a_fault_is_told_and_nothing_written(
 
 
 def test_an_empty_store_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "manifest.json").write_text('{"settings": {}, "cases": []}')
+    write_store(tmp_path, {})
     with pytest.raises(UsageError, match="no cases"):
         example_patch((4, 4, 4), CaseStore(tmp_path))

@@ -6,12 +6,20 @@ from pathlib import Path
 
 import pytest
 
-from lnq.data.readers import find_scans
+from lnq.data.readers import find_labels, find_scans
 from lnq.errors import UsageError
 
 
 def test_find_scans(tmp_path: Path) -> None:
-    files = "b/x-ct.nrrd", "b/x-seg.nrrd", "a.nii.gz", "b/.hidden.nii", "lone-seg.mha", "no.txt"
+    files = (
+        "b/x-ct.nrrd",
+        "b/x-seg.nrrd",
+        "a.nii.gz",
+        "b/.hidden.nii",
+        "lone-seg.mha",
+        "no.txt",
+        "a.seg.nrrd",
+    )
     for name in files:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(b"x")
@@ -19,8 +27,14 @@ def test_find_scans(tmp_path: Path) -> None:
     names = [str(path.relative_to(tmp_path)) for path in find_scans(tmp_path)]
     assert names == ["a.nii.gz", "b/x-ct.nrrd", "lone-seg.mha"]
     assert find_scans(tmp_path / "a.nii.gz") == [tmp_path / "a.nii.gz"]
+    labels = [str(path.relative_to(tmp_path)) for path in find_labels(tmp_path)]
+    assert labels == [
+        "a.nii.gz", "a.seg.nrrd", "b/x-ct.nrrd", "b/x-seg.nrrd", "lone-seg.mha",
+    ]  # fmt: skip
     empty = tmp_path / "empty"
     empty.mkdir()
     for path in (tmp_path / "missing", tmp_path / "no.txt", empty):
         with pytest.raises(UsageError):
             find_scans(path)
+    with pytest.raises(UsageError, match="no labels"):
+        find_labels(empty)

@@ -32,17 +32,18 @@ def prediction(mask: Array, probability: float, grid: Grid, aux: Volume | None) 
 def test_a_table_counted_by_hand(tmp_path: Path) -> None:
     grid = Grid((8, 10, 12), (2.0, 1.0, 1.0), (100.0, 200.0, 300.0))
     mask = np.zeros(grid.size, bool)
-    mask[5, 1, 1] = True
-    mask[1:3, 2:4, 4:8] = True  # 16 voxels, centre (1.5, 2.5, 5.5)
+    mask[1, 1, 1] = mask[2, 2, 2] = True  # two that share a corner are one node
+    mask[4:6, 2:4, 4:8] = True  # 16 voxels, centre (4.5, 2.5, 5.5)
     hu = np.full(grid.size, -100, np.int16)
-    hu[1, 2:4, 4:8], hu[2, 2:4, 4:8], hu[5, 1, 1] = 40, 50, 7
+    hu[4, 2:4, 4:8], hu[5, 2:4, 4:8], hu[1, 1, 1], hu[2, 2, 2] = 40, 50, 7, 9
     aux = Volume(np.full(grid.size, 0.5, np.float32), grid)
-    aux.array[5, 1, 1] = 0.75
+    aux.array[1, 1, 1] = aux.array[2, 2, 2] = 0.75
+    aux.array[5] = 1.0  # above the main branch as far as slice 4 is below it
     large, small = found_nodes(prediction(mask, 0.75, grid, aux), Volume(hu, grid))
     assert (large.voxels, large.volume_mm3) == (16, 32)
-    assert (large.centroid_x_mm, large.centroid_y_mm, large.centroid_z_mm) == (105.5, 202.5, 303)
+    assert (large.centroid_x_mm, large.centroid_y_mm, large.centroid_z_mm) == (105.5, 202.5, 309)
     assert (large.mean_hu, large.mean_probability, large.disagreement) == (45, 0.75, 0.25)
-    assert (small.voxels, small.mean_hu, small.disagreement) == (1, 7, 0)
+    assert (small.voxels, small.mean_hu, small.disagreement) == (2, 8, 0)
     assert large.long_axis_mm > large.short_axis_mm > 1
     write_nodes(tmp_path / "nodes.csv", [("a", [large, small]), ("none", []), ("b", [small])])
     table = pd.read_csv(tmp_path / "nodes.csv")
@@ -51,7 +52,7 @@ def test_a_table_counted_by_hand(tmp_path: Path) -> None:
         "case", "node", "voxels", "volume_mm3", "short_axis_mm", "long_axis_mm", "centroid_x_mm",
         "centroid_y_mm", "centroid_z_mm", "mean_hu", "mean_probability", "disagreement",
     ]  # fmt: skip
-    assert table["mean_hu"].tolist() == [45, 7, 7]
+    assert table["mean_hu"].tolist() == [45, 8, 8]
 
 
 def test_without_the_auxiliary_branch_its_column_is_empty(tmp_path: Path) -> None:

@@ -9,12 +9,15 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
-from synthetic_chest import GRID, chest, ellipsoid
+from synthetic_chest import GRID, chest, chest_with_spine, ellipsoid
 from torch import Tensor
 
+from lnq.data import lungs
+from lnq.data.case import Case
+from lnq.data.inspection import inspect_case
 from lnq.data.lungs import Box
 from lnq.data.preprocessing import Preprocessing
-from lnq.data.readers import find_scans
+from lnq.data.readers import find_scans, read_label
 from lnq.errors import CaseError, RunError, UsageError
 from lnq.inference import scans
 from lnq.inference.post_processing import PostProcessing
@@ -280,6 +283,40 @@ def test_written_geometry_is_the_scans(suffix: str, tmp_path: Path) -> None:
     probability = from_sitk(sitk.ReadImage(tmp_path / "out" / "probabilities" / f"s{suffix}"))
     assert probability.array.dtype == np.float32
     assert np.array_equal(probability.array > 0.5, sitk.GetArrayFromImage(mask) > 0)
+
+
+def test_axes_not_quite_at_right_angles(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """NRRD holds them; NIfTI straightens them, which is told where it would move voxels."""
+    array = np.zeros((4, 30, 40), np.uint8)
+    for off, suffix, told in ((1e-5, ".nii.gz", False), (9e-4, ".nii.gz", True),
+                              (9e-4, ".nrrd", False)):  # fmt: skip
+        grid = Grid(array.shape, (3.0, 0.8, 0.8), direction=(1, off, 0, 0, 1, 0, 0, 0, 1))
+        path = tmp_path / f"m{off}{suffix}"
+        if told:
+            with pytest.raises(CaseError, match=r"right angles .*Choose output_format=nrrd"):
+                write_volume(Volume(array, grid), path)
+        else:
+            write_volume(Volume(array, grid), path)
+            assert read_label(path).grid.difference(grid) is None
+        assert path.exists() is not told
+    assert "WARNING" not in capfd.readouterr().err
+
+
+def test_doubts_about_a_scan_are_told_and_it_is_segmented(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wrong = chest_with_spine()
+    wrong = Volume(wrong.array[:, ::-1], wrong.grid)  # front to back
+    write_volume(wrong, tmp_path / "s.nrrd")
+    looked = []
+    search = lungs._lungs
+    monkeypatch.setattr(lungs, "_lungs", lambda *given: looked.append(1) or search(*given))
+    found = segment(Job("s", tmp_path / "s.nrrd", "s.nrrd"), predictor(), tmp_path / "out", False)
+    assert looked == [1]
+    (case,) = [inspect_case(Case("s", tmp_path / "s.nrrd", None, "test", "none", "s"))]
+    assert found.notes == [str(problem) for problem in case.problems]
+    assert "the header calls the front" in found.notes[0]
+    assert (tmp_path / "out" / "s.nrrd").is_file()
 
 
 def test_file_that_reads_back_differently_is_not_kept(

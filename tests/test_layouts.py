@@ -169,10 +169,13 @@ def test_tables_that_are_refused(tmp_path: Path, text: str, why: str) -> None:
 
 
 def test_pairs_from_two_folders(tmp_path: Path) -> None:
-    touch(tmp_path, "scans/x.nii.gz", "scans/y.nrrd", "masks/y.nii.gz")
+    scans = ("scans/x.nii.gz", "scans/y.nrrd", "scans/v.nrrd", "scans/w.mha")
+    touch(tmp_path, *scans, "masks/y.nii.gz", "masks/v.seg.nrrd", "masks/w.dcm")
     layout = PairsLayout(tmp_path, images=Path("scans"), labels=Path("masks"), split="test",
                          supervision="full")  # fmt: skip
     assert [(c.case_id, c.supervision, c.split) for c in layout.cases()] == [
+        ("v", "full", "test"),
+        ("w", "full", "test"),
         ("x", "none", "test"),
         ("y", "full", "test"),
     ]

@@ -9,7 +9,7 @@ import pytest
 import SimpleITK as sitk
 from synthetic_chest import GRID, LUNG_CENTRES, LUNG_RADII, chest, coordinates, ellipsoid, lungs
 
-from lnq.data.lungs import Box, find_lungs, lung_box
+from lnq.data.lungs import Box, LungBox, find_chest, lung_box
 from lnq.volume import Array, Grid, Volume, from_sitk, reorient, resample
 
 MARGIN = (10.0, 10.0, 10.0)
@@ -27,8 +27,13 @@ def margins(box: Box, mask: Array, grid: Grid) -> tuple[Array, Array]:
     return (start - box.start) * spacing, (np.asarray(box.stop) - stop) * spacing
 
 
+def box_of(scan: Volume) -> LungBox:
+    """Of a scan whose axes are in LPS order."""
+    return lung_box(scan.grid, find_chest(scan), MARGIN)
+
+
 def test_box_is_that_of_both_lungs() -> None:
-    found = lung_box(chest(), MARGIN)
+    found = box_of(chest())
     assert found.lungs_found
     assert found.notes == ()
     for room in margins(found.box, lungs(), GRID):
@@ -38,10 +43,8 @@ def test_box_is_that_of_both_lungs() -> None:
 
 def test_windpipe_bowel_table_and_free_air_are_no_lungs() -> None:
     scan = chest()
-    found = resample(
-        Volume(find_lungs(scan).array.astype(np.uint8), find_lungs(scan).grid), GRID, "nearest"
-    )
-    mask = found.array > 0
+    seen = find_chest(scan)
+    mask = resample(Volume(seen.lungs, seen.coarse.grid), GRID, "nearest").array
     assert mask[lungs()].mean() > 0.95
     z, y, _ = coordinates(GRID)
     assert not mask[ellipsoid(GRID, (-125, -40, 30), (22, 25, 40))].any()
@@ -54,7 +57,7 @@ def test_padding_around_a_round_field_of_view(padding: int) -> None:
     scan = chest()
     _, y, x = coordinates(GRID)
     scan.array[y**2 + x**2 > 140**2] = padding
-    for room in margins(lung_box(scan, MARGIN).box, lungs(), GRID):
+    for room in margins(box_of(scan).box, lungs(), GRID):
         assert (np.abs(room - 10) <= 5).all()
 
 
@@ -72,7 +75,7 @@ def test_a_third_cut_off(start: tuple[int, int, int], stop: tuple[int, int, int]
     whole = chest()
     window = tuple(slice(a, b) for a, b in zip(start, stop, strict=True))
     part = Volume(whole.array[window], whole.grid.crop(start, stop))
-    found = lung_box(part, MARGIN)
+    found = box_of(part)
     assert found.lungs_found
     first, last = bounds(lungs()[window])
     assert (np.asarray(found.box.start) <= first).all()
@@ -85,7 +88,7 @@ def test_box_of_a_collapsed_lung_mirrors_the_other(remains_mm: int) -> None:
     scan.array[ellipsoid(GRID, LUNG_CENTRES[1], LUNG_RADII)] = 30
     if remains_mm:
         scan.array[ellipsoid(GRID, (0, 0, 40), (remains_mm,) * 3)] = -800
-    found = lung_box(scan, MARGIN)
+    found = box_of(scan)
     assert found.lungs_found
     assert "widened" in found.notes[0]
     for room in margins(found.box, lungs(), GRID):
@@ -110,7 +113,7 @@ def test_arms_in_view_move_nothing(kind: str) -> None:
     middles, above = ARMS[kind]
     for middle in middles:
         scan.array[((y - 5) ** 2 + (x - middle) ** 2 < 45**2) & (z > above)] = 40
-    found = lung_box(scan, MARGIN)
+    found = box_of(scan)
     assert found.notes == ()
     for room in margins(found.box, lungs(grid), grid):
         assert (room >= 5).all()
@@ -136,7 +139,7 @@ def test_axes_oblique_to_the_patient_with_wedges_of_padding(tilt_deg: int, paddi
     hu[both] = -850
     hu[np.abs(y - np.tan(tilt) * z) > 125] = padding
     assert (hu[both] == -850).all()
-    found = lung_box(Volume(hu.astype(np.int16), GRID), MARGIN)
+    found = box_of(Volume(hu.astype(np.int16), GRID))
     assert found.notes == ()
     for room in margins(found.box, both, GRID):
         assert (room >= 5).all()
@@ -148,14 +151,14 @@ def test_half_a_voxel_of_margin_is_rounded_outwards_whatever_the_header_rounds()
     for error in (-1e-6, 0.0, 1e-6):  # as of 32-bit floats
         spacing = (5.0, 4.0 * (1 + error), 4.0)
         grid = Grid(GRID.size, spacing, (1.0, 2.0 + error, 3.0))
-        boxes.add(lung_box(Volume(chest().array, grid), MARGIN).box)
+        boxes.add(box_of(Volume(chest().array, grid)).box)
     assert len(boxes) == 1
 
 
 def test_without_lungs_the_body() -> None:
     body = ellipsoid(GRID, (0, 0, 0), (110, 96, 120))
     scan = Volume(np.where(body, 0, -1000).astype(np.int16), GRID)
-    found = lung_box(scan, MARGIN)
+    found = box_of(scan)
     assert not found.lungs_found
     assert "body" in found.notes[0]
     assert found.box.stop[2] - found.box.start[2] < GRID.size[2]
@@ -163,7 +166,7 @@ def test_without_lungs_the_body() -> None:
 
 
 def test_without_body_the_whole_scan() -> None:
-    found = lung_box(Volume(np.full(GRID.size, -1000, np.int16), GRID), MARGIN)
+    found = box_of(Volume(np.full(GRID.size, -1000, np.int16), GRID))
     assert not found.lungs_found
     assert found.box == Box((0, 0, 0), GRID.size)
     assert "nothing cropped" in found.notes[0]
@@ -173,7 +176,7 @@ def test_noise_moves_the_box_by_a_few_millimetres_at_most() -> None:
     quiet = chest()
     noise = np.random.default_rng(0).normal(0, 20, GRID.size)
     loud = Volume((quiet.array + noise).astype(np.int16), GRID)
-    a, b = lung_box(quiet, MARGIN).box, lung_box(loud, MARGIN).box
+    a, b = box_of(quiet).box, box_of(loud).box
     assert np.abs(np.subtract(a.start, b.start)).max() <= 1
     assert np.abs(np.subtract(a.stop, b.stop)).max() <= 1
 
@@ -214,7 +217,7 @@ def lung_segments(real_data: Path) -> tuple[Volume, Array]:
 @pytest.mark.parametrize("case", [whole_lungs, lung_segments])
 def test_real_lungs_lie_in_a_close_box(case, real_data: Path) -> None:  # type: ignore[no-untyped-def]
     scan, mask = case(real_data)
-    found = lung_box(scan, MARGIN)
+    found = box_of(scan)
     assert found.lungs_found
     assert found.notes == ()
     for room in margins(found.box, mask, scan.grid):
@@ -226,7 +229,7 @@ def test_real_nodes_lie_in_the_box_and_the_couch_does_not(real_data: Path) -> No
     folder = real_data / "4d-lung-P113"
     scan = reorient(from_sitk(sitk.ReadImage(folder / "ct_bin3x3x1.nii.gz")))
     labels = reorient(from_sitk(sitk.ReadImage(folder / "labels_tumor1_ln2_bin3x3x1.nii.gz")))
-    found = lung_box(scan, MARGIN)
+    found = box_of(scan)
     assert found.lungs_found
     for room in margins(found.box, labels.array > 0, scan.grid):
         assert (room > 0).all()
@@ -245,7 +248,7 @@ def test_real_nodes_lie_in_the_box_and_the_couch_does_not(real_data: Path) -> No
 )
 def test_real_crop_of_a_mediastinum_is_kept(name: str, real_data: Path) -> None:
     scan = reorient(from_sitk(sitk.ReadImage(real_data / name)))
-    found = lung_box(scan, MARGIN)
+    found = box_of(scan)
     kept = np.prod(np.subtract(found.box.stop, found.box.start)) / np.prod(scan.grid.size)
     assert kept > 0.9
     assert found.lungs_found or found.notes

@@ -7,7 +7,7 @@ import pytest
 import SimpleITK as sitk
 from synthetic_chest import GRID, chest, ellipsoid, lungs
 
-from lnq.data.preprocessing import CT_MEAN, CT_SD, Preprocessing
+from lnq.data.preprocessing import ALGORITHM, CT_MEAN, CT_SD, Preprocessing
 from lnq.data.resampling import working_grid
 from lnq.errors import CaseError
 from lnq.inference.restore import to_scan_grid
@@ -151,6 +151,20 @@ def test_settings_survive_a_checkpoint() -> None:
     plain = settings.as_dict()
     assert plain["spacing_mm"] == [2.5, 1.0, 1.0]
     assert Preprocessing.from_dict(plain) == settings
+
+
+def test_the_algorithms_version_counts_every_change_of_what_comes_out() -> None:
+    """Where this fails on purpose, raise ALGORITHM and write the new figures here."""
+    prepared = Preprocessing().apply(chest())
+    grid, image = prepared.volume.grid, prepared.volume.array
+    node = ellipsoid(GRID, (0, 20, 0), (6, 5, 4)).astype(np.uint8)
+    label = Preprocessing().apply_label(Volume(node, GRID), grid).array
+    figures = [*grid.size, *grid.origin_mm, label.sum(), *np.argwhere(label).mean(axis=0),
+               prepared.mean, prepared.sd, *np.quantile(image, (0.1, 0.5, 0.9))]  # fmt: skip
+    known = [67, 180, 340, -135.6, -71.6, -99.0, 272, 33.0, 114.5, 169.5,
+             -244.571, 405.274, -1.494, 0.702, 0.702]  # fmt: skip
+    assert ALGORITHM == 2
+    assert figures == pytest.approx(known, abs=2e-3)
 
 
 def test_working_grid_shares_what_does_not_fit() -> None:

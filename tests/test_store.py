@@ -15,6 +15,7 @@ import pytest
 from synthetic_chest import GRID, chest, ellipsoid
 
 import lnq.data.store
+from lnq.data import lungs, preprocessing
 from lnq.data.building import build_case, build_store
 from lnq.data.case import Case
 from lnq.data.preprocessing import Preprocessing
@@ -60,10 +61,16 @@ def states(cases: list[Case], root: Path, num_workers: int = 0) -> dict[str, str
     return {o.case_id: o.reason or o.status for o in build_store(cases, root, num_workers)}
 
 
-def test_store_gives_back_what_was_prepared(cases: list[Case], root: Path) -> None:
+def test_store_gives_back_what_was_prepared(
+    cases: list[Case], root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked = []
+    search = lungs._lungs
+    monkeypatch.setattr(lungs, "_lungs", lambda *given: looked.append(1) or search(*given))
     assert states(cases, root) == {"c0": "built", "c1": "built", "c2": "built"}
     store = CaseStore(root)
     assert store.settings == SETTINGS.as_dict()
+    assert len(looked) == 3  # once a case
     assert store.case_ids() == ["c0", "c1", "c2"]
     assert store.case_ids(split="train") == ["c0", "c1"]
     assert store.case_ids(supervision="none") == ["c2"]
@@ -152,6 +159,22 @@ def test_stale_cases_are_rebuilt(cases: list[Case], root: Path) -> None:
     assert CaseStore(root).case_ids() == []
     assert set(states(changed, root).values()) == {"it was made with other settings"}
     assert CaseStore(root).image("c0").shape == other.apply(chest()).volume.grid.size
+
+
+def test_what_another_version_of_the_preprocessing_made_is_rebuilt(
+    cases: list[Case], root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as earlier:
+        for module in (preprocessing, lnq.data.store):
+            earlier.setattr(module, "ALGORITHM", 1)
+        new_store(root, cases, SETTINGS)
+        assert set(states(cases, root).values()) == {"built"}
+    with pytest.raises(UsageError, match=r"another version of lnq.*Run lnq\.preprocess again"):
+        CaseStore(root)  # as training does
+    new_store(root, cases, SETTINGS)
+    assert CaseStore(root).case_ids() == []
+    assert set(states(cases, root).values()) == {"it was made by another version"}
+    assert set(states(cases, root).values()) == {"kept"}
 
 
 def test_bad_case_fails_alone_and_leaves_nothing_stale(cases: list[Case], root: Path) -> None:

@@ -50,6 +50,7 @@ def align_label(label: Volume, image_grid: Grid) -> tuple[Volume, list[str]]:
     )
     if off_mm > TOLERANCE_MM:
         note += f", each voxel on the nearest one, {off_mm:.2g} mm off"
+    note += ". Check in a viewer that it fits"
     return Volume(placed, image_grid), [note]
 
 

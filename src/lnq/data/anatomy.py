@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from lnq.data.lungs import find_body, find_lungs, shrink
+from lnq.data.lungs import NO_LUNGS, Chest, find_body, find_chest, shrink
 from lnq.volume import Array, Grid, Volume, reorient
 
 Mask = NDArray[np.bool_]
@@ -41,7 +41,6 @@ SPINE_REACH_MM, SPINE_SMOOTHING_MM = 50.0, 12.0
 LEAST_SPINE, SPINE_EXCESS = 0.15, 3.0
 # The chest is a cone: lungs are wider near the diaphragm than near the neck.
 CONE_LEVEL, CONE_EXCESS = 0.15, 1.4
-NO_LUNGS = "no lungs found"
 _SAMPLE = 1 << 20
 
 
@@ -54,13 +53,15 @@ class Anatomy:
         lungs_litres: Volume of the air in the lungs; 0 = no lungs found.
         faults: Why it cannot be a chest in Hounsfield units as its header says: pairs of cause and
             remedy.
-        notes: What is unusual, but may be so.
+        notes: What is unusual, but may be so, and what to do about it.
+        chest: Where body and lungs were found, for the crop; None = not looked for.
     """
 
     body_litres: float
     lungs_litres: float
     faults: tuple[tuple[str, str], ...]
     notes: tuple[str, ...]
+    chest: Chest | None = None
 
 
 def examine_anatomy(volume: Volume) -> Anatomy:
@@ -71,20 +72,19 @@ def examine_anatomy(volume: Volume) -> Anatomy:
     """
     if fault := _value_fault(volume.array):
         return Anatomy(0.0, 0.0, (fault,), ())
-    # Block means first: turning the whole scan would cost its memory again.
-    coarse = reorient(shrink(volume))
-    body, lungs = find_body(coarse).array, find_lungs(coarse).array
+    chest = find_chest(volume)
+    coarse, body, lungs = chest.coarse, chest.body, chest.lungs
     if not body.any() and (fault := _tiny(volume)):
-        return Anatomy(0.0, 0.0, (fault,), ())
+        return Anatomy(0.0, 0.0, (fault,), (), chest)
     outline = _filled(body | lungs)
     litre = coarse.grid.voxel_volume_mm3 / 1e6
     litres = float((body | lungs).sum() * litre), float(lungs.sum() * litre)
     faults, notes = [], []
     if not lungs.any():
-        notes.append(NO_LUNGS)
+        notes.append(f"{NO_LUNGS}. Check that the scan shows a chest")
     spacing = coarse.grid.spacing_mm
     if fault := _lying_across(outline):
-        return Anatomy(*litres, (fault,), tuple(notes))
+        return Anatomy(*litres, (fault,), tuple(notes), chest)
     if size := _size_fault(outline, lungs, litres[0], spacing):
         faults.append(_wrong_size(size, volume))
     elif size := _unusual_size(outline, spacing):
@@ -95,9 +95,9 @@ def examine_anatomy(volume: Volume) -> Anatomy:
         if _upside_down(lungs):
             notes.append(
                 "the lungs are wider at the end that the header calls the head's: perhaps the z "
-                "axis is upside down"
+                "axis is upside down. If so, correct the orientation in the header"
             )
-    return Anatomy(*litres, tuple(faults), tuple(notes))
+    return Anatomy(*litres, tuple(faults), tuple(notes), chest)
 
 
 def _value_fault(array: Array) -> tuple[str, str] | None:
@@ -213,7 +213,7 @@ def _unusual_size(outline: Mask, spacing: tuple[float, float, float]) -> str | N
     if USUAL_AREA_CM2[0] <= area <= USUAL_AREA_CM2[1]:
         return None
     return (
-        f"the body's cross-section of {area:.3g} cm² is unusual for an adult: check the voxel size"
+        f"the body's cross-section of {area:.3g} cm² is unusual for an adult. Check the voxel size"
     )
 
 

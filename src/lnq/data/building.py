@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import threading
@@ -19,10 +18,9 @@ from typing import Literal, TypeVar
 import numpy as np
 import SimpleITK as sitk
 
-from lnq.data.anatomy import NO_LUNGS
 from lnq.data.case import Case
-from lnq.data.examination import Examination, examine
-from lnq.data.preprocessing import Prepared, Preprocessing
+from lnq.data.examination import examine, joined_notes, label_hash
+from lnq.data.preprocessing import Preprocessing
 from lnq.data.readers import content_hash
 from lnq.data.store import CaseRecord, CaseStore
 from lnq.errors import CaseError
@@ -118,8 +116,7 @@ def build_case(case: Case, root: Path) -> Outcome:
     """
     store = CaseStore(root)
     try:
-        label_hash = _label_hash(case)
-        hashes = content_hash(case.image), label_hash
+        hashes = content_hash(case.image), label_hash(case)
         fault = store.fault(case, *hashes)
         if fault is None:
             return Outcome(case.case_id, "kept", record=store.record(case.case_id))
@@ -149,9 +146,9 @@ def prepare_case(
         CaseError: Scan or annotation cannot be used.
     """
     found = examine(case)
-    if found.image is None or found.problems:
+    if found.image is None or found.anatomy is None or found.problems:
         raise found.problems[0]
-    prepared = preprocessing.apply(found.image)
+    prepared = preprocessing.apply(found.image, found.anatomy.chest)
     label, loss = None, list[str]()
     if found.label is not None:
         label = preprocessing.apply_label(found.label, prepared.volume.grid)
@@ -171,16 +168,9 @@ def prepare_case(
         sd=prepared.sd,
         num_foreground=0 if label is None else int(np.count_nonzero(label.array)),
         lungs_found=prepared.lungs_found,
-        notes=_notes(found, prepared, loss),
+        notes=(*joined_notes(found.notes, prepared.notes), *loss),
     )
     return record, prepared.volume, label
-
-
-def _notes(found: Examination, prepared: Prepared, loss: list[str]) -> tuple[str, ...]:
-    """All notes; what the crop says of missing lungs is not said twice."""
-    said = any(NO_LUNGS in note for note in prepared.notes)
-    examined = [note for note in found.notes if not (said and note == NO_LUNGS)]
-    return (*examined, *prepared.notes, *loss)
 
 
 def _failed(case: Case, error: CaseError, store: CaseStore) -> Outcome:
@@ -191,16 +181,6 @@ def _failed(case: Case, error: CaseError, store: CaseStore) -> Outcome:
     return Outcome(case.case_id, "failed", error=located)
 
 
-def _label_hash(case: Case) -> str | None:
-    """SHA-256 of the annotation, and of which of its segments are meant where the case says so."""
-    if case.label is None:
-        return None
-    digest = content_hash(case.label)
-    if case.label_names is None:
-        return digest
-    return hashlib.sha256(f"{digest} {case.label_names}".encode()).hexdigest()
-
-
 def _loss(label: Volume, kept: Volume) -> list[str]:
     """A note where the crop cuts annotated tissue off."""
     voxels = np.argwhere(label.array)
@@ -209,7 +189,9 @@ def _loss(label: Volume, kept: Volume) -> list[str]:
     index = kept.grid.to_index(label.grid.to_world(voxels))
     inside = ((index >= -0.5) & (index <= np.asarray(kept.grid.size) - 0.5)).all(axis=1)
     lost = 1.0 - float(inside.mean())
-    return [f"{lost:.0%} of the annotation lies outside the crop"] if lost > TOLERATED_LOSS else []
+    if lost <= TOLERATED_LOSS:
+        return []
+    return [f"{lost:.0%} of the annotation lies outside the crop. Raise preprocessing.margin_mm"]
 
 
 def _in_processes(

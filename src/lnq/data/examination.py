@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
 from lnq.data.alignment import align_label
 from lnq.data.anatomy import Anatomy, examine_anatomy
 from lnq.data.case import Case
-from lnq.data.readers import Scan, read_image_with_notes, read_label
+from lnq.data.lungs import NO_LUNGS
+from lnq.data.readers import Scan, content_hash, read_image_with_notes, read_label
 from lnq.errors import CaseError
 from lnq.volume import Volume
 
-EMPTY_LABEL = "the label holds no annotated voxel"
+EMPTY_LABEL = (
+    "the label holds no annotated voxel. Where nodes are visible, outline them or leave the label "
+    "out"
+)
 
 
 @dataclass
@@ -38,23 +44,31 @@ class Examination:
     problems: list[CaseError] = field(default_factory=list)
 
 
-def examine(case: Case) -> Examination:
-    """Reads scan and annotation; what is wrong with them is listed, not raised."""
-    found = Examination(notes=list(case.notes))
+def examine_scan(path: Path) -> Examination:
+    """Reads a scan; what is wrong with it is listed, not raised."""
+    found = Examination()
     try:
-        image, notes = read_image_with_notes(case.image)
+        found.image, found.notes = read_image_with_notes(path)
     except CaseError as error:
-        found.problems.append(_at(error, case.image))
+        found.problems.append(_at(error, path))
         return found
-    found.image = image
-    found.notes += notes
-    found.voxel_hash = hashlib.sha256(np.ascontiguousarray(image.array).data).hexdigest()
-    found.anatomy = examine_anatomy(image)
+    found.anatomy = examine_anatomy(found.image)
     found.notes += found.anatomy.notes
     found.problems += [
-        CaseError("no usable scan of a chest", where=case.image, why=why, remedy=remedy)
+        CaseError("no usable scan of a chest", where=path, why=why, remedy=remedy)
         for why, remedy in found.anatomy.faults
     ]
+    return found
+
+
+def examine(case: Case) -> Examination:
+    """Reads scan and annotation; what is wrong with them is listed, not raised."""
+    found = examine_scan(case.image)
+    found.notes = [*case.notes, *found.notes]
+    if found.image is None:
+        return found
+    image = found.image
+    found.voxel_hash = hashlib.sha256(np.ascontiguousarray(image.array).data).hexdigest()
     if case.label is not None:
         try:
             scan = Scan(case.image, image.grid)
@@ -65,6 +79,27 @@ def examine(case: Case) -> Examination:
         else:
             found.notes += notes if found.label.array.any() else [*notes, EMPTY_LABEL]
     return found
+
+
+def label_hash(case: Case) -> str | None:
+    """SHA-256 of the annotation, and of which of its segments are meant where the case says so."""
+    if case.label is None:
+        return None
+    digest = content_hash(case.label)
+    if case.label_names is None:
+        return digest
+    return hashlib.sha256(f"{digest} {case.label_names}".encode()).hexdigest()
+
+
+def joined_notes(examined: Iterable[str], cropped: Sequence[str]) -> list[str]:
+    """All notes; what the crop says of missing lungs is not said twice.
+
+    Args:
+        examined: Of `Examination.notes`.
+        cropped: Of `lnq.data.preprocessing.Prepared.notes`.
+    """
+    said = any(note.startswith(NO_LUNGS) for note in cropped)
+    return [*(n for n in examined if not (said and n.startswith(NO_LUNGS))), *cropped]
 
 
 def _at(error: CaseError, place: object) -> CaseError:

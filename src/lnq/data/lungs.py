@@ -19,7 +19,7 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from lnq.volume import Grid, Volume, from_sitk, to_sitk
+from lnq.volume import Grid, Volume, from_sitk, reorient, to_sitk
 
 Mask = NDArray[np.bool_]
 
@@ -34,6 +34,8 @@ MIN_LUNGS_ML = 150.0  # less than that in all is no pair of lungs
 MIN_ENCLOSED = 0.7  # mean part of the four sides on which body lies; a lung cut on one side has 3/4
 MIN_BODY_ML = 500.0
 MIN_HALF_WIDTH = 0.6  # narrower half of the box about the body's middle, as a part of the wider
+NO_LUNGS = "no lungs found"
+_CHECK = ". Check that the scan shows a chest, in HU"
 
 
 @dataclass(frozen=True)
@@ -89,21 +91,34 @@ class LungBox:
     notes: tuple[str, ...] = ()
 
 
-def find_lungs(volume: Volume) -> Volume:
-    """Lung air (bronchi and vessels partly left out) of a CT.
+@dataclass(frozen=True, eq=False)
+class Chest:
+    """What is seen of a scan on voxels of about 3.5 mm, axes in LPS order.
+
+    Attributes:
+        coarse: Block means, HU.
+        body: The patient, without the air inside; all False where none is found.
+        lungs: Lung air, bronchi and vessels partly left out; all False where none is found.
+    """
+
+    coarse: Volume
+    body: Mask
+    lungs: Mask
+
+
+def find_chest(volume: Volume) -> Chest:
+    """Looks for body and lungs in a CT.
 
     Args:
-        volume: HU, axes in LPS order (`lnq.volume.reorient`), any spacing.
-
-    Returns:
-        A bool volume on a coarser grid of about 3.5 mm; all False where no lung is found.
+        volume: HU, any orientation and spacing.
     """
-    coarse = shrink(volume)
-    body = find_body(coarse)
-    return Volume(_lungs(coarse, body.array), coarse.grid)
+    # Turned after shrinking: a whole scan would cost time and its memory again.
+    coarse = reorient(shrink(_of_whole_blocks(volume)))
+    body = find_body(coarse).array
+    return Chest(coarse, body, _lungs(coarse, body))
 
 
-def lung_box(volume: Volume, margin_mm: tuple[float, float, float]) -> LungBox:
+def lung_box(grid: Grid, chest: Chest, margin_mm: tuple[float, float, float]) -> LungBox:
     """The box around both lungs and the mediastinum between them.
 
     Where one side of the chest holds no or little lung (collapse, resection, field of view), the
@@ -111,37 +126,57 @@ def lung_box(volume: Volume, margin_mm: tuple[float, float, float]) -> LungBox:
     body the whole scan; both are noted.
 
     Args:
-        volume: HU, axes in LPS order, any spacing.
+        grid: The scan's, axes in LPS order (`lnq.volume.reorient`).
+        chest: What is seen of it.
         margin_mm: Added on both sides of the lungs (z, y, x), mm, as far as the scan reaches.
     """
-    coarse = shrink(volume)
-    body = find_body(coarse).array
-    lungs = _lungs(coarse, body)
+    coarse, body, lungs = chest.coarse.grid, chest.body, chest.lungs
     notes: tuple[str, ...] = ()
     if lungs.any():
         start, stop = _bounds(lungs)
         start, stop, widened = _balance(start, stop, lungs, body)
         if widened:
             notes = ("little lung on one side: crop widened to mirror the other",)
-        box = _in_voxels_of(volume.grid, coarse.grid, start, stop, margin_mm)
+        box = _in_voxels_of(grid, coarse, start, stop, margin_mm)
         return LungBox(box, True, notes)
     if body.any():
-        box = _in_voxels_of(volume.grid, coarse.grid, *_bounds(body), margin_mm)
-        return LungBox(box, False, ("no lungs found: cropped to the body",))
-    whole = Box((0, 0, 0), volume.grid.size)
-    return LungBox(whole, False, ("neither lungs nor body found: nothing cropped",))
+        box = _in_voxels_of(grid, coarse, *_bounds(body), margin_mm)
+        return LungBox(box, False, (f"{NO_LUNGS}: cropped to the body{_CHECK}",))
+    whole = Box((0, 0, 0), grid.size)
+    return LungBox(whole, False, (f"neither lungs nor body found: nothing cropped{_CHECK}",))
 
 
 def shrink(volume: Volume) -> Volume:
     """Block means of `volume` with voxels of about `SEARCH_SPACING_MM`, float32."""
-    factors = [
-        int(np.clip(round(SEARCH_SPACING_MM / spacing), 1, size))
-        for spacing, size in zip(volume.grid.spacing_mm, volume.grid.size, strict=True)
-    ]
     shrinking = sitk.BinShrinkImageFilter()
-    shrinking.SetShrinkFactors(factors[::-1])
+    shrinking.SetShrinkFactors(_factors(volume.grid)[::-1])
     blocks = from_sitk(shrinking.Execute(to_sitk(volume)))
     return Volume(blocks.array.astype(np.float32), blocks.grid)
+
+
+def _factors(grid: Grid) -> list[int]:
+    """Voxels in a block along each axis."""
+    return [
+        int(np.clip(round(SEARCH_SPACING_MM / spacing), 1, size))
+        for spacing, size in zip(grid.spacing_mm, grid.size, strict=True)
+    ]
+
+
+def _of_whole_blocks(volume: Volume) -> Volume:
+    """The volume without the voxels that fill no block, so that blocks are those of LPS order.
+
+    Shrinking leaves out what remains at the end of an axis as it is stored: this cuts it off at the
+    beginning of those that are stored backwards.
+    """
+    sides = sitk.DICOMOrientImageFilter.GetOrientationFromDirectionCosines(volume.grid.direction)
+    start = [
+        size % factor if side in "RAI" else 0
+        for size, factor, side in zip(
+            volume.grid.size, _factors(volume.grid), sides[::-1], strict=True
+        )
+    ]
+    grid = volume.grid.crop(start, volume.grid.size)
+    return Volume(volume.array[tuple(slice(first, None) for first in start)], grid)
 
 
 def find_body(volume: Volume) -> Volume:

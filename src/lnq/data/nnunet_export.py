@@ -17,8 +17,9 @@ from typing import Any, Literal, get_args
 
 from lnq.data.alignment import align_label
 from lnq.data.case import Case
+from lnq.data.examination import label_hash
 from lnq.data.layouts.nnunet import DATASET, SPLITS, Told
-from lnq.data.readers import content_hash, read_image_with_notes, read_label
+from lnq.data.readers import Scan, content_hash, read_image_with_notes, read_label
 from lnq.errors import CaseError, LnqError, UsageError
 from lnq.files import MANIFEST, read_json, sha256, write_json
 from lnq.volume import Volume
@@ -140,8 +141,7 @@ def _export(case: Case, folder: Path, ending: Ending, write: Writer) -> Exported
     """Writes scan and label, both on the scan's grid, unless they are there as they are now."""
     record = folder / RECORDS / f"{case.case_id}.json"
     places = _places(case, ending)
-    label_hash = None if case.label is None else content_hash(case.label)
-    sources = {"image": content_hash(case.image), "label": label_hash}
+    sources = {"image": content_hash(case.image), "label": label_hash(case)}
     entry = _entry(record)
     if entry is not None and entry["sources"] == sources and list(entry["files"]) == places:
         paths = {folder / name: digest for name, digest in entry["files"].items()}
@@ -151,7 +151,9 @@ def _export(case: Case, folder: Path, ending: Ending, write: Writer) -> Exported
     image, notes = read_image_with_notes(case.image)
     volumes = [image]
     if case.label is not None:
-        label, mended = align_label(read_label(case.label), image.grid)
+        scan = Scan(case.image, image.grid)
+        given = read_label(case.label, scan=scan, names=case.label_names)
+        label, mended = align_label(given, image.grid)
         volumes.append(label)
         notes = [*notes, *mended]
     for volume, name in zip(volumes, places, strict=True):

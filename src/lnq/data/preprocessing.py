@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import Field
 
-from lnq.data.lungs import lung_box
+from lnq.data.lungs import Chest, find_chest, lung_box
 from lnq.data.resampling import label_field, smoothed, vanished, working_grid
 from lnq.errors import CaseError
 from lnq.volume import Grid, Volume, reorient, resample
@@ -24,6 +24,9 @@ Margin = tuple[
     Annotated[float, Field(ge=0)], Annotated[float, Field(ge=0)], Annotated[float, Field(ge=0)]
 ]
 
+# Counts the ways in which one scan with one set of settings was prepared: to be raised with every
+# change of what comes out. It is part of the store's key, so that older stores are made anew.
+ALGORITHM = 2
 # What a 12-bit scanner measures. Below is padding (-3024, -2048), above is metal: a few such voxels
 # would otherwise decide mean and standard deviation.
 HU_RANGE = (-1024.0, 3071.0)
@@ -68,11 +71,12 @@ class Preprocessing:
     normalisation: Literal["zscore", "ct"] = "zscore"
     margin_mm: Margin = (10.0, 10.0, 10.0)
 
-    def apply(self, image: Volume) -> Prepared:
+    def apply(self, image: Volume, chest: Chest | None = None) -> Prepared:
         """Prepares a scan.
 
         Args:
             image: HU, any orientation and spacing, finite values.
+            chest: Body and lungs where they have been looked for already.
 
         Raises:
             CaseError: Values are not finite, or the crop holds one value only.
@@ -83,7 +87,7 @@ class Preprocessing:
                 remedy="convert it again from its source",
             )
         upright = reorient(image)
-        found = lung_box(upright, self.margin_mm)
+        found = lung_box(upright.grid, chest or find_chest(image), self.margin_mm)
         crop = upright.grid.crop(found.box.start, found.box.stop)
         # Clipped before resampling, so that padding does not bleed into the body.
         low, high = HU_RANGE if self.normalisation == "zscore" else CT_RANGE
@@ -126,12 +130,13 @@ class Preprocessing:
         return Volume(mask, grid)
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain types, for checkpoints and manifests."""
-        values = asdict(self)
+        """Plain types, for checkpoints and manifests, and the version of the algorithm."""
+        values = {"algorithm": ALGORITHM, **asdict(self)}
         return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Preprocessing:
-        """The inverse of `as_dict`."""
+        """The inverse of `as_dict`; whatever version wrote it, there is only today's algorithm."""
         known = {k: tuple(v) if isinstance(v, list | tuple) else v for k, v in values.items()}
+        known.pop("algorithm", None)
         return cls(**known)  # type: ignore[arg-type]  # one dictionary of several types

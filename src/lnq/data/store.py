@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from lnq.data.case import Case, Split, Supervision
+from lnq.data.preprocessing import ALGORITHM
 from lnq.errors import CaseError, LnqError, RunError, UsageError
 from lnq.files import MANIFEST, read_json, sha256
 from lnq.seeding import generator
@@ -93,7 +94,7 @@ class CaseStore:
         root: Folder with a manifest, as `lnq.preprocess` writes it.
 
     Raises:
-        UsageError: There is no store.
+        UsageError: There is no store, or an older version of the preprocessing made it.
     """
 
     def __init__(self, root: Path) -> None:
@@ -110,6 +111,11 @@ class CaseStore:
                 remedy="give the folder that lnq.preprocess wrote",
             )  # fmt: skip
         self.settings: dict[str, Any] = manifest["settings"]
+        if self.settings.get("algorithm") != ALGORITHM:
+            raise UsageError(
+                "preprocessed by another version of lnq, otherwise than now", where=self.root,
+                remedy="run lnq.preprocess again: it rebuilds all cases",
+            )  # fmt: skip
         self.split_sha256: str | None = manifest.get("split_sha256")
         self._listed: list[str] = list(manifest["cases"])
         self._records: dict[str, CaseRecord] = {}
@@ -222,7 +228,8 @@ class CaseStore:
         if entry is None:
             return "its record cannot be read"
         if entry["settings"] != self.settings:
-            return "it was made with other settings"
+            older = entry["settings"].get("algorithm") != ALGORITHM
+            return f"it was made {'by another version' if older else 'with other settings'}"
         record = CaseRecord.from_dict(entry["record"])
         if (record.image_sha256, record.label_sha256) != (image_sha256, label_sha256):
             return "the scan or its label has changed"

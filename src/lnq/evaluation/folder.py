@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lnq.data.readers import content_hash, read_label
+from lnq.data.readers import Scan, content_hash, read_label
 from lnq.errors import CaseError, UsageError
 from lnq.evaluation.matching import Match, match_cases
 from lnq.evaluation.metrics import Mask, assd, dice, precision, recall
@@ -23,7 +23,7 @@ from lnq.evaluation.nodes import (
 )
 from lnq.evaluation.tables import CaseMetrics, metrics_table, nodes_table, summarise
 from lnq.files import FailureLog, atomic_path, sole_user, write_json, write_manifest
-from lnq.volume import Grid, reorient
+from lnq.volume import reorient
 
 Track = Callable[[Sequence[Match]], Iterable[Match]]
 
@@ -137,10 +137,11 @@ def evaluate_case(
             remedy="predict this case, or take its reference out of the folder",
         )  # fmt: skip
     label = reorient(read_label(match.reference, kind=reference_kind))
-    predicted = _mask_on(label.grid, match.prediction, match, "binary")
+    voxels = Scan(match.reference, label.grid)
+    predicted = _mask_on(voxels, match.prediction, "binary")
     annotation = None
     if match.annotation is not None:  # partial labels often number their instances
-        annotation = _mask_on(label.grid, match.annotation, match, "instances")
+        annotation = _mask_on(voxels, match.annotation, "instances")
     reference = label.array > 0
     nodes = measure_nodes(
         match.case, label_nodes(label.array, reference_kind), predicted, label.grid,
@@ -162,13 +163,17 @@ def evaluate_case(
     return row, nodes
 
 
-def _mask_on(grid: Grid, path: Path, match: Match, kind: ReferenceKind) -> Mask:
-    """A file's foreground, in the reference's axis order; its grid must be the reference's."""
-    volume = reorient(read_label(path, kind=kind))
-    difference = volume.grid.difference(grid)
+def _mask_on(reference: Scan, path: Path, kind: ReferenceKind) -> Mask:
+    """A file's foreground, in the reference's axis order.
+
+    An image's grid must be the reference's; a DICOM-SEG's frames, of which only some slices need
+    have one, are put where they belong on it.
+    """
+    volume = reorient(read_label(path, kind=kind, scan=reference))
+    difference = volume.grid.difference(reference.grid)
     if difference is not None:
         raise CaseError(
-            f"not on the grid of the reference {match.reference.name}", where=path, why=difference,
+            f"not on the grid of the reference {reference.path.name}", where=path, why=difference,
             remedy="write the mask on the scan's own grid",
         )  # fmt: skip
     mask: Mask = volume.array > 0

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from lnq.data.readers.names import SUFFIXES, scan_name, suffix_of
+from lnq.data.readers import SUFFIXES, label_name
 from lnq.errors import UsageError
 
 _IMAGE_ROLE = re.compile(r"[-_](ct|image|img|0000)$", re.IGNORECASE)
@@ -44,7 +44,7 @@ def case_key(path: Path) -> str:
     `lnq2023-val-0001-ct.nrrd` and `lnq2023-val-0001-seg.nrrd` belong to `lnq2023-val-0001`, and
     `chest_0000.nii.gz` belongs to `chest`.
     """
-    name = scan_name(path)
+    name = label_name(path)
     for role in (_IMAGE_ROLE, _LABEL_ROLE):
         shorter = role.sub("", name)
         if shorter and shorter != name:
@@ -58,9 +58,9 @@ def match_cases(
     """Pairs the files of two or three folders by `case_key`.
 
     Args:
-        predictions: Folder of masks under test.
-        references: Folder of reference labels.
-        annotations: Folder of partial labels used in training.
+        predictions: Folder of masks under test; DICOM-SEG among them end with `.dcm`.
+        references: Folder of reference labels, which are images: they have the scan's voxels.
+        annotations: Folder of partial labels used in training; the same.
 
     Returns:
         One match per reference, ordered by case, and the predictions that have no reference.
@@ -69,7 +69,7 @@ def match_cases(
         UsageError: A folder is missing or holds no mask, two files belong to one case, or no
             prediction has a reference.
     """
-    found = masks_by_case(predictions, "predictions")
+    found = masks_by_case(predictions, "predictions", (*SUFFIXES, ".dcm"))
     wanted = masks_by_case(references, "references")
     partial = {} if annotations is None else masks_by_case(annotations, "annotations")
     wanted = _by_name_where_known(wanted, found)
@@ -84,7 +84,7 @@ def match_cases(
     return matches, [path for case, path in sorted(found.items()) if case not in wanted]
 
 
-def masks_by_case(folder: Path, role: str) -> dict[str, Path]:
+def masks_by_case(folder: Path, role: str, suffixes: tuple[str, ...] = SUFFIXES) -> dict[str, Path]:
     """The masks of one folder by case.
 
     Where scans and labels lie side by side, the label is taken: of two files of a case, the one
@@ -93,6 +93,7 @@ def masks_by_case(folder: Path, role: str) -> dict[str, Path]:
     Args:
         folder: Where to look; folders inside it are left alone.
         role: Key of the command line that named the folder, for messages.
+        suffixes: What files end with, in any letter case.
 
     Raises:
         UsageError: The folder is missing or holds no mask, or two files belong to one case.
@@ -101,17 +102,19 @@ def masks_by_case(folder: Path, role: str) -> dict[str, Path]:
         raise UsageError("no such folder", where=f"{role}={folder}")
     groups: dict[str, list[Path]] = {}
     for path in sorted(folder.iterdir()):
-        if path.is_file() and suffix_of(path) and not path.name.startswith("."):
+        is_mask = path.is_file() and path.name.lower().endswith(suffixes)
+        if is_mask and not path.name.startswith("."):
             groups.setdefault(case_key(path), []).append(path)
     if not groups:
         raise UsageError(
-            "no masks", where=f"{role}={folder}", why=f"no file ends with {', '.join(SUFFIXES)}"
-        )
+            "no masks", where=f"{role}={folder}", why=f"no file ends with {', '.join(suffixes)}",
+            remedy="write DICOM annotations as images: lnq.export does so for a dataset",
+        )  # fmt: skip
     return {case: _the_mask(case, paths, role) for case, paths in groups.items()}
 
 
 def _the_mask(case: str, paths: list[Path], role: str) -> Path:
-    labels = [p for p in paths if _LABEL_ROLE.search(scan_name(p))]
+    labels = [p for p in paths if _LABEL_ROLE.search(label_name(p))]
     candidates = labels or paths
     if len(candidates) > 1:
         raise UsageError(
@@ -129,7 +132,7 @@ def _by_name_where_known(files: Mapping[str, Path], cases: Iterable[str]) -> dic
     The label `node_0000` of nnU-Net is the case `node_0000`, whose scan is `node_0000_0000`.
     """
     known = set(cases)
-    names = {case: scan_name(path) for case, path in files.items()}
+    names = {case: label_name(path) for case, path in files.items()}
     return {(names[c] if names[c] in known else c): path for c, path in files.items()}
 
 

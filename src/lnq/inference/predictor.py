@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from lnq.data.lungs import Box
+from lnq.data.lungs import Box, Chest
 from lnq.data.preprocessing import Preprocessing
 from lnq.errors import UsageError
 from lnq.inference.post_processing import PostProcessing
@@ -77,16 +77,17 @@ class Predictor:
         self.device = torch.device("cpu") if device is None else device
         self.both_logits = both_logits
 
-    def predict(self, image: Volume) -> Prediction:
+    def predict(self, image: Volume, chest: Chest | None = None) -> Prediction:
         """Segments one scan.
 
         Args:
             image: HU, any orientation and spacing.
+            chest: Body and lungs where they have been looked for already.
 
         Raises:
             CaseError: The scan cannot be used.
         """
-        prepared = self.preprocessing.apply(image)
+        prepared = self.preprocessing.apply(image, chest)
         branches = self.both_logits or (lambda x: (self.main_logits(x),))
         main, *aux = foreground_probability(
             branches, prepared.volume.array, self.patch_size, device=self.device,

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import SimpleITK as sitk
 
-from lnq.data.readers import SUFFIXES, read_image_with_notes, scan_name
+from lnq.data.examination import examine_scan, joined_notes
+from lnq.data.readers import SUFFIXES, scan_name, suffix_of
 from lnq.errors import CaseError, LnqError, RunError, UsageError
 from lnq.files import atomic_path
 from lnq.inference.dicom_seg import check_writable, write_dicom_seg
 from lnq.inference.found_nodes import FoundNode, found_nodes
 from lnq.inference.predictor import Predictor
-from lnq.volume import Volume, from_sitk, to_sitk
+from lnq.volume import Grid, Volume, from_sitk, to_sitk
 
 Format = Literal["nrrd", "nii.gz", "mha", "dicom-seg"]
 
@@ -104,6 +105,8 @@ def plan(scans: Sequence[Path], source: Path, output: Path, format_: Format | No
 def segment(job: Job, predictor: Predictor, output: Path, save_probabilities: bool) -> Segmented:
     """Segments one scan and writes its mask.
 
+    What the doctor calls a problem of a scan that can be read is a note here.
+
     Args:
         job: The scan.
         predictor: The network.
@@ -115,8 +118,11 @@ def segment(job: Job, predictor: Predictor, output: Path, save_probabilities: bo
         RunError: The disk does not take the mask.
     """
     try:
-        scan, scan_notes = read_image_with_notes(job.image)
-        prediction = predictor.predict(scan)
+        examined = examine_scan(job.image)
+        scan, anatomy = examined.image, examined.anatomy
+        if scan is None or anatomy is None:
+            raise examined.problems[0]
+        prediction = predictor.predict(scan, anatomy.chest)
     except CaseError as error:
         raise CaseError(
             error.what, where=error.where or job.image, why=error.why, remedy=error.remedy
@@ -134,7 +140,9 @@ def segment(job: Job, predictor: Predictor, output: Path, save_probabilities: bo
         write_volume(prediction.mask, output / job.mask_name)
     if save_probabilities:
         write_volume(prediction.probability, output / PROBABILITIES / job.probability_name)
-    return Segmented([*scan_notes, *prediction.notes], found_nodes(prediction, scan))
+    doubts = [str(problem) for problem in examined.problems]
+    notes = joined_notes([*doubts, *examined.notes], prediction.notes)
+    return Segmented(notes, found_nodes(prediction, scan))
 
 
 def write_volume(volume: Volume, path: Path) -> None:
@@ -147,11 +155,14 @@ def write_volume(volume: Volume, path: Path) -> None:
         path: Where to; the suffix chooses the format.
 
     Raises:
+        CaseError: The format cannot hold the grid.
         RunError: The file cannot be written, or reads back otherwise.
     """
+    is_nifti = suffix_of(path) in (".nii", ".nii.gz")
+    storable = _as_nifti_holds_it(volume, path) if is_nifti else volume
     try:
         with atomic_path(path) as temporary:
-            sitk.WriteImage(to_sitk(volume), temporary, useCompression=True)
+            sitk.WriteImage(to_sitk(storable), temporary, useCompression=True)
             written = from_sitk(sitk.ReadImage(temporary))
             difference = written.grid.difference(volume.grid)
             if difference is None and not np.array_equal(written.array, volume.array):
@@ -163,6 +174,24 @@ def write_volume(volume: Volume, path: Path) -> None:
             "cannot write an image", where=path, why=str(error).strip().splitlines()[-1],
             remedy="free space or choose another output folder",
         ) from error  # fmt: skip
+
+
+def _as_nifti_holds_it(volume: Volume, path: Path) -> Volume:
+    """The volume with its axes exactly at right angles, as NIfTI holds none but such.
+
+    Raises:
+        CaseError: That would move voxels by more than what counts as the same grid.
+    """
+    left, _, right = np.linalg.svd(np.reshape(volume.grid.direction, (3, 3)))
+    straight = tuple(float(v) for v in (left @ right).ravel())
+    grid: Grid = replace(volume.grid, direction=straight)
+    if difference := grid.difference(volume.grid):
+        raise CaseError(
+            "NIfTI cannot hold this scan's grid", where=path,
+            why=f"its axes are not quite at right angles ({difference} when straightened)",
+            remedy="choose output_format=nrrd or mha (file_ending=.nrrd in export)",
+        )  # fmt: skip
+    return Volume(volume.array, grid)
 
 
 def _check_dicom(scans: Sequence[Path]) -> None:

@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from lnq.data.readers import read_image, read_label
+from lnq.data.readers import Scan, read_image, read_label
 from lnq.errors import CaseError
 from lnq.reporting.overlays import Scene, draw_scene, layers_of
 from lnq.reporting.runs import EvaluationFiles, Run
@@ -169,7 +169,8 @@ def _scene(case: str, evaluation: EvaluationFiles, images: dict[Path, Volume]) -
         "instances" if evaluation.numbered_reference else "binary"
     )
     reference = _on_grid(reorient(read_label(files.reference, kind=kind)), image, files.reference)
-    prediction = _on_grid(reorient(read_label(files.prediction)), image, files.prediction)
+    mask = read_label(files.prediction, scan=Scan(files.image, image.grid))
+    prediction = _on_grid(reorient(mask), image, files.prediction)
     annotation = None
     if files.annotation is not None:
         partial = reorient(read_label(files.annotation, kind="instances"))

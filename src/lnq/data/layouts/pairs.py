@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from lnq.data.case import Case, Split, Supervision
 from lnq.data.layouts.checks import checked, existing_folder, shortened
-from lnq.data.readers import checked_pattern, find_scans, scan_name
+from lnq.data.readers import checked_pattern, find_labels, find_scans, label_name, scan_name
 from lnq.errors import LnqError, UsageError
 from lnq.files import read_json
 
@@ -115,7 +115,9 @@ class PairsLayout:
                 # Without a label nothing supervises, whatever the table says.
                 "supervision": supervision if label else "none",
                 "group": row.get("group") or case_id,
-                "notes": ("its label is not used: its supervision is none",) if unused else (),
+                "notes": ("its label is not used: its supervision is none. To use it, say which",)
+                if unused
+                else (),
                 "label_names": self.label_names if label else None,
             }
         )
@@ -125,10 +127,10 @@ class PairsLayout:
         labels: dict[str, Path] = {}
         if self.labels is not None:
             folder = existing_folder(self.root / self.labels, "labels named as the scans are")
-            for label in find_scans(folder):
-                if scan_name(label) in labels:
+            for label in find_labels(folder):
+                if label_name(label) in labels:
                     raise UsageError("two labels of one name", where=label, remedy="remove one")
-                labels[scan_name(label)] = label
+                labels[label_name(label)] = label
         names = {scan_name(image) for image in images}
         if alone := [str(label) for name, label in labels.items() if name not in names]:
             raise UsageError(

@@ -44,7 +44,10 @@ def read_series(path: Path) -> tuple[Volume, list[str]]:
         raise refusal(folder, f"the reader places it elsewhere: {difference}", "export it again")
     notes = []
     if any(one.tilt for one in slices):
-        notes.append("the header states a gantry tilt, the slices' positions are straight")
+        notes.append(
+            "the header states a gantry tilt, the slices' positions are straight. If a sagittal "
+            "view looks sheared, export the scan again"
+        )
     return Volume(volume.array, grid), notes
 
 

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from lnq.data.readers.dicom import one_series
-from lnq.data.readers.names import SUFFIXES, scan_name, suffix_of
+from lnq.data.readers.names import (
+    SLICER_ROLE,
+    SUFFIXES,
+    is_dicom_name,
+    scan_name,
+    suffix_of,
+)
 from lnq.data.readers.slices import is_dicom
 from lnq.errors import CaseError, UsageError
 
@@ -14,8 +21,8 @@ from lnq.errors import CaseError, UsageError
 def find_scans(path: Path) -> list[Path]:
     """The scans at or under a path, in the order of their paths.
 
-    Hidden files are left out, and so is an annotation `NAME-seg` beside its scan `NAME-ct` (the
-    challenge's naming).
+    Hidden files are left out, and so are 3D Slicer's segmentations `NAME.seg.nrrd` and an
+    annotation `NAME-seg` beside its scan `NAME-ct` (the challenge's naming).
 
     Args:
         path: A scan file, a folder of DICOM slices, one DICOM slice, or a directory tree of scans.
@@ -31,14 +38,7 @@ def find_scans(path: Path) -> list[Path]:
     if path.is_file():
         return [_single(path)]
     found: list[Path] = []
-    seen: set[Path] = set()
-    for folder, subfolders, names in os.walk(path, followlinks=True):
-        here = Path(folder)
-        if here.resolve() in seen:  # a link back into the tree
-            subfolders.clear()
-            continue
-        seen.add(here.resolve())
-        files = [here / name for name in sorted(names) if not name.startswith(".")]
+    for here, files in _folders(path):
         found += _without_annotations([file for file in files if suffix_of(file)])
         if _is_series(here, files):
             found.append(here)
@@ -50,6 +50,36 @@ def find_scans(path: Path) -> list[Path]:
             remedy="give another file or folder",
         )
     return sorted(found)
+
+
+def find_labels(folder: Path) -> list[Path]:
+    """The annotations under a folder, in the order of their paths.
+
+    Raises:
+        UsageError: There is none.
+    """
+    found = [
+        file for _, files in _folders(folder) for file in files
+        if suffix_of(file) or is_dicom_name(file)
+    ]  # fmt: skip
+    if not found:
+        raise UsageError(
+            "no labels found", where=folder, why=f"looked for {', '.join(SUFFIXES)} and .dcm",
+            remedy="give another folder",
+        )  # fmt: skip
+    return sorted(found)
+
+
+def _folders(path: Path) -> Iterator[tuple[Path, list[Path]]]:
+    """Every folder of a tree once, with its visible files."""
+    seen: set[Path] = set()
+    for folder, subfolders, names in os.walk(path, followlinks=True):
+        here = Path(folder)
+        if here.resolve() in seen:  # a link back into the tree
+            subfolders.clear()
+            continue
+        seen.add(here.resolve())
+        yield here, [here / name for name in sorted(names) if not name.startswith(".")]
 
 
 def _single(path: Path) -> Path:
@@ -83,7 +113,10 @@ def _without_annotations(files: list[Path]) -> list[Path]:
         file
         for file in files
         if not (
-            scan_name(file).endswith("-seg")
-            and scan_name(file).removesuffix("-seg") + "-ct" in names
+            scan_name(file).lower().endswith(SLICER_ROLE)
+            or (
+                scan_name(file).endswith("-seg")
+                and scan_name(file).removesuffix("-seg") + "-ct" in names
+            )
         )
     ]

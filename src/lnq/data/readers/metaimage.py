@@ -91,7 +91,7 @@ def _placement(
     if not (len(origin) == len(spacing) == 3 and len(rows) == 9):
         raise refusal(path, "size and geometry have different numbers of axes", "write it anew")
     notes = (
-        f"no {names[0]}: taken as {default}"
+        f"no {names[0]}: taken as {default}. If that is wrong, write it into the header"
         for names, default in ((_ORIGIN, "0"), (_MATRIX, "the axes of the room"))
         if not any(name in fields for name in names)
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
+SLICER_ROLE = ".seg"  # 3D Slicer's segmentations are NAME.seg.nrrd
 
 
 def suffix_of(path: Path) -> str | None:
@@ -17,6 +18,17 @@ def scan_name(path: Path) -> str:
     """The file's name without its compound suffix; a DICOM folder's own name."""
     suffix = suffix_of(path)
     return path.name[: -len(suffix)] if suffix and not path.is_dir() else path.name
+
+
+def label_name(path: Path) -> str:
+    """An annotation's name as its scan has it: without the endings `.seg.nrrd` and `.dcm`, too."""
+    name = path.stem if is_dicom_name(path) else scan_name(path)
+    return name[: -len(SLICER_ROLE)] if name.lower().endswith(SLICER_ROLE) else name
+
+
+def is_dicom_name(path: Path) -> bool:
+    """Whether a file is named as DICOM objects are, which need not have any suffix."""
+    return path.suffix.lower() == ".dcm"
 
 
 def content_kind(head: bytes) -> str | None:

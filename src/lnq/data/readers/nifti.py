@@ -123,7 +123,10 @@ def _placement(
         raise refusal(path, f"voxel size (x, y, z) of {zooms} mm", "correct pixdim in the header")
     forms = _forms(path, raw)
     if not forms:
-        note = "no qform and no sform: the axes are taken as right-to-left, front-to-back, upwards"
+        note = (
+            "no qform and no sform: the axes are taken as right-to-left, front-to-back, upwards. "
+            "If they are not, write the orientation into the header"
+        )
         return np.diag(zooms), (0.0, 0.0, 0.0), (note,)
     for name, affine in forms.items():
         if not np.all(np.isfinite(affine)):

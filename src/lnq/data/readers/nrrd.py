@@ -198,7 +198,10 @@ def _placement(
         steps = _numbers(path, fields.get("spacings", ""), "spacings")
         if len(steps) != 3:
             raise refusal(path, "its header has no voxel size", "save it with its geometry")
-        note = "no orientation: the axes are taken as right-to-left, front-to-back, upwards"
+        note = (
+            "no orientation: the axes are taken as right-to-left, front-to-back, upwards. "
+            "If they are not, write space directions into the header"
+        )
         return np.diag(steps), (0.0, 0.0, 0.0), (note,)
     values = _numbers(path, fields["space directions"], "space directions")
     if len(values) != 9:
@@ -216,7 +219,7 @@ def _placement(
         if origin.shape != (3,):
             raise refusal(path, "its space origin is not three numbers", "write the file anew")
     else:
-        notes = ("no space origin: taken as 0",)
+        notes = ("no space origin: taken as 0. If a label has one, write it into the header",)
     x, y, z = (float(v) for v in to_lps * origin)
     return to_lps[:, None] * np.reshape(values, (3, 3)).T, (x, y, z), notes
 
