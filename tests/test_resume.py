@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import torch
 from conftest import TINY
@@ -72,7 +73,13 @@ def assert_same(run: Path, other: Path) -> None:
     momenta = [c["optimizer_states"][0]["state"] for c in (mine, theirs)]
     for key, state in momenta[0].items():
         assert torch.equal(state["momentum_buffer"], momenta[1][key]["momentum_buffer"])
-    assert (run / "metrics.csv").read_text() == (other / "metrics.csv").read_text()
+    assert curves(run) == curves(other)
+
+
+def curves(run: Path) -> str:
+    """`metrics.csv` without the columns that tell how long things took."""
+    table = pd.read_csv(run / "metrics.csv", dtype=str)
+    return table[[name for name in table if not name.startswith("perf/")]].to_csv()
 
 
 @pytest.mark.parametrize(
@@ -239,7 +246,8 @@ def test_a_damaged_checkpoint_is_refused_and_the_one_before_named(
     folder.mkdir(parents=True)
     content = bytearray((undisturbed / "checkpoints" / "last.ckpt").read_bytes())
     if damage == "one bit":
-        content[len(content) // 2] ^= 1
+        weights = next(iter(saved(undisturbed)["state_dict"].values()))
+        content[content.index(weights.numpy().tobytes())] ^= 1  # not in the padding between files
     whole = {"cut": content[: len(content) // 2], "empty": b"", "garbage": b"x" * 1000}
     (folder / "last.ckpt").write_bytes(whole.get(damage, content))
     previous = (undisturbed / "checkpoints" / "last.ckpt.previous").read_bytes()
