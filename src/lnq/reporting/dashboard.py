@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import wandb
 import wandb_workspaces.reports.v2 as wr
 import wandb_workspaces.workspaces as ws
+from wandb.sdk.lib.service.service_connection import WandbApiFailedError  # nowhere public
+
+from lnq.errors import RunError, UsageError
 
 STEP = "trainer/global_step"
 CURVES: dict[str, dict[str, tuple[str, ...]]] = {
@@ -33,6 +37,35 @@ CURVES: dict[str, dict[str, tuple[str, ...]]] = {
 """Sections, their plots, and what each plot shows: the names that training logs."""
 
 PICTURES = "panels"
+
+
+def save_dashboard(entity: str | None, project: str, name: str) -> str:
+    """Makes the dashboard in W&B.
+
+    Args:
+        entity: As for `dashboard`; None = the default one of the API key.
+        project: As for `dashboard`.
+        name: As for `dashboard`.
+
+    Returns:
+        Its address.
+
+    Raises:
+        RunError: The server refuses it.
+    """
+    try:
+        owner = entity or wandb.Api().default_entity
+        if owner is None:
+            raise UsageError(
+                "whose dashboard?", where="entity", why="the API key has no default one",
+                remedy="give entity=NAME",
+            )  # fmt: skip
+        return str(dashboard(owner, project, name).save().url)
+    except (wandb.Error, WandbApiFailedError) as error:
+        raise RunError(
+            "W&B does not take the dashboard", where=f"project={project}", why=str(error),
+            remedy="see that the key is right and may write to the project",
+        ) from error  # fmt: skip
 
 
 def dashboard(entity: str, project: str, name: str) -> ws.Workspace:
