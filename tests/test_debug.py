@@ -65,11 +65,12 @@ def test_overfit_learns_the_first_batch_by_heart(
     monkeypatch.setattr(PatchDataset, "__getitem__", noted)
     # Without dropout and weak labels, a network this small can do it too.
     plain = ("network.dropouts=[0.0]", "network.feature_dropout=0.0", "optimizer.lr=0.05")
-    run = debug("overfit", *plain, "trainer.max_steps=150")
+    few = ("datamodule.steps_per_epoch=16", "trainer.max_steps=96")
+    run = debug("overfit", *plain, *few)
     assert set(drawn) == {0, 1}
     table = curves(run)
     loss = table["train/loss_sup"].dropna()
-    assert len(loss) == 150
+    assert len(loss) == 96
     assert loss.iloc[-10:].mean() < 0.3 * loss.iloc[:10].mean()
     annotated = table["panels/annotation"].dropna()
     assert annotated.nunique() == 1

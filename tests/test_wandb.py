@@ -129,7 +129,9 @@ def test_offline_interrupted_resumed_and_synced(
     sessions = sorted(map(str, tmp_path.glob("run/wandb/offline-run-*")))
     assert len(sessions) == 2
     tool = Path(sys.executable).with_name("wandb")
-    subprocess.run([tool, "sync", *sessions], check=True, capture_output=True, timeout=100)
+    subprocess.run(
+        [tool, "sync", *sessions], check=True, capture_output=True, timeout=100, cwd=tmp_path
+    )
     check_arrived(stub, tmp_path / "run")
 
 

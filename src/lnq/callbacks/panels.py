@@ -58,11 +58,10 @@ class Panels(pl.Callback):
         pl_module.train()
         means = {f"{PANELS}/{name}": values.mean() for name, values in fractions.items()}
         pl_module.log_dict(means, rank_zero_only=True, batch_size=len(batch["image"]))
-        picture = draw(_numpy(intensities), _numpy(fractions), _slices(batch))
+        picture = draw(_numpy(intensities), _numpy(fractions), best_slices(batch))
+        step = trainer.global_step - 1  # steps count from 0, as those of the curves do
         for logger in takers:
-            logger.log_image(
-                PANELS, [picture], step=trainer.global_step, caption=[f"epoch={epoch:03d}"]
-            )
+            logger.log_image(PANELS, [picture], step=step, caption=[f"epoch={epoch:03d}"])
 
     def _batch(self, trainer: Any) -> dict[str, Any]:
         batch = trainer.datamodule.first_batch()
@@ -117,7 +116,7 @@ def _numpy(volumes: Mapping[str, Tensor]) -> dict[str, Array]:
     return {name: values.float().cpu().numpy() for name, values in volumes.items()}
 
 
-def _slices(batch: Mapping[str, Any]) -> list[int]:
+def best_slices(batch: Mapping[str, Any]) -> list[int]:
     """Of each patch the slice with most annotated voxels, or the middle one."""
     depth = batch["image"].shape[2]
     counts = batch["label"].sum(dim=(1, 3, 4)).cpu()
