@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -20,7 +21,7 @@ from test_methods import FixedOutputs, OneBranch, batch, dbdmp, logits
 
 from lnq.callbacks.panels import best_slices, draw
 from lnq.callbacks.performance import Performance
-from lnq.methods import Genesis
+from lnq.methods import DBDMP, Genesis
 
 Train = Callable[..., int]
 
@@ -38,11 +39,21 @@ def run(tiny_store: Path, tmp_path: Path, train: Train) -> Callable[..., Path]:
     return trained
 
 
-def test_pictures_come_every_few_epochs_and_change_nothing(run: Callable[..., Path]) -> None:
+def test_pictures_come_every_few_epochs_and_change_nothing(
+    run: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original, modes = DBDMP.pictures, []
+
+    def noted(self: DBDMP, *given: Any) -> Any:
+        modes.append(self.training)
+        return original(self, *given)
+
+    monkeypatch.setattr(DBDMP, "pictures", noted)
     shown = run("shown", "callbacks.panels.every_n_epochs=1")
     assert names(shown / "panels") == ["epoch=000.png", "epoch=001.png", "epoch=002.png"]
     rare = run("rare")
     assert names(rare / "panels") == ["epoch=000.png", "epoch=002.png"]
+    assert modes == 5 * [False]  # without dropout
     without = run("without", "callbacks.panels=null")
     assert not (without / "panels").exists()
     weights = [

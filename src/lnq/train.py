@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import logging
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -18,7 +16,14 @@ from pytorch_lightning.callbacks import ProgressBar
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from rich.console import Console
 
-from lnq.callbacks import AtomicCheckpointIO, BetweenSteps, RunRecord, StepSeed, whereabouts
+from lnq.callbacks import (
+    AtomicCheckpointIO,
+    BetweenSteps,
+    RunRecord,
+    StepSeed,
+    silence,
+    whereabouts,
+)
 from lnq.config import DataConfig, Paths, command, instantiate
 from lnq.config.detection import AUTO
 from lnq.data.store import CaseStore
@@ -112,7 +117,7 @@ class TrainConfig:
 @command("train", TrainConfig, given=GIVEN, prepare=resolve_last)
 def main(cfg: TrainConfig) -> int:
     """Trains as configured and says where everything lies."""
-    _silence()
+    silence()
     cfg = _with_store(cfg)
     config = _plain(asdict(cfg))
     store = CaseStore(cfg.store)
@@ -149,22 +154,6 @@ def _with_store(cfg: TrainConfig) -> TrainConfig:
     store = only_store(folder)
     Console().print(f"dataset: {store.name}, in {store}", soft_wrap=True, markup=False)
     return replace(cfg, store=store, data=replace(cfg.data, name=store.name))
-
-
-def _silence() -> None:
-    """Drops what Lightning says that is no concern of the user's.
-
-    The run's folder was checked, and a resumed run's is full or has moved; pre-training, or a store
-    without completely annotated cases, has nothing to validate; a deprecation of torch's inside
-    Lightning; adverts, and what hardware it found (the first line of the training says it).
-    """
-    warnings.filterwarnings("ignore", "Checkpoint directory .* exists and is not empty")
-    warnings.filterwarnings("ignore", "The dirpath has changed from")
-    warnings.filterwarnings("ignore", "You passed in a `val_dataloader` but have no")
-    warnings.filterwarnings("ignore", "Total length of `list` across ranks is zero")
-    warnings.filterwarnings("ignore", r".*isinstance\(treespec, LeafSpec\)", FutureWarning)
-    for library in ("pytorch_lightning", "lightning_fabric", "lightning.fabric"):
-        logging.getLogger(library).setLevel(logging.WARNING)
 
 
 def _method(

@@ -10,6 +10,7 @@ from lnq.callbacks.polynomial_lr import PolynomialLR
 from lnq.callbacks.progress import TrainingProgress
 from lnq.callbacks.ramp_up import RampUp
 from lnq.callbacks.run_record import RunRecord
+from lnq.callbacks.silence import silence
 from lnq.callbacks.step_seed import StepSeed
 from lnq.callbacks.tensorboard import TensorBoardCurves
 from lnq.callbacks.whereabouts import whereabouts
@@ -27,5 +28,6 @@ __all__ = [
     "StepSeed",
     "TensorBoardCurves",
     "TrainingProgress",
+    "silence",
     "whereabouts",
 ]
