@@ -15,7 +15,7 @@ from lnq.data.patches import PatchDataset
 Train = Callable[..., int]
 SMALL = (
     "network.widths=[2,4]", "network.dropouts=[0.3]", "datamodule.patch_size=[4,8,8]",
-    "trainer.accelerator=cpu", "callbacks.progress=null",
+    "trainer.accelerator=cpu", "callbacks.progress=null", "datamodule.num_workers=0",
 )  # fmt: skip
 
 

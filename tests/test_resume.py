@@ -221,6 +221,15 @@ def test_a_changed_configuration_is_refused(
     assert told in capsys.readouterr().err
 
 
+def test_what_is_shown_of_a_run_may_change(
+    tmp_path: Path, undisturbed: Path, tiny_store: Path, train: Train
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(undisturbed, run)
+    changed = ("callbacks.panels.every_n_epochs=7", "callbacks.performance=null")
+    assert train(*arguments(tiny_store, run), "ckpt_path=last", *changed) == 0
+
+
 def test_a_store_with_other_settings_or_cases_is_refused(
     tmp_path: Path, undisturbed: Path, tiny_store: Path, train: Train,
     capsys: pytest.CaptureFixture[str],

@@ -122,10 +122,12 @@ def test_offline_interrupted_resumed_and_synced(
     with pytest.MonkeyPatch.context() as patch:
         stop_at(5, patch)
         assert train(*offline) == 130
+    assert capsys.readouterr().err == "interrupted\n"
     assert train(*offline, "ckpt_path=last") == 0
     assert stub.history == {}
-    place = f"{tmp_path}/run/wandb/offline-run-*"
-    assert f"wandb sync {place}" in capsys.readouterr().out
+    said = capsys.readouterr()
+    assert f"wandb sync {tmp_path}/run/wandb/offline-run-*" in said.out
+    assert said.err == ""
     sessions = sorted(map(str, tmp_path.glob("run/wandb/offline-run-*")))
     assert len(sessions) == 2
     tool = Path(sys.executable).with_name("wandb")

@@ -113,11 +113,10 @@ class OfflineFirstWandbLogger(WandbLogger):
 
     def _place(self, run: Any) -> str | None:
         """Where the run can be seen: an address, or what sends it to one."""
-        sending = {
-            "online": run.url,
-            "offline": f"wandb sync {self._id_file.parent}/offline-run-*-{run.id}",
-        }
-        return sending.get(self._wandb_init["mode"])
+        mode = self._wandb_init["mode"]
+        if mode == "offline":
+            return f"wandb sync {self._id_file.parent}/offline-run-*-{run.id}"
+        return str(run.url) if mode == "online" else None
 
 
 def _without_cases(value: Any) -> Any:

@@ -53,7 +53,7 @@ class Panels(pl.Callback):
             return
         batch = self._batch(trainer)
         pl_module.eval()
-        with torch.no_grad():
+        with torch.no_grad(), trainer.precision_plugin.forward_context():
             intensities, fractions = pl_module.pictures(batch)
         pl_module.train()
         means = {f"{PANELS}/{name}": values.mean() for name, values in fractions.items()}
@@ -66,7 +66,7 @@ class Panels(pl.Callback):
     def _batch(self, trainer: Any) -> dict[str, Any]:
         batch = trainer.datamodule.first_batch()
         few = {name: values[: self.max_patches] for name, values in batch.items()}
-        return trainer.strategy.batch_to_device(few)
+        return trainer.precision_plugin.convert_input(trainer.strategy.batch_to_device(few))
 
 
 def draw(
