@@ -26,7 +26,6 @@ TINY = (
     "trainer.log_every_n_steps=1",
     "logger=csv",
     "callbacks.progress=null",
-    "+trainer.enable_progress_bar=false",
 )
 """Overrides of `lnq.train` that make a run of a second or two."""
 

@@ -23,7 +23,7 @@ TINY = [
     "network.dropouts=[0.05,0.1]",
     "trainer.check_val_every_n_epoch=1",
     "trainer.log_every_n_steps=1",
-    "callbacks.progress.refresh_rate=0",
+    "callbacks.progress=null",
 ]
 
 

@@ -14,6 +14,7 @@ STAGES = {
     "evaluate": "predictions against references",
     "report": "a self-contained HTML page of a run",
     "collect": "one table of all runs below a folder, and the paper's Table 1",
+    "dashboard": "a W&B dashboard for a project's runs",
     "figures": "pictures of the method, of a store's cases or of a phantom",
 }
 

@@ -57,7 +57,8 @@ def main(cfg: ExportConfig) -> int:
     with sole_user(folder):
         write_manifest(folder, "export", asdict(cfg), **facts)
         work = export_cases(cases, folder, cfg.file_ending, write_volume)
-        for one in track(work, "export", len(cases), console=console):
+        quiet = not console.is_terminal
+        for one in track(work, "export", len(cases), console=console, disable=quiet):
             for note in one.notes:
                 console.print(f"{one.case.case_id}: note: {note}")
             if one.error is not None:

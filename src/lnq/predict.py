@@ -123,7 +123,7 @@ def _segment_all(
     done: list[dict[str, Any]] = []
     nodes: list[tuple[str, Sequence[FoundNode]]] = []
     try:
-        for job in track(jobs, "predict", console=console):
+        for job in track(jobs, "predict", console=console, disable=not console.is_terminal):
             try:
                 found = segment(job, predictor, output, cfg.save_probabilities)
             except CaseError as error:

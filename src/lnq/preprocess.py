@@ -69,7 +69,8 @@ def main(cfg: PreprocessConfig) -> int:
         outcomes = []
         failures = FailureLog()
         work = build_store(cases, cfg.output, cfg.num_workers)
-        for outcome in track(work, "preprocess", len(cases), console=console):
+        quiet = not console.is_terminal
+        for outcome in track(work, "preprocess", len(cases), console=console, disable=quiet):
             outcomes.append(outcome)
             if outcome.error is not None:
                 failures.add(outcome.case_id, outcome.error)

@@ -12,8 +12,11 @@ from lnq.errors import UsageError
 from lnq.files import sole_user
 from lnq.networks.transfer import LAST
 
-MAY_DIFFER = frozenset({"run_dir", "ckpt_path", "init_from", "paths", "logger"})
-"""Root keys that do not change what a resumed run computes."""
+MAY_DIFFER = (
+    "run_dir", "ckpt_path", "init_from", "paths", "logger", "trainer.profiler",
+    "callbacks.progress", "callbacks.panels", "callbacks.performance",
+)  # fmt: skip
+"""Keys that do not change what a resumed run computes, with all below them."""
 
 
 def resolve_last(argv: list[str]) -> list[str]:
@@ -74,7 +77,11 @@ def check_resumable(folder: Path, now: dict[str, Any], begun: dict[str, Any]) ->
         UsageError: Lists each key with its value now and then.
     """
     config, then = _movable(now["config"]), _movable(begun.get("config", {}))
-    found = [d for d in _differences(config, then) if d[0].split(".")[0] not in MAY_DIFFER]
+    found = [
+        difference
+        for difference in _differences(config, then)
+        if not f"{difference[0]}.".startswith(tuple(f"{key}." for key in MAY_DIFFER))
+    ]
     for part in ("preprocessing", "cases"):
         found += _differences(now[part], begun.get(part), part)
     differences = [f"{key}={value!r} (was {before!r})" for key, value, before in found]

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import logging
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -14,16 +12,25 @@ from typing import Annotated, Any, TypeGuard
 import pytorch_lightning as pl
 import torch
 from pydantic import Field
+from pytorch_lightning.callbacks import ProgressBar
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from rich.console import Console
 
-from lnq.callbacks import AtomicCheckpointIO, BetweenSteps, RunRecord, StepSeed
+from lnq.callbacks import (
+    AtomicCheckpointIO,
+    BetweenSteps,
+    RunRecord,
+    StepSeed,
+    silence,
+    whereabouts,
+)
 from lnq.config import DataConfig, Paths, command, instantiate
 from lnq.config.detection import AUTO
 from lnq.data.store import CaseStore
 from lnq.data.stores import only_store
 from lnq.errors import RunError, UsageError
 from lnq.files import sha256
+from lnq.methods.base import Method
 from lnq.networks.dual_branch_vnet import WIDTHS, total_stride
 from lnq.networks.transfer import (
     Checkpoint,
@@ -110,7 +117,7 @@ class TrainConfig:
 @command("train", TrainConfig, given=GIVEN, prepare=resolve_last)
 def main(cfg: TrainConfig) -> int:
     """Trains as configured and says where everything lies."""
-    _silence()
+    silence()
     cfg = _with_store(cfg)
     config = _plain(asdict(cfg))
     store = CaseStore(cfg.store)
@@ -135,7 +142,7 @@ def main(cfg: TrainConfig) -> int:
     with claim if trainer.is_global_zero else contextlib.nullcontext(), between_steps.handler():
         _fit(trainer, method, datamodule, cfg.ckpt_path)
     if trainer.is_global_zero:
-        Console().print(f"checkpoint, curves and records are in {cfg.run_dir}", soft_wrap=True)
+        _tell_where(cfg.run_dir, trainer, method)
     return 0
 
 
@@ -149,28 +156,9 @@ def _with_store(cfg: TrainConfig) -> TrainConfig:
     return replace(cfg, store=store, data=replace(cfg.data, name=store.name))
 
 
-def _silence() -> None:
-    """Drops what Lightning says that is no concern of the user's.
-
-    The run's folder was checked, and a resumed run's is full or has moved; pre-training, or a store
-    without completely annotated cases, has nothing to validate; a deprecation of torch's inside
-    Lightning; an advert.
-    """
-    warnings.filterwarnings("ignore", "Checkpoint directory .* exists and is not empty")
-    warnings.filterwarnings("ignore", "The dirpath has changed from")
-    warnings.filterwarnings("ignore", "You passed in a `val_dataloader` but have no")
-    warnings.filterwarnings("ignore", "Total length of `list` across ranks is zero")
-    warnings.filterwarnings("ignore", r".*isinstance\(treespec, LeafSpec\)", FutureWarning)
-    logging.getLogger("pytorch_lightning.utilities.rank_zero").addFilter(_is_no_advert)
-
-
-def _is_no_advert(record: logging.LogRecord) -> bool:
-    return "Tip: For seamless cloud" not in record.getMessage()
-
-
 def _method(
     cfg: TrainConfig, store: CaseStore, init_from: Path | None
-) -> tuple[pl.LightningModule, dict[str, Any] | None]:
+) -> tuple[Method, dict[str, Any] | None]:
     """The LightningModule with its network initialised, and a record of where from."""
     torch.manual_seed(cfg.seed)
     network = instantiate(cfg.network)
@@ -207,7 +195,7 @@ def _trainer(cfg: TrainConfig, callbacks: Sequence[pl.Callback]) -> pl.Trainer:
     loggers = [instantiate(node) for node in cfg.logger.values() if node is not None]
     try:
         return instantiate(
-            cfg.trainer,
+            {"enable_progress_bar": _has_bar(chosen), **cfg.trainer},
             callbacks=[*callbacks, *chosen],
             logger=loggers,
             plugins=[AtomicCheckpointIO()],
@@ -215,6 +203,20 @@ def _trainer(cfg: TrainConfig, callbacks: Sequence[pl.Callback]) -> pl.Trainer:
         )
     except MisconfigurationException as error:
         raise UsageError("the trainer cannot run here", where="trainer", why=str(error)) from error
+
+
+def _has_bar(callbacks: Sequence[pl.Callback]) -> bool:
+    """Without a bar among the callbacks Lightning would add one of its own."""
+    return any(isinstance(callback, ProgressBar) for callback in callbacks)
+
+
+def _tell_where(run_dir: Path, trainer: pl.Trainer, method: Method) -> None:
+    """What the training leaves, and what can be done with it."""
+    console = Console(soft_wrap=True, markup=False, highlight=False)
+    for name, place in whereabouts(run_dir, trainer.loggers).items():
+        console.print(f"{name:<12}{place}")
+    for next_command in method.next_commands:
+        console.print(f"{'next':<12}{next_command.format(run=run_dir)}")
 
 
 def _whole_numbers(value: Any, at_least: int) -> TypeGuard[list[int]]:

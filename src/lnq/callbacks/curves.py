@@ -1,23 +1,27 @@
-"""The run's curves as a CSV file that a resumed run goes on with."""
+"""The run's curves as a CSV file that a resumed run goes on with, and its pictures as PNG."""
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from matplotlib.image import imsave
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities import rank_zero_only
 
-from lnq.files import write_text
+from lnq.files import atomic_path, write_text
+from lnq.volume import Array
 
 CURVES = "metrics.csv"
 
 
 class CurvesLogger(Logger):
     """Writes `folder/metrics.csv`: one row a logged step, one column a quantity.
+
+    Pictures become `folder/<key>/<caption>.png`.
 
     Lightning's own CSV logger deletes the file when a run is resumed. This one keeps the rows
     before the step it goes on from, and drops those that are computed again.
@@ -65,6 +69,15 @@ class CurvesLogger(Logger):
             self._rewrite(self._read())
         with self.path.open("a", encoding="utf-8", newline="") as handle:
             handle.write(self._lines([row]))
+
+    @rank_zero_only
+    def log_image(
+        self, key: str, images: Sequence[Array], step: int | None, caption: Sequence[str]
+    ) -> None:
+        """Writes each picture, uint8 (height, width, 3), under its caption."""
+        for image, name in zip(images, caption, strict=True):
+            with atomic_path(self.path.parent / key / f"{name}.png") as temporary:
+                imsave(temporary, image)
 
     def _read(self) -> list[dict[str, str]]:
         if not self.path.exists():

@@ -37,10 +37,11 @@ class RunRecord(pl.Callback):
                 self.folder / "config.yaml",
                 yaml.safe_dump(self.config, sort_keys=False, allow_unicode=True),
             )
-            write_manifest(self.folder, "train", self.config, **self.facts)
+            manifest = write_manifest(self.folder, "train", self.config, **self.facts)
             for logger in trainer.loggers:
                 if not isinstance(logger, CSVLogger):  # config.yaml lies beside its curves
-                    logger.log_hyperparams(self.config)
+                    record = {k: v for k, v in manifest.items() if k != "config"}
+                    logger.log_hyperparams({**self.config, "manifest": record})
 
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]

@@ -35,6 +35,7 @@ class PatchDataModule(pl.LightningDataModule):
         transform: Augmentation or corruption of each patch.
         num_workers: Processes that cut and transform; 0 = in the training process.
         seed: Seed of the patches.
+        overfit: Train on the first batch alone, over and over.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class PatchDataModule(pl.LightningDataModule):
         transform: Callable[[tio.Subject], tio.Subject] | None = None,
         num_workers: Annotated[int, Field(ge=0)] = 0,
         seed: int = 0,
+        overfit: bool = False,
     ) -> None:
         super().__init__()
         self.store = CaseStore(Path(store))
@@ -64,6 +66,7 @@ class PatchDataModule(pl.LightningDataModule):
         self.batch_size = batch_size
         self.steps_per_epoch = steps_per_epoch
         self.num_workers = num_workers
+        self.overfit = overfit
 
     def train_dataloader(self) -> DataLoader[dict[str, Any]]:
         """The batches of the current epoch; the trainer asks anew each epoch."""
@@ -76,6 +79,7 @@ class PatchDataModule(pl.LightningDataModule):
             batch_size=self.batch_size,
             rank=0 if trainer is None else trainer.global_rank,
             world_size=1 if trainer is None else trainer.world_size,
+            overfit=self.overfit,
         )
         queue = PatchQueue(
             self.patches, sampler, QUEUED_BATCHES * self.batch_size, self.num_workers
@@ -83,6 +87,10 @@ class PatchDataModule(pl.LightningDataModule):
         # A generator of its own, or else the loader would draw from the global one.
         own = torch.Generator()
         return ResumableLoader(queue, self.batch_size, collate_fn=collate, generator=own)
+
+    def first_batch(self) -> dict[str, Any]:
+        """The batch that training began with; the same whenever it is asked for."""
+        return collate([self.patches[draw] for draw in range(self.batch_size)])
 
     def val_dataloader(self) -> list[DataLoader[dict[str, Any]]]:
         """Whole volumes of the completely annotated validation cases, one at a time."""

@@ -146,6 +146,7 @@ class DrawSampler(Sampler[int]):
         batch_size: Patches of a batch on one rank.
         rank: This process.
         world_size: Number of processes.
+        overfit: Every step makes the draws of the first one.
     """
 
     def __init__(
@@ -156,17 +157,20 @@ class DrawSampler(Sampler[int]):
         batch_size: int,
         rank: int = 0,
         world_size: int = 1,
+        overfit: bool = False,
     ) -> None:
         self.steps = range(resume_step, first_step + num_steps)
         self.num_steps = num_steps
         self.batch_size = batch_size
         self.rank = rank
         self.world_size = world_size
+        self.overfit = overfit
 
     def __iter__(self) -> Iterator[int]:
         """Numbers of draws; those of the ranks interleave and never meet."""
         for step in self.steps:
-            first = (step * self.world_size + self.rank) * self.batch_size
+            drawn = 0 if self.overfit else step
+            first = (drawn * self.world_size + self.rank) * self.batch_size
             yield from range(first, first + self.batch_size)
 
     def __len__(self) -> int:

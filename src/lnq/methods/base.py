@@ -28,6 +28,8 @@ class Method(pl.LightningModule):
     """
 
     out_channels: int
+    next_commands: tuple[str, ...]
+    """What to do with a run of this method, `{run}` being its folder."""
 
     def __init__(self, network: VNet, optimizer: OptimizerFactory) -> None:
         super().__init__()
@@ -42,6 +44,14 @@ class Method(pl.LightningModule):
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """The optimiser; its rate is set by the `PolynomialLR` callback."""
         return self.optimizer(self.parameters())
+
+    def pictures(self, batch: Batch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """What there is to see of a batch, by title; called in evaluation, without gradient.
+
+        Returns:
+            Volumes on the scan's scale, and volumes of values in [0, 1]; all (b, 1, z, y, x).
+        """
+        raise NotImplementedError
 
     def finite(self, loss: Tensor, batch: Batch) -> Tensor:
         """`loss`, unless it is NaN or infinite: then training stops before it reaches the weights.

@@ -12,9 +12,11 @@ from torch import Tensor
 
 from lnq.errors import RunError
 from lnq.losses import (
+    agreement_weight,
     consensus_loss,
     dice_loss,
     hard_pseudo_label,
+    kl_divergence,
     mix_branches,
     sharpen,
     soft_pseudo_label,
@@ -53,6 +55,10 @@ class DBDMP(Method):
     """
 
     out_channels = 2
+    next_commands = (
+        "python -m lnq.predict checkpoint={run} input=SCANS",
+        "python -m lnq.report run={run}",
+    )
 
     def __init__(
         self,
@@ -165,3 +171,16 @@ class DBDMP(Method):
         defined = (predicted + batch["label"]).flatten(1).any(dim=1)  # else neither holds a node
         if defined.any():
             self.log("val/dice", dice[defined].mean(), batch_size=int(defined.sum()))
+
+    def pictures(self, batch: Batch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Scan; annotation, probability of each branch, pseudo label ŷ for θ = 1/2, weight W."""
+        y = batch["label"].float()
+        branches = self.network(batch["image"])
+        fractions = {"annotation": y}
+        for name, logits in zip(("main", "aux"), branches, strict=False):
+            fractions[name] = logits.float().softmax(dim=1)[:, 1:]
+        if self.pseudo is not None:
+            mixed = mix_branches(branches[0], branches[1], theta=0.5)
+            fractions["pseudo_label"] = soft_pseudo_label(y, sharpen(mixed, self.tau))[:, 1:]
+            fractions["weight"] = agreement_weight(kl_divergence(branches[0], branches[1]))
+        return {"scan": batch["image"]}, fractions

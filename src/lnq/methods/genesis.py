@@ -17,6 +17,7 @@ class Genesis(Method):
     """
 
     out_channels = 1
+    next_commands = ("python -m lnq.train +experiment=dbdmp init_from={run}",)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Loss of a batch with `image` (corrupted) and `target`, both (b, 1, z, y, x)."""
@@ -27,3 +28,8 @@ class Genesis(Method):
         scalars: dict[str, Tensor | float] = dict(zip(names, errors, strict=False))
         self.log_scalars({"train/loss": loss, **scalars}, len(batch["image"]))
         return self.finite(loss, batch)
+
+    def pictures(self, batch: Batch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """The corrupted patch, what each decoder makes of it, and what it was."""
+        restored = zip(("main", "aux"), self.network(batch["image"]), strict=False)
+        return {"corrupted": batch["image"], **dict(restored), "original": batch["target"]}, {}

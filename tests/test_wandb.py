@@ -1,0 +1,196 @@
+"""W&B: what was logged is what arrives, online and by `wandb sync`; a stub on loopback listens."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import wandb
+from conftest import TINY, write_store
+from matplotlib.image import imread
+from wandb_stub import KEY, WandbStub, wandb_stub
+
+from lnq import dashboard
+from lnq.callbacks import StepSeed
+from lnq.reporting.dashboard import CURVES, PICTURES
+
+Train = Callable[..., int]
+PATIENT = "SMITH-JOHN"
+LOGGED = [key for plots in CURVES.values() for keys in plots.values() for key in keys]
+
+
+@pytest.fixture
+def stub(monkeypatch: pytest.MonkeyPatch) -> Iterator[WandbStub]:
+    """The server that W&B finds in this process and those it starts."""
+    with wandb_stub() as server:
+        wandb.teardown()  # it keeps the settings it began with
+        for name, value in server.environment.items():
+            monkeypatch.setenv(name, value)
+        yield server
+        wandb.teardown()
+
+
+@pytest.fixture
+def given(tmp_path: Path) -> list[str]:
+    """A training of two epochs on cases whose ids are a patient's name."""
+    rng = np.random.default_rng(0)
+    cases = {}
+    for split, supervision in (("train", "partial"), ("val", "full")):
+        label = np.zeros((5, 9, 12), np.uint8)
+        label[-1, :2, -2:] = 1
+        image = rng.normal(0, 1, label.shape).astype(np.float32) + 2 * label
+        cases[f"{PATIENT}-{split}"] = (image, label, split, supervision)
+    store = write_store(tmp_path / "store", cases)
+    return [
+        "+experiment=dbdmp", *TINY, "callbacks.ramp_up.t_max=1", "logger=wandb",
+        "trainer.check_val_every_n_epoch=1", "callbacks.panels.every_n_epochs=1",
+        "logger.wandb.group=tau", f"store={store}", f"run_dir={tmp_path}/run",
+    ]  # fmt: skip
+
+
+def values(rows: list[dict[str, Any]]) -> dict[tuple[str, int], float]:
+    """Each quantity at each step."""
+    return {
+        (key, row["trainer/global_step"]): pytest.approx(value)
+        for row in rows
+        for key, value in row.items()
+        if key in LOGGED
+    }
+
+
+def in_file(run: Path) -> dict[tuple[str, int], float]:
+    table = pd.read_csv(run / "metrics.csv").set_index("step")
+    long = table[[key for key in table if key != "epoch"]].stack()
+    return {(key, step): value for (step, key), value in long.dropna().items()}
+
+
+def check_arrived(stub: WandbStub, run: Path) -> None:
+    """All that the run's folder has of curves and pictures is at the server, and no name."""
+    (run_id,) = stub.history
+    assert run_id == (run / "wandb" / "id").read_text().strip()
+    rows = stub.history[run_id]
+    assert in_file(run) == values(rows)
+    assert {key for key, _ in in_file(run)} == {
+        "train/loss", "train/loss_sup", "train/loss_pseudo", "train/sce", "train/pce",
+        "train/tversky", "train/lambda_p", "train/lr", "val/dice", "perf/patches_per_second",
+        "perf/memory_gb", *(f"panels/{name}" for name in
+                            ("annotation", "main", "aux", "pseudo_label", "weight")),
+    }  # fmt: skip
+    pictures = [row[PICTURES] for row in rows if PICTURES in row]
+    assert [picture["captions"] for picture in pictures] == [["epoch=000"], ["epoch=001"]]
+    for picture in pictures:
+        sent = imread(io.BytesIO(stub.files[picture["filenames"][0]]))
+        kept = imread(run / "panels" / f"{picture['captions'][0]}.png")
+        assert np.array_equal(sent[..., :3], kept[..., :3])
+    config = {key: node["value"] for key, node in stub.config[run_id].items()}
+    assert config["method"]["tau"] == 0.3
+    manifest = json.loads((run / "manifest.json").read_text())
+    for key in ("versions", "git_commit", "preprocessing", "split_sha256"):
+        assert config["manifest"][key] == manifest[key]
+    assert PATIENT in json.dumps(manifest)
+    assert PATIENT.encode() not in stub.everything
+    assert KEY.encode() not in stub.everything
+    assert stub.groups[run_id] == "tau"
+
+
+def stop_at(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    original = StepSeed.on_train_batch_start
+
+    def hook(self: StepSeed, trainer: Any, *rest: Any) -> None:
+        original(self, trainer, *rest)
+        if trainer.global_step == step:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(StepSeed, "on_train_batch_start", hook)
+
+
+def test_offline_interrupted_resumed_and_synced(
+    stub: WandbStub, given: list[str], tmp_path: Path, train: Train,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    offline = [*given, "logger.wandb.mode=offline"]
+    with pytest.MonkeyPatch.context() as patch:
+        stop_at(5, patch)
+        assert train(*offline) == 130
+    assert capsys.readouterr().err == "interrupted\n"
+    assert train(*offline, "ckpt_path=last") == 0
+    assert stub.history == {}
+    said = capsys.readouterr()
+    assert f"wandb sync {tmp_path}/run/wandb/offline-run-*" in said.out
+    assert said.err == ""
+    sessions = sorted(map(str, tmp_path.glob("run/wandb/offline-run-*")))
+    assert len(sessions) == 2
+    tool = Path(sys.executable).with_name("wandb")
+    subprocess.run(
+        [tool, "sync", *sessions], check=True, capture_output=True, timeout=100, cwd=tmp_path
+    )
+    check_arrived(stub, tmp_path / "run")
+
+
+def test_online_interrupted_and_resumed(
+    stub: WandbStub, given: list[str], tmp_path: Path, train: Train,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    online = [*given, "logger.wandb.log_model=true"]
+    with pytest.MonkeyPatch.context() as patch:
+        stop_at(5, patch)
+        assert train(*online) == 130
+    assert stub.artifacts == []
+    assert train(*online, "ckpt_path=last") == 0
+    check_arrived(stub, tmp_path / "run")
+    (run_id,) = stub.history
+    assert f"{stub.url}/me/lnq/runs/{run_id}" in capsys.readouterr().out
+    models = [sent for sent in stub.artifacts if sent["artifactTypeName"] == "model"]
+    assert [sent["artifactCollectionName"] for sent in models] == [f"model-{run_id}"]
+
+
+@pytest.mark.parametrize("mode", ["offline", "disabled"])
+def test_without_a_server_a_model_may_be_asked_for(
+    mode: str, given: list[str], tmp_path: Path, train: Train
+) -> None:
+    asked = (f"logger.wandb.mode={mode}", "logger.wandb.log_model=true", "trainer.max_epochs=1")
+    assert train(*given, *asked) == 0
+    assert bool(list(tmp_path.glob("run/wandb/offline-run-*"))) == (mode == "offline")
+
+
+def run_dashboard(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as stop:
+        dashboard.main(list(arguments))
+    return int(stop.value.code or 0)
+
+
+def test_the_dashboard_shows_what_is_logged(
+    stub: WandbStub, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_dashboard("project=nodes") == 0
+    (view,) = stub.views
+    assert (view["entityName"], view["projectName"]) == ("me", "nodes")
+    assert f"the dashboard is {stub.url}/me/nodes" in capsys.readouterr().out
+    section = view["spec"]["section"]
+    panels = [p for s in section["panelBankConfig"]["sections"] for p in s["panels"]]
+    lines = [key for p in panels for key in p["config"].get("metrics", [])]
+    assert sorted(lines) == sorted(LOGGED)
+    assert [p["config"]["mediaKeys"] for p in panels if "mediaKeys" in p["config"]] == [[PICTURES]]
+    assert "group" in json.dumps(section["runSets"][0]["grouping"]).lower()
+
+
+def test_the_dashboard_needs_an_account(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    wandb.teardown()
+    assert run_dashboard() == 2
+    assert "the dashboard cannot be saved [project=lnq]: no API key; run `wandb login`" in (
+        capsys.readouterr().err
+    )
