@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from lnq.reporting import page as page_module
 from lnq.reporting import read_runs, select_runs, summary_rows, write_report
 from lnq.reporting.case_table import case_table, worst_cases
 from lnq.reporting.curves import logged_values, training_curves
+from lnq.reporting.detection import found_by_annotation
+from lnq.reporting.history import histories
 
 
 class Page(HTMLParser):
@@ -168,6 +171,38 @@ def test_the_history_of_pseudo_labels_is_shown(run: Path, tmp_path: Path) -> Non
     assert "3 of 4 pictures; not readable: epoch=40.png" in page.text
 
 
+def test_the_history_keeps_to_its_room(run: Path, tmp_path: Path) -> None:
+    folder = make_run(tmp_path, {"a": (LARGE, LARGE)})
+    (folder / "panels").mkdir()
+    noise = np.random.default_rng(0).integers(0, 255, (60, 700, 3), dtype=np.uint8)
+    for epoch in range(10):
+        Image.fromarray(noise).save(folder / "panels" / f"epoch={epoch}.png")
+    runs = read_runs([folder])
+    (whole,) = histories(runs, 10_000_000)
+    assert len(whole.frames) == 10
+    (part,) = histories(runs, sum(len(source) for _, source in whole.frames) - 1)
+    assert [name for name, _ in part.frames][:: len(part.frames) - 1] == ["epoch 0", "epoch 9"]
+    assert part.words == "8 of 10 pictures"
+    assert histories(runs, 10)[0].frames == []
+
+
+def test_training_scans_tell_annotated_from_hidden_nodes(run: Path, tmp_path: Path) -> None:
+    """The run's evaluation knows of no annotation; that of its training scans does."""
+    folder = make_run(tmp_path, {"a": (LARGE | SMALL, LARGE | SMALL)})
+    (bare,) = read_runs([folder])
+    assert found_by_annotation([bare]) == []
+    (folder / "training").mkdir()
+    shutil.copytree(run / "evaluation", folder / "training" / "evaluation")
+    (both,) = read_runs([folder])
+    summary = {row["name"]: row["cells"][0] for row in summary_rows([both])}
+    assert summary["Nodes found"] == ("100 %", "2 of 2")
+    assert summary["Nodes found, never annotated"] == ("50 %", "1 of 2")
+    shares, voxels = (plot.svg for plot in found_by_annotation([both]))
+    assert "2/2" in shares
+    assert "1/2" in shares
+    assert "50 %</text>" in voxels
+
+
 @pytest.mark.parametrize("content", ["", "a,b\n1,2,3\n4", "epoch,step\n", "\0\0"])
 def test_unreadable_curves_are_said(run: Path, tmp_path: Path, content: str) -> None:
     (tmp_path / "manifest.json").write_text((run / "manifest.json").read_text())
@@ -213,6 +248,14 @@ def test_curves_belong_to_their_epochs(run: Path) -> None:
     assert logged_values(read.curves, "lr-SGD", "epoch").to_dict() == {0: 0.01, 1: 0.005}
     titles = [plot.title for plot in training_curves([read])]
     assert titles == ["Validation DSC", "Loss", "Learning rate, SGD"]
+
+
+def test_long_trainings_do_not_fill_the_page(run: Path, tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").write_text((run / "manifest.json").read_text())
+    rows = [f"{step // 2},{step},{step % 7}" for step in range(60_000)]
+    (tmp_path / "metrics.csv").write_text("\n".join(["epoch,step,train/loss", *rows]))
+    (plot,) = training_curves(read_runs([tmp_path]))
+    assert 20_000 < len(plot.svg) < 300_000
 
 
 def test_the_page_is_never_too_large(

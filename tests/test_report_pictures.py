@@ -104,10 +104,10 @@ def test_few_slices_keep_the_important_ones() -> None:
     grid = Grid((200, 40, 40), (1.0, 5.0, 5.0))
     scan = Volume(np.zeros(grid.size, dtype=np.int16), grid)
     stack = draw_stack(Scene(scan), [37, 111], Quality(12, 16, 50))
-    assert len(stack.numbers) <= 12
+    assert len(set(stack.numbers)) == 12
     assert {0, 37, 111, 199} <= set(stack.numbers)
     assert max(picture(stack.frames[0].image).shape) == 16
-    assert f"{len(stack.numbers)} of 200 slices" in stack.words
+    assert "12 of 200 slices" in stack.words
     assert "at most 16 pixels" in stack.words
 
 

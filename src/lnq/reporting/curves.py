@@ -24,10 +24,18 @@ _TITLES = {
     "train/mse_aux": "Restoration error, auxiliary branch",
     "train/lr": "Learning rate",
     "val/dice": "Validation DSC",
+    "panels/annotation": "Annotated share of the pictured patches",
+    "panels/main": "Mean foreground there, main branch",
+    "panels/aux": "Mean foreground there, auxiliary branch",
+    "panels/pseudo_label": "Mean pseudo label there",
+    "panels/weight": "Mean weight W there",
+    "perf/patches_per_second": "Patches a second",
+    "perf/memory_gb": "Peak memory, GB",
+    "perf/gpu_memory_gb": "Peak GPU memory, GB",
 }
 _INDEX = ("epoch", "step")
-_ORDER = ("val/dice", "train/loss", "train/", "val/", "lr")
-_OF_PSEUDO_LABELS = ("pseudo", "lambda_p")
+_ORDER = ("val/dice", "train/loss", "train/lambda_p", "train/", "val/", "lr", "panels/")
+_OF_PSEUDO_LABELS = ("pseudo", "lambda_p", "panels/")
 _POINTS = 6000
 """Of all lines of one plot together: long trainings of many runs are averaged to this many."""
 

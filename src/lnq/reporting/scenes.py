@@ -32,10 +32,10 @@ class Line:
 
 # Okabe and Ito's colours; dashes, widths and hatching tell the kinds apart without any colour.
 LINES: Mapping[str, Line] = {
-    "found": Line("#56B4E9", "", 1.8, "reference node, found"),
-    "missed": Line("#E69F00", "", 2.6, "reference node, missed (hatched)"),
-    "prediction": Line("#F0E442", "6 3", 1.6, "prediction"),
-    "false_positive": Line("#CC79A7", "9 3 2 3", 2.4, "prediction that touches no reference node"),
+    "found": Line("#56B4E9", "", 2.2, "reference node, found"),
+    "missed": Line("#E69F00", "", 2.8, "reference node, missed (hatched)"),
+    "prediction": Line("#F0E442", "6 4", 2.0, "prediction"),
+    "false_positive": Line("#CC79A7", "9 3 2 3", 2.8, "prediction that touches no reference node"),
     "annotated": Line("#FFFFFF", "1.5 3", 1.8, "annotated for training"),
 }
 

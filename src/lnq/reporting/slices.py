@@ -164,8 +164,9 @@ def _chosen(candidates: range, important: Sequence[int], limit: int) -> list[int
     if len(candidates) <= limit:
         return list(candidates)
     kept = list(dict.fromkeys(n for n in important if n in candidates))[: limit // 2]
-    even = np.linspace(candidates.start, candidates.stop - 1, limit - len(kept)).round().astype(int)
-    return sorted({*kept, *even.tolist()})
+    others = np.setdiff1d(candidates, kept)
+    even = np.linspace(0, len(others) - 1, limit - len(kept)).round().astype(int)
+    return sorted([*kept, *others[even].tolist()])
 
 
 def _picture(section: Array, quality: Quality) -> str:
