@@ -4,42 +4,33 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-import SimpleITK as sitk
+from PIL import Image
+from report_runs import EVIL, FALSE, LARGE, SMALL, make_run, report, save
 
-from lnq.evaluation import evaluate_folders
-from lnq.report import main
-from lnq.reporting import read_runs, write_report
-from lnq.reporting.cases import view_case, view_cases, worst_cases
+from lnq.errors import UsageError
+from lnq.reporting import page as page_module
+from lnq.reporting import read_runs, select_runs, summary_rows, write_report
+from lnq.reporting.case_table import case_table, worst_cases
 from lnq.reporting.curves import logged_values, training_curves
-from lnq.reporting.page import case_rows, summary_rows
-from lnq.volume import Array, Grid, Volume, to_sitk
-
-GRID = Grid((8, 20, 24), (3.0, 1.5, 1.5), (-10.0, 5.0, 40.0))
-EVIL = '<script>alert(1) & "onload="x'
-LOGGED = """epoch,step,lr-SGD,train/loss,train/lambda_p,val/dice
-,0,0.01,,,
-0,0,,3.0,0.01,
-0,1,,5.0,0.01,
-,2,0.005,,,
-1,2,,2.0,0.02,
-1,3,,,,0.5
-"""
+from lnq.reporting.detection import found_by_annotation
+from lnq.reporting.history import histories
 
 
 class Page(HTMLParser):
     """What a browser would see: tags with attributes, and text."""
 
-    def __init__(self, html: str) -> None:
+    def __init__(self, file: Path) -> None:
         super().__init__()
         self.tags: list[tuple[str, dict[str, str | None]]] = []
         self.text = ""
-        self.feed(html)
+        self.html = file.read_text(encoding="utf-8")
+        self.feed(self.html)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append((tag, dict(attrs)))
@@ -47,51 +38,8 @@ class Page(HTMLParser):
     def handle_data(self, data: str) -> None:
         self.text += data
 
-    def sources(self) -> list[str]:
-        return [a["src"] or "" for tag, a in self.tags if tag == "img"]
-
-
-def block(*where: slice) -> Array:
-    array = np.zeros(GRID.size, dtype=np.uint8)
-    array[where] = 1
-    return array
-
-
-LARGE = block(slice(1, 5), slice(3, 10), slice(3, 10))
-SMALL = block(slice(5, 7), slice(14, 18), slice(14, 18))
-FALSE = block(slice(1, 3), slice(14, 18), slice(2, 5))
-
-
-def save(path: Path, array: Array) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    sitk.WriteImage(to_sitk(Volume(array, GRID)), path)
-    return path
-
-
-def make_run(folder: Path, cases: dict[str, tuple[Array, Array]], *, name: str = "run") -> Path:
-    """A run folder with predictions and an evaluation, cases given as (reference, prediction)."""
-    run = folder / name
-    run.mkdir(parents=True)
-    record: dict[str, Any] = {
-        "stage": "train", "command": ["train.py", "+experiment=dbdmp"], "config": {"seed": 0},
-        "created": "2026-01-01T00:00:00+00:00", "git_commit": "abc1234", "versions": {"lnq": "0"},
-    }  # fmt: skip
-    (run / "manifest.json").write_text(json.dumps(record))
-    (run / "config.yaml").write_text(f"seed: 0\nnote: {EVIL}\n")
-    (run / "metrics.csv").write_text(LOGGED)
-    entries = []
-    noise = np.random.default_rng(0).integers(-100, 150, GRID.size, dtype=np.int16)
-    for case, (reference, prediction) in cases.items():
-        image = save(folder / "scans" / f"{case}-ct.nrrd", noise)
-        save(folder / "references" / f"{case}-seg.nrrd", reference)
-        save(run / "predictions" / image.name, prediction)
-        entries.append({"case": case, "image": str(image), "mask": image.name})
-    (run / "predictions" / "manifest.json").write_text(json.dumps({"cases": entries}))
-    evaluate_folders(
-        run / "predictions", folder / "references", run / "evaluation",
-        config={"reference_kind": "binary"}, reference_kind="binary", min_overlap=0.25,
-    )  # fmt: skip
-    return run
+    def pictures(self) -> list[str]:
+        return [a["href"] or "" for tag, a in self.tags if tag == "image"]
 
 
 @pytest.fixture(scope="module")
@@ -103,71 +51,82 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
             EVIL: (LARGE | SMALL, LARGE | FALSE),
             "empty": (0 * LARGE, 0 * LARGE),
         },
+        annotated=LARGE,
     )
-
-
-def report(*arguments: str) -> int:
-    """Runs the command in this process and gives its exit code."""
-    with pytest.raises(SystemExit) as stop:
-        main(list(arguments))
-    assert isinstance(stop.value.code, int)
-    return stop.value.code
 
 
 def test_the_page_is_whole_and_needs_nothing_beside_it(run: Path, tmp_path: Path) -> None:
     output = tmp_path / "new" / "page.html"
     assert report(f"run={run}", f"output={output}") == 0
-    html = output.read_text(encoding="utf-8")
-    page = Page(html)
-    # Two plots and a picture for each case; everything is inside.
-    assert len(page.sources()) == 5
-    assert all(source.startswith("data:image/") for source in page.sources())
+    page = Page(output)
+    assert page.pictures()
     for _, attributes in page.tags:
-        for key in ("src", "href", "srcset", "action"):
-            assert (attributes.get(key) or "#").startswith(("data:", "#"))
-    assert not re.search(r"@import|url\(|https?://", html)
+        for key in ("src", "href", "xlink:href", "srcset", "action"):
+            assert (attributes.get(key) or "#").startswith(("data:image/", "#"))
+    assert not re.search(r"@import|url\((?!#)|https?://", page.html)
+    ids = [a["id"] for tag, a in page.tags if "id" in a and tag not in ("path", "clippath")]
+    assert len(ids) == len(set(ids))
     for expected in ("Dice coefficient", "Never annotated", "python -m lnq.train +experiment=dbdmp",
-                     "abc1234", "Nodes found by size", "3 of 4"):  # fmt: skip
+                     "python -m lnq.report run=", "abc1234", "Nodes found, by size", "3 of 4",
+                     "the reference has no node",
+                     "nothing was predicted"):  # fmt: skip
         assert expected in page.text
 
 
 def test_names_from_files_stay_text(run: Path, tmp_path: Path) -> None:
     output = tmp_path / "page.html"
     assert report(f"run={run}", f"output={output}") == 0
-    page = Page(output.read_text(encoding="utf-8"))
+    page = Page(output)
     assert [tag for tag, _ in page.tags].count("script") == 1
     assert not [key for _, attributes in page.tags for key in attributes if key.startswith("on")]
-    assert EVIL in page.text
-    assert f"Outlines on {EVIL}" in [a.get("alt") for tag, a in page.tags if tag == "img"]
+    assert page.text.count(EVIL) >= 7  # the table, the pictures, a tooltip in each distribution
+    assert f"Slices of {EVIL}" in [a.get("aria-label") for _, a in page.tags]
 
 
 def test_runs_stand_side_by_side(run: Path, tmp_path: Path) -> None:
     other = make_run(tmp_path, {"good": (LARGE | SMALL, LARGE), "more": (SMALL, 0 * SMALL)})
     assert report(f"run=[{run},{other}]", f"paths.outputs={tmp_path}") == 0
-    page = Page((tmp_path / "report" / "report.html").read_text(encoding="utf-8"))
+    page = Page(tmp_path / "report" / "report.html")
     assert "Comparison of 2 runs" in page.text
     runs = read_runs([run, other])
     assert len({r.name for r in runs}) == 2
     summary = {row["name"]: row["cells"] for row in summary_rows(runs)}
     assert summary["Nodes found"] == [("75 %", "3 of 4"), ("33 %", "1 of 3")]
     assert summary["Cases without prediction"] == [("0", ""), ("1", "")]
-    rows = {row["case"]: row["runs"] for row in case_rows(runs)}
+    assert summary["Nodes found, never annotated"] == [("50 %", "1 of 2"), ("–", "none known")]
+    rows = dict(case_table(runs).rows)
     assert rows["good"][0][0] == ("1.0", "1.000")
     assert rows["good"][1][-1] == ("0.5", "1 of 2")
     assert rows["more"][0] == [("", "–")] * 6
-    view = view_case("good", runs)
-    assert "largest missed node (no. 2" in view.place
-    assert [bool(p.source) for p in view.pictures] == [True, True]
-    assert [bool(p.source) for p in view_case("more", runs).pictures] == [False, True]
+    # "good" has one scan in both runs, by its content as by its name it need not.
+    assert "other scans in other runs" in page.text
 
 
 def test_the_largest_error_comes_first_and_the_limit_holds(run: Path, tmp_path: Path) -> None:
     assert worst_cases(read_runs([run])) == [EVIL, "good", "empty"]
     output = tmp_path / "page.html"
     assert report(f"run={run}", f"output={output}", "max_cases=1") == 0
-    headings = re.findall(r"<article>\s*<h3>(.*?)</h3>", output.read_text(encoding="utf-8"))
+    headings = re.findall(r"<article[^>]*>\s*<h3>(.*?)</h3>", output.read_text(encoding="utf-8"))
     assert len(headings) == 1
     assert headings[0].startswith("&lt;script&gt;")
+
+
+def test_a_sweep_folder_stands_for_its_runs(run: Path, tmp_path: Path) -> None:
+    sweep = tmp_path / "sweep"
+    jobs = [make_run(sweep, {"good": (LARGE, LARGE)}, name=f"{i}") for i in range(5)]
+    unfinished = sweep / "genesis"
+    unfinished.mkdir()
+    (unfinished / "manifest.json").write_text((run / "manifest.json").read_text())
+    folders, notes = select_runs([sweep])
+    assert folders == jobs
+    assert notes == ["Left out, since they have no evaluation: genesis."]
+    assert report(f"run={sweep}") == 0
+    page = Page(sweep / "report.html")
+    assert "genesis" in page.text
+    # A row a run; of each case the DSC of all; pictures of the two best and two worst.
+    assert len(re.findall(r'<th scope="row" class="value">', page.html)) == 5
+    assert [len(cells) for cells in case_table(read_runs(jobs)).rows[0][1]] == [1] * 5
+    assert "two best and the two worst runs" in page.text
 
 
 def test_missing_parts_are_said(
@@ -178,11 +137,70 @@ def test_missing_parts_are_said(
     (bare / "manifest.json").write_text((run / "manifest.json").read_text())
     assert report(f"run={bare}") == 0
     told = capsys.readouterr().out
-    page = Page((bare / "report.html").read_text(encoding="utf-8"))
+    page = Page(bare / "report.html")
     for part in ("no config.yaml", "no metrics.csv", "no evaluation yet"):
         assert part in told
         assert part in page.text
-    assert page.sources() == []
+    for part in ("Nothing has been evaluated yet", "no training curves", "no evaluated nodes",
+                 "There are no pictures", "left no pictures of pseudo labels"):  # fmt: skip
+        assert part in page.text
+    assert page.pictures() == []
+
+
+def test_failed_cases_are_listed(tmp_path: Path) -> None:
+    folder = make_run(tmp_path, {"a": (LARGE, LARGE)})
+    failure = {"case": "b<", "what": "no prediction", "where": None, "why": "it failed",
+               "remedy": None}  # fmt: skip
+    (folder / "evaluation" / "failures.json").write_text(json.dumps([failure]))
+    assert report(f"run={folder}") == 0
+    page = Page(folder / "report.html")
+    assert "Cases that could not be evaluated" in page.text
+    assert "b<: no prediction, it failed" in page.text
+
+
+def test_the_history_of_pseudo_labels_is_shown(run: Path, tmp_path: Path) -> None:
+    folder = make_run(tmp_path, {"a": (LARGE, LARGE)})
+    (folder / "panels").mkdir()
+    for epoch in (2, 10, 30):
+        Image.new("RGB", (40, 20), (epoch, 0, 0)).save(folder / "panels" / f"epoch={epoch}.png")
+    (folder / "panels" / "epoch=40.png").write_bytes(b"\x89PNG\r\n\x1a\n half")
+    assert report(f"run={folder}") == 0
+    page = Page(folder / "report.html")
+    alts = [a["alt"] for tag, a in page.tags if tag == "img"]
+    assert alts == [f"Pseudo labels, epoch {n}" for n in (2, 10, 30)]
+    assert "3 of 4 pictures; not readable: epoch=40.png" in page.text
+
+
+def test_the_history_keeps_to_its_room(run: Path, tmp_path: Path) -> None:
+    folder = make_run(tmp_path, {"a": (LARGE, LARGE)})
+    (folder / "panels").mkdir()
+    noise = np.random.default_rng(0).integers(0, 255, (60, 700, 3), dtype=np.uint8)
+    for epoch in range(10):
+        Image.fromarray(noise).save(folder / "panels" / f"epoch={epoch}.png")
+    runs = read_runs([folder])
+    (whole,) = histories(runs, 10_000_000)
+    assert len(whole.frames) == 10
+    (part,) = histories(runs, sum(len(source) for _, source in whole.frames) - 1)
+    assert [name for name, _ in part.frames][:: len(part.frames) - 1] == ["epoch 0", "epoch 9"]
+    assert part.words == "8 of 10 pictures"
+    assert histories(runs, 10)[0].frames == []
+
+
+def test_training_scans_tell_annotated_from_hidden_nodes(run: Path, tmp_path: Path) -> None:
+    """The run's evaluation knows of no annotation; that of its training scans does."""
+    folder = make_run(tmp_path, {"a": (LARGE | SMALL, LARGE | SMALL)})
+    (bare,) = read_runs([folder])
+    assert found_by_annotation([bare]) == []
+    (folder / "training").mkdir()
+    shutil.copytree(run / "evaluation", folder / "training" / "evaluation")
+    (both,) = read_runs([folder])
+    summary = {row["name"]: row["cells"][0] for row in summary_rows([both])}
+    assert summary["Nodes found"] == ("100 %", "2 of 2")
+    assert summary["Nodes found, never annotated"] == ("50 %", "1 of 2")
+    shares, voxels = (plot.svg for plot in found_by_annotation([both]))
+    assert "2/2" in shares
+    assert "1/2" in shares
+    assert "50 %</text>" in voxels
 
 
 @pytest.mark.parametrize("content", ["", "a,b\n1,2,3\n4", "epoch,step\n", "\0\0"])
@@ -192,16 +210,6 @@ def test_unreadable_curves_are_said(run: Path, tmp_path: Path, content: str) -> 
     (read,) = read_runs([tmp_path])
     assert read.curves is None
     assert any("curves" in note for note in read.notes)
-
-
-def test_a_case_whose_files_are_gone_keeps_its_place(tmp_path: Path) -> None:
-    folder = make_run(tmp_path, {"a": (LARGE, LARGE), "b": (LARGE, SMALL)})
-    (tmp_path / "scans" / "a-ct.nrrd").unlink()
-    save(tmp_path / "references" / "b-seg.nrrd", LARGE | SMALL)
-    pictures = [view_case(case, read_runs([folder])).pictures[0] for case in ("a", "b")]
-    assert [p.source for p in pictures] == [None, None]
-    assert "a-ct.nrrd" in pictures[0].caption
-    assert "changed since it was evaluated" in pictures[1].caption
 
 
 @pytest.fixture
@@ -238,39 +246,53 @@ def test_curves_belong_to_their_epochs(run: Path) -> None:
     assert read.curves is not None
     assert logged_values(read.curves, "train/loss", "epoch").to_dict() == {0: 4.0, 1: 2.0}
     assert logged_values(read.curves, "lr-SGD", "epoch").to_dict() == {0: 0.01, 1: 0.005}
-    assert (training_curves([read]) or "").startswith("data:image/svg+xml;base64,")
+    titles = [plot.title for plot in training_curves([read])]
+    assert titles == ["Validation DSC", "Loss", "Learning rate, SGD"]
 
 
-def test_pictures_never_make_the_page_too_large(
+def test_long_trainings_do_not_fill_the_page(run: Path, tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").write_text((run / "manifest.json").read_text())
+    rows = [f"{step // 2},{step},{step % 7}" for step in range(60_000)]
+    (tmp_path / "metrics.csv").write_text("\n".join(["epoch,step,train/loss", *rows]))
+    (plot,) = training_curves(read_runs([tmp_path]))
+    assert 20_000 < len(plot.svg) < 300_000
+
+
+def test_the_page_is_never_too_large(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (whole,) = read_runs([run])
-    size = len(view_case(EVIL, [whole]).pictures[0].source or "")
-    monkeypatch.setattr("lnq.reporting.cases.PICTURE_BUDGET", size)
-    views, left_out = view_cases([whole], max_cases=3)
-    assert ([view.case for view in views], left_out) == ([EVIL], 2)
-    notes = write_report([whole], tmp_path / "page.html", max_cases=3)
-    assert notes == ["2 cases have no pictures, to keep this page small."]
+    """Scans of noise compress badly: fewer slices first, then none, and never more than allowed."""
+    runs = read_runs([run])
+    plots = page_module._content(runs, case_table(runs))
+    monkeypatch.setattr(page_module, "_content", lambda *_: plots)  # drawn once
+    output = tmp_path / "page.html"
+    write_report(runs, output, max_cases=0)
+    bare = output.stat().st_size
+    write_report(runs, output, max_cases=3)
+    for part in (0.9, 0.4, 0.02):
+        limit = bare + int(part * (output.stat().st_size - bare))
+        monkeypatch.setattr(page_module, "MAX_BYTES", limit)
+        write_report(runs, tmp_path / "small.html", max_cases=3)
+        page = Page(tmp_path / "small.html")
+        assert bare <= (tmp_path / "small.html").stat().st_size <= limit
+        assert bool(page.pictures()) == (part > 0.1)
+    assert "the page would become too large" in page.text
+    monkeypatch.setattr(page_module, "MAX_BYTES", bare - 2000)
+    with pytest.raises(UsageError, match="too large"):
+        write_report(runs, output, max_cases=3)
 
 
-def test_real_scan_makes_a_small_page(real_data: Path, tmp_path: Path) -> None:
-    label = sitk.ReadImage(real_data / "4d-lung-P113" / "labels_tumor1_ln2_bin3x3x1.nii.gz")
-    nodes = sitk.Cast(label == 2, sitk.sitkUInt8)
-    folder = tmp_path / "run"
-    for place in ("references", "run/predictions"):
-        (tmp_path / place).mkdir(parents=True)
-    sitk.WriteImage(nodes, tmp_path / "references" / "p113.nii.gz")
-    sitk.WriteImage(sitk.BinaryDilate(nodes, (1, 1, 0)), folder / "predictions" / "p113.nii.gz")
-    image = str(real_data / "4d-lung-P113" / "ct_bin3x3x1.nii.gz")
-    entry = {"case": "p113", "image": image, "mask": "p113.nii.gz"}
-    (folder / "predictions" / "manifest.json").write_text(json.dumps({"cases": [entry]}))
-    (folder / "manifest.json").write_text(json.dumps({"stage": "train", "command": ["train.py"]}))
-    evaluate_folders(
-        folder / "predictions", tmp_path / "references", folder / "evaluation",
-        config={"reference_kind": "binary"}, reference_kind="binary", min_overlap=0.25,
-    )  # fmt: skip
+def test_a_long_table_keeps_the_largest_errors(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lnq.reporting.case_table._MAX_CELLS", 12)
+    table = case_table(read_runs([run]))
+    assert ([case for case, _ in table.rows], table.left_out) == ([EVIL, "good"], 1)
+
+
+def test_a_case_whose_files_are_gone_keeps_its_place(tmp_path: Path) -> None:
+    folder = make_run(tmp_path, {"a": (LARGE, LARGE), "b": (LARGE, SMALL)})
+    (tmp_path / "scans" / "a-ct.nrrd").unlink()
+    save(tmp_path / "references" / "b-seg.nrrd", np.asarray(LARGE | SMALL))
     assert report(f"run={folder}") == 0
-    html = (folder / "report.html").read_text(encoding="utf-8")
-    assert html.count("data:image/webp") == 1
-    assert len(html) < 1_000_000
-    assert "3 of 3 nodes found" in html
+    page = Page(folder / "report.html")
+    assert re.search(r"No picture: .*a-ct\.nrrd", page.text)
+    assert "changed since it was evaluated" in page.text

@@ -1,4 +1,4 @@
-"""What travels in the wheel: the configuration and the report's template."""
+"""What travels in the wheel: the configuration and the report's templates."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from conftest import REPOSITORY
 
 
-def test_the_wheel_holds_configuration_and_template(tmp_path: Path) -> None:
+def test_the_wheel_holds_configuration_and_templates(tmp_path: Path) -> None:
     subprocess.run(
         [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)],
         cwd=REPOSITORY, check=True, capture_output=True,
@@ -20,5 +20,7 @@ def test_the_wheel_holds_configuration_and_template(tmp_path: Path) -> None:
     conf = {p.relative_to(REPOSITORY) for p in (REPOSITORY / "conf").rglob("*.yaml")}
     assert conf
     assert {f"lnq/{path.as_posix()}" for path in conf} <= names
-    assert "lnq/reporting/page.html.j2" in names
+    templates = set((REPOSITORY / "src" / "lnq" / "reporting" / "templates").iterdir())
+    assert len(templates) == 5
+    assert {f"lnq/reporting/templates/{path.name}" for path in templates} <= names
     assert not [name for name in names if name.startswith(("tests", "outputs", "issues"))]

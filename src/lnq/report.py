@@ -12,7 +12,17 @@ from rich.markup import escape
 from rich.table import Table
 
 from lnq.config import Paths, command
-from lnq.reporting import NONE, Run, read_runs, summary_rows, write_report
+from lnq.reporting import (
+    MANY_RUNS,
+    NONE,
+    Run,
+    read_runs,
+    select_runs,
+    summary_rows,
+    write_report,
+)
+
+_SHORT = ("Dice coefficient (DSC)", "ASSD, mm", "Nodes found", "False positives per case", "Cases")
 
 
 @dataclass(frozen=True)
@@ -20,10 +30,11 @@ class ReportConfig:
     """Root of conf/report.yaml.
 
     Attributes:
-        run: Output folder of the command train, or several.
+        run: Output folder of the command train, or several; a folder with such folders below it
+            stands for all of them.
         evaluation: Evaluation folder of each run; None = `evaluation/` inside the run.
-        output: The page; None = `report.html` inside the run, or `report/report.html` below the
-            outputs for several runs.
+        output: The page; None = `report.html` inside the one folder given, or `report/report.html`
+            below the outputs for several.
         max_cases: How many cases are shown in pictures.
         paths: Where everything goes.
     """
@@ -38,11 +49,13 @@ class ReportConfig:
 @command("report", ReportConfig)
 def main(cfg: ReportConfig) -> int:
     """Writes the page, says what it lacks, and prints its summary."""
-    runs = read_runs(_several(cfg.run), _several(cfg.evaluation) if cfg.evaluation else None)
-    place = runs[0].folder if len(runs) == 1 else cfg.paths.outputs / "report"
+    given = _several(cfg.run)
+    folders, notes = select_runs(given)
+    runs = read_runs(folders, _several(cfg.evaluation) if cfg.evaluation else None)
+    place = given[0] if len(given) == 1 else cfg.paths.outputs / "report"
     output = cfg.output or place / "report.html"
     console = Console(soft_wrap=True, highlight=False, markup=False)
-    for note in write_report(runs, output, cfg.max_cases):
+    for note in write_report(runs, output, cfg.max_cases, notes):
         console.print(f"note: {note}")
     console.print(_table(runs))
     console.print(f"the report is {output}")
@@ -50,12 +63,20 @@ def main(cfg: ReportConfig) -> int:
 
 
 def _table(runs: list[Run]) -> Table:
-    """The page's summary without its second lines, and without rows that no run has."""
-    table = Table("", *(escape(run.name) for run in runs))
-    for row in summary_rows(runs):
-        values = [value for value, _ in row["cells"]]
-        if set(values) != {NONE}:
-            table.add_row(row["name"], *values)
+    """The page's summary without its second lines, and without measures that no run has.
+
+    Many runs stand below each other, with the few measures that fit beside their names.
+    """
+    rows = [row for row in summary_rows(runs) if {value for value, _ in row["cells"]} != {NONE}]
+    if len(runs) <= MANY_RUNS:
+        table = Table("", *(escape(run.name) for run in runs))
+        for row in rows:
+            table.add_row(row["name"], *(value for value, _ in row["cells"]))
+        return table
+    shown = [row for row in rows if row["name"] in _SHORT]
+    table = Table("Run", *(row["name"] for row in shown))
+    for place, run in enumerate(runs):
+        table.add_row(escape(run.name), *(row["cells"][place][0] for row in shown))
     return table
 
 

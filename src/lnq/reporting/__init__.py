@@ -3,11 +3,13 @@
 from lnq.reporting.collection import Collection, collect
 from lnq.reporting.corruption import corrupted, corruption_figure
 from lnq.reporting.figures import save
-from lnq.reporting.page import NONE, summary_rows, write_report
-from lnq.reporting.runs import Run, read_runs
+from lnq.reporting.page import write_report
+from lnq.reporting.runs import MANY_RUNS, Run, read_runs, select_runs
+from lnq.reporting.summary import NONE, summary_rows
 from lnq.reporting.table1 import table1, to_latex, to_markdown
 
 __all__ = [
+    "MANY_RUNS",
     "NONE",
     "Collection",
     "Run",
@@ -16,6 +18,7 @@ __all__ = [
     "corruption_figure",
     "read_runs",
     "save",
+    "select_runs",
     "summary_rows",
     "table1",
     "to_latex",

@@ -1,204 +1,200 @@
-"""Which cases deserve a look, where to look, and the pictures of them."""
+"""The cases shown in pictures: what is said about each, and where to look first."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 
-from lnq.data.readers import Scan, read_image, read_label
 from lnq.errors import CaseError
-from lnq.reporting.overlays import Scene, draw_scene, layers_of
-from lnq.reporting.runs import EvaluationFiles, Run
-from lnq.volume import Volume, components, reorient
+from lnq.reporting.evaluations import EvaluationFiles
+from lnq.reporting.runs import Run
+from lnq.reporting.scenes import Scene, read_scene
+from lnq.reporting.slices import Stack, fitting_stack, kinds_by_frame, volume_slice
+from lnq.volume import components
 
-PICTURE_BUDGET = 12_000_000
-"""Characters of pictures a page may hold, so that it stays below 15 MB with all the rest."""
+MAX_PANELS = 4
+"""How many runs are shown side by side."""
+
+_MAX_JUMPS = 10
+_TRACKS = ("missed", "false_positive", "found")
 
 
 @dataclass(frozen=True)
-class Picture:
-    """One run's view of a case.
+class Jump:
+    """A place worth looking at.
 
     Attributes:
-        run: Name of the run.
-        source: The `src` of the image; None where there is none.
-        caption: Measures of the case, or why there is no picture.
+        frame: Index of the slice in the stack.
+        words: What is there.
+        missed_by: Places of the runs that missed it.
     """
 
-    run: str
-    source: str | None
-    caption: str
+    frame: int
+    words: str
+    missed_by: list[int]
 
 
 @dataclass(frozen=True)
 class CaseView:
-    """One case, the same slices for every run.
+    """One case as runs with the same scan saw it.
 
     Attributes:
         case: Id of the case.
-        place: Where the slices lie, in words.
-        pictures: One per run.
+        captions: By the place of the run: its measures, and why it is not drawn if it is not.
+        words: What is shown, or why nothing is.
+        stack: The slices, if there are any.
+        start: The slice shown first.
+        jumps: The nodes that some run missed, the largest first.
+        more_missed: How many missed nodes `jumps` leaves out.
+        tracks: Per kind of outline, the slices that show it.
     """
 
     case: str
-    place: str
-    pictures: list[Picture]
-
-
-@dataclass(frozen=True)
-class _Focus:
-    position_mm: tuple[float, float, float]
+    captions: dict[int, str]
     words: str
+    stack: Stack | None = None
+    start: int = 0
+    jumps: list[Jump] = field(default_factory=list)
+    more_missed: int = 0
+    tracks: Mapping[str, list[int]] = field(default_factory=dict)
 
 
-def worst_cases(runs: Sequence[Run]) -> list[str]:
-    """All evaluated cases, the largest error first.
-
-    The order is that of the mean DSC over the runs, then of the mean ASSD; cases without a DSC
-    (nothing to find, nothing found) come last.
-    """
-    tables = [run.evaluation.metrics for run in runs if run.evaluation is not None]
-    if not tables:
-        return []
-    means = pd.concat(tables).groupby(level="case")[["dice", "assd_filled_mm"]].mean()
-    ordered = means.sort_values(["dice", "assd_filled_mm"], ascending=[True, False])
-    return [str(case) for case in ordered.index]
+def pictured_runs(runs: Sequence[Run]) -> list[int]:
+    """The runs whose masks are shown: all evaluated ones, or of many the two best and two worst."""
+    evaluated = [i for i, run in enumerate(runs) if run.evaluation is not None]
+    if len(evaluated) <= MAX_PANELS:
+        return evaluated
+    ordered = sorted(evaluated, key=lambda i: _mean_dice(runs[i]))
+    half = MAX_PANELS // 2
+    return sorted([*ordered[:half], *ordered[-half:]])
 
 
-def view_cases(runs: Sequence[Run], max_cases: int) -> tuple[list[CaseView], int]:
-    """Pictures of the cases with the largest error.
+def view_cases(cases: Sequence[str], runs: Sequence[Run], room: int) -> list[CaseView]:
+    """Slices of cases, each with an even share of the room that is left.
 
     Args:
-        runs: Those with an evaluation are shown, in this order.
-        max_cases: How many cases at most.
-
-    Returns:
-        The views, and how many of the `max_cases` were left out to keep the page small.
+        cases: Ids, in the order of the page.
+        runs: Those of `pictured_runs` are shown.
+        room: Characters of the page.
     """
-    wanted = worst_cases(runs)[:max_cases]
     views: list[CaseView] = []
-    size = 0
-    for case in wanted:
-        view = view_case(case, runs)
-        size += sum(len(picture.source or "") for picture in view.pictures)
-        if size > PICTURE_BUDGET:
-            break
-        views.append(view)
-    return views, len(wanted) - len(views)
+    for place, case in enumerate(cases):
+        groups = by_scan(case, runs)
+        for rank, group in enumerate(groups):
+            share = room // (len(cases) - place) // (len(groups) - rank)
+            view = view_case(case, group, share)
+            room -= view.stack.characters if view.stack else 0
+            views.append(view)
+    return views
 
 
-def view_case(case: str, runs: Sequence[Run]) -> CaseView:
-    """Pictures of one case, one per run that has an evaluation."""
-    evaluated = [(run.name, run.evaluation) for run in runs if run.evaluation is not None]
-    images: dict[Path, Volume] = {}
-    scenes: list[Scene | str] = []
-    for _, evaluation in evaluated:
-        try:
-            scenes.append(_scene(case, evaluation, images))
-        except CaseError as error:
-            scenes.append(f"No picture: {error}")
-    drawable = [scene for scene in scenes if isinstance(scene, Scene)]
-    focus = _focus_on_node(case, [evaluation.nodes for _, evaluation in evaluated])
-    if focus is None and drawable:
-        focus = _focus_on_prediction(drawable)
-    pictures = [
-        Picture(
-            name,
-            draw_scene(scene, focus.position_mm) if focus and isinstance(scene, Scene) else None,
-            _caption(case, evaluation) + (f" · {scene}" if isinstance(scene, str) else ""),
-        )
-        for (name, evaluation), scene in zip(evaluated, scenes, strict=True)
+def by_scan(case: str, runs: Sequence[Run]) -> list[dict[int, EvaluationFiles]]:
+    """The pictured runs that have a case, those with the same scan together.
+
+    Two runs on different data can have different scans under one name.
+    """
+    groups: dict[str, dict[int, EvaluationFiles]] = {}
+    for number in pictured_runs(runs):
+        evaluation = runs[number].evaluation
+        if evaluation is not None and case in evaluation.cases:
+            groups.setdefault(evaluation.cases[case].image_id, {})[number] = evaluation
+    return list(groups.values())
+
+
+def view_case(case: str, evaluations: Mapping[int, EvaluationFiles], room: int) -> CaseView:
+    """One case, for runs that share its scan.
+
+    Args:
+        case: Id of the case.
+        evaluations: By the place of the run.
+        room: Characters of the page that its slices may take.
+    """
+    captions = {number: _caption(case, e) for number, e in evaluations.items()}
+    try:
+        scene = read_scene(case, evaluations)
+    except CaseError as error:
+        return CaseView(case, captions, f"No picture: {error}")
+    for number, problem in scene.problems.items():
+        captions[number] += f" · No outlines: {problem}"
+    nodes = _nodes(case, evaluations)
+    missed = nodes[nodes["missed_by"].map(len) > 0]
+    places = [volume_slice(scene.image, _centroid(node)) for _, node in missed.iterrows()]
+    start, words = _focus(scene, nodes, missed)
+    stack = fitting_stack(scene, [start, *places], room)
+    if stack is None:
+        return CaseView(case, captions, "No picture: the page would become too large.")
+    jumps = [
+        Jump(stack.nearest(place), _jump_words(node), node["missed_by"])
+        for place, (_, node) in zip(places[:_MAX_JUMPS], missed.iterrows(), strict=False)
     ]
-    return CaseView(case, focus.words if focus else "", pictures)
-
-
-def _focus_on_node(case: str, tables: Sequence[pd.DataFrame]) -> _Focus | None:
-    """The node that most runs missed, the largest of those; None where the case has no node."""
-    nodes = pd.concat([table[table["case"] == case] for table in tables])
-    if nodes.empty:
-        return None
-    ranked = nodes.assign(missed=~nodes["detected"].astype(bool)).groupby("node").agg(
-        missed=("missed", "sum"), volume_mm3=("volume_mm3", "max")
+    return CaseView(
+        case, captions, f"{stack.words}, first the one {words}", stack, stack.nearest(start), jumps,
+        len(missed) - len(jumps), kinds_by_frame(stack, _TRACKS),
     )  # fmt: skip
-    number = ranked.sort_values(["missed", "volume_mm3"], ascending=False).index[0]
-    node = nodes[nodes["node"] == number].iloc[0]
-    position = (node["centroid_x_mm"], node["centroid_y_mm"], node["centroid_z_mm"])
-    kind = "the largest missed node" if ranked.loc[number, "missed"] else "the largest node"
+
+
+def _mean_dice(run: Run) -> float:
+    assert run.evaluation is not None
+    value = run.evaluation.summary["metrics"]["dice"]["mean"]
+    return -1.0 if value is None else float(value)
+
+
+def _nodes(case: str, evaluations: Mapping[int, EvaluationFiles]) -> pd.DataFrame:
+    """The reference's nodes, those that most runs missed first, then by volume.
+
+    Rows are as in `nodes.csv`, with `missed_by`: the places of the runs.
+    """
+    tables = []
+    for number, evaluation in evaluations.items():
+        nodes = evaluation.nodes[evaluation.nodes["case"] == case]
+        tables.append(nodes.assign(run=number))
+    everything = pd.concat(tables)
+    missed = everything[~everything["detected"].astype(bool)].groupby("node")["run"].agg(list)
+    nodes = everything.drop_duplicates("node").set_index("node")
+    nodes["missed_by"] = [missed.get(number, []) for number in nodes.index]
+    order = pd.DataFrame({"missed": nodes["missed_by"].map(len), "volume": nodes["volume_mm3"]})
+    return nodes.loc[order.sort_values(["missed", "volume"], ascending=False).index]
+
+
+def _focus(scene: Scene, nodes: pd.DataFrame, missed: pd.DataFrame) -> tuple[int, str]:
+    """The slice to show first, and what is there."""
+    if len(nodes):
+        kind = "the largest missed node" if len(missed) else "the largest node"
+        return volume_slice(scene.image, _centroid(nodes.iloc[0])), f"through {kind}"
+    largest, place, words = 0, scene.image.grid.size[0] // 2, "in the middle of the scan"
+    for layers in scene.layers.values():
+        pieces, _ = components(layers.masks["false_positive"])
+        sizes = np.bincount(pieces.ravel())[1:]
+        if sizes.max(initial=0) > largest:
+            largest, words = int(sizes.max()), "through the largest false positive"
+            inside = np.argwhere(pieces == sizes.argmax() + 1)
+            place = layers.box[0].start + round(float(inside[:, 0].mean()))
+    return place, words
+
+
+def _centroid(node: pd.Series) -> tuple[float, float, float]:
+    return node["centroid_x_mm"], node["centroid_y_mm"], node["centroid_z_mm"]
+
+
+def _jump_words(node: pd.Series) -> str:
     status = ""
     if not pd.isna(node["annotated"]):
         status = ", annotated for training" if node["annotated"] else ", never annotated"
-    words = (
-        f"at {kind} (no. {number}: {node['short_axis_mm']:.0f} × {node['long_axis_mm']:.0f} mm, "
-        f"{node['volume_mm3'] / 1000:.2f} ml, "
-        f"{100 * node['overlap']:.0f} % of it predicted{status})"
-    )
-    return _Focus(position, words)
-
-
-def _focus_on_prediction(scenes: Sequence[Scene]) -> _Focus:
-    """The largest false positive of a case without nodes, else the middle of the scan."""
-    largest, centre, words = 0, np.asarray(scenes[0].grid.size) / 2, "at the middle of the scan"
-    grid = scenes[0].grid
-    for scene in scenes:
-        labels, _ = components(scene.layers["false_positive"])
-        sizes = np.bincount(labels.ravel())[1:]
-        if sizes.max(initial=0) > largest:
-            largest, grid = int(sizes.max()), scene.grid
-            centre = np.argwhere(labels == sizes.argmax() + 1).mean(axis=0)
-            words = "at the largest false positive"
-    x, y, z = grid.to_world(centre)
-    return _Focus((float(x), float(y), float(z)), words)
-
-
-def _scene(case: str, evaluation: EvaluationFiles, images: dict[Path, Volume]) -> Scene:
-    """Reads what a picture needs; `images` keeps scans that several runs share."""
-    files = evaluation.cases.get(case)
-    if files is None:
-        raise CaseError("this run's evaluation does not have the case")
-    if files.image is None:
-        raise CaseError("the predictions' manifest names no scan for it")
-    if files.image not in images:
-        images[files.image] = reorient(read_image(files.image))
-    image = images[files.image]
-    kind: Literal["binary", "instances"] = (
-        "instances" if evaluation.numbered_reference else "binary"
-    )
-    reference = _on_grid(reorient(read_label(files.reference, kind=kind)), image, files.reference)
-    mask = read_label(files.prediction, scan=Scan(files.image, image.grid))
-    prediction = _on_grid(reorient(mask), image, files.prediction)
-    annotation = None
-    if files.annotation is not None:
-        partial = reorient(read_label(files.annotation, kind="instances"))
-        annotation = _on_grid(partial, image, files.annotation).array > 0
-    nodes = evaluation.nodes[evaluation.nodes["case"] == case]
-    detected: Mapping[int, bool] = dict(zip(nodes["node"], nodes["detected"], strict=True))
-    layers = layers_of(
-        reference.array, prediction.array > 0, annotation, detected,
-        numbered=evaluation.numbered_reference,
-    )  # fmt: skip
-    return Scene(image.array, image.grid, layers)
-
-
-def _on_grid(label: Volume, image: Volume, path: Path) -> Volume:
-    difference = label.grid.difference(image.grid)
-    if difference is not None:
-        raise CaseError("not on the scan's grid", where=path, why=difference)
-    return label
+    size = f"{node['short_axis_mm']:.0f} × {node['long_axis_mm']:.0f} mm"
+    return f"no. {node.name}, {size}{status}"
 
 
 def _caption(case: str, evaluation: EvaluationFiles) -> str:
-    if case not in evaluation.metrics.index:
-        return "not evaluated"
     row = evaluation.metrics.loc[case]
     parts = [
         "DSC undefined" if pd.isna(row["dice"]) else f"DSC {row['dice']:.3f}",
         "no ASSD" if pd.isna(row["assd_mm"]) else f"ASSD {row['assd_mm']:.1f} mm",
-        f"{row['nodes_detected']} of {row['nodes']} nodes found",
-        f"false positives: {row['false_positives']}",
-    ]
+        f"{row['nodes_detected']} of {row['nodes']} nodes found"
+        if row["nodes"] else "the reference has no node",
+        f"false positives: {row['false_positives']}"
+        if row["prediction_ml"] > 0 else "nothing was predicted",
+    ]  # fmt: skip
     return " · ".join(parts)

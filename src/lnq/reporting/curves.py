@@ -1,24 +1,21 @@
-"""Plots of what training logged and of which nodes were found."""
+"""Plots of what training logged."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from typing import Any
 
+import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from scipy.stats import binomtest
+from matplotlib.ticker import MaxNLocator
 
-from lnq.reporting.figures import colour_of, data_uri, literal, plain_style
+from lnq.reporting.figures import Plot, inline_svg, panel, style_of
 from lnq.reporting.runs import Run
 
 _TITLES = {
     "train/loss": "Loss",
     "train/loss_sup": "Supervised term",
     "train/loss_pseudo": "Pseudo-label term",
-    "train/lambda_p": r"Weight of the pseudo-label term, $\lambda_p$",
+    "train/lambda_p": "Weight of the pseudo-label term, λₚ",
     "train/ce": "Cross-entropy",
     "train/sce": "Symmetric cross-entropy, both branches",
     "train/pce": "Partial cross-entropy, both branches",
@@ -27,76 +24,37 @@ _TITLES = {
     "train/mse_aux": "Restoration error, auxiliary branch",
     "train/lr": "Learning rate",
     "val/dice": "Validation DSC",
+    "panels/annotation": "Annotated share of the pictured patches",
+    "panels/main": "Mean foreground there, main branch",
+    "panels/aux": "Mean foreground there, auxiliary branch",
+    "panels/pseudo_label": "Mean pseudo label there",
+    "panels/weight": "Mean weight W there",
+    "perf/patches_per_second": "Patches a second",
+    "perf/memory_gb": "Peak memory, GB",
+    "perf/gpu_memory_gb": "Peak GPU memory, GB",
 }
 _INDEX = ("epoch", "step")
-_COLUMNS = 3
+_ORDER = ("val/dice", "train/loss", "train/lambda_p", "train/", "val/", "lr", "panels/")
+_OF_PSEUDO_LABELS = ("pseudo", "lambda_p", "panels/")
+_POINTS = 6000
+"""Of all lines of one plot together: long trainings of many runs are averaged to this many."""
 
 
-def training_curves(runs: Sequence[Run]) -> str | None:
-    """One small plot per logged quantity, a line a run, as the `src` of an image.
+def training_curves(runs: Sequence[Run]) -> list[Plot]:
+    """One small plot per logged quantity, a line a run, without those of `pseudo_label_curves`.
 
-    Losses come first, then λ_p, learning rates and validation. Values are means over an epoch;
-    where a run has not finished its first epoch, single steps are shown.
-
-    Args:
-        runs: In the order of their colours.
-
-    Returns:
-        None where no run logged anything.
-    """
-    tables = {i: run.curves for i, run in enumerate(runs) if run.curves is not None}
-    keys = sorted({str(k) for t in tables.values() for k in t if k not in _INDEX}, key=_place)
-    keys = [k for k in keys if any(k in t and t[k].notna().any() for t in tables.values())]
-    if not keys:
-        return None
-    x = "epoch" if all(_epochs(t) > 1 for t in tables.values()) else "step"
-    rows = math.ceil(len(keys) / _COLUMNS)
-    with plain_style():
-        figure = Figure(figsize=(10.5, 2.25 * rows), layout="constrained")
-        grid = figure.subplots(rows, _COLUMNS, squeeze=False).ravel()
-        for axes, key in zip(grid, keys, strict=False):
-            for number, table in tables.items():
-                if key in table:
-                    _draw(axes, logged_values(table, key, x), colour_of(number))
-            axes.set_title(_title(key))
-            axes.set_xlabel(x)
-        for axes in grid[len(keys) :]:
-            axes.set_visible(False)
-        return data_uri(figure, "svg")
-
-
-def recall_by_size(runs: Sequence[Run]) -> str | None:
-    """Share of nodes found against their short axis, as the `src` of an image.
-
-    Each point carries its counts and its 95 % Wilson interval: bins hold few nodes.
+    Values are means over an epoch; where a run has not finished its first epoch, single steps are
+    shown.
 
     Args:
-        runs: In the order of their colours.
-
-    Returns:
-        None where no run has an evaluation with nodes.
+        runs: In the order of their styles.
     """
-    evaluated = [
-        (number, run.evaluation.summary["nodes"]["by_short_axis_mm"])
-        for number, run in enumerate(runs)
-        if run.evaluation is not None and len(run.evaluation.nodes)
-    ]
-    if not evaluated:
-        return None
-    with plain_style():
-        figure = Figure(figsize=(7.5, 3.0), layout="constrained")
-        axes = figure.subplots()
-        for place, (number, bins) in enumerate(evaluated):
-            shift = (place - (len(evaluated) - 1) / 2) * 0.8 / len(evaluated)
-            _draw_recall(axes, bins, shift, colour_of(number))
-        axes.set_xticks(range(len(evaluated[0][1])), [_bin_name(b) for b in evaluated[0][1]])
-        axes.set_xlim(-0.6, len(evaluated[0][1]) - 0.4)
-        axes.set_ylim(-0.04, 1.04)
-        axes.set_yticks([0, 0.25, 0.5, 0.75, 1], ["0 %", "25 %", "50 %", "75 %", "100 %"])
-        axes.grid(False, axis="x")
-        axes.set_xlabel("short axis of the node")
-        axes.set_title("Nodes found")
-        return data_uri(figure, "svg")
+    return _plots(runs, of_pseudo_labels=False)
+
+
+def pseudo_label_curves(runs: Sequence[Run]) -> list[Plot]:
+    """The plots of what was logged about the pseudo labels: their weight, loss and audit."""
+    return _plots(runs, of_pseudo_labels=True)
 
 
 def logged_values(table: pd.DataFrame, key: str, x: str) -> pd.Series:
@@ -114,37 +72,39 @@ def logged_values(table: pd.DataFrame, key: str, x: str) -> pd.Series:
     return filled.dropna(subset=[key]).groupby(x)[key].mean()
 
 
+def _plots(runs: Sequence[Run], *, of_pseudo_labels: bool) -> list[Plot]:
+    tables = {i: run.curves for i, run in enumerate(runs) if run.curves is not None}
+    keys = {str(k) for t in tables.values() for k in t if k not in _INDEX and t[k].notna().any()}
+    wanted = [k for k in keys if any(w in k for w in _OF_PSEUDO_LABELS) == of_pseudo_labels]
+    x = "epoch" if all(_epochs(t) > 1 for t in tables.values()) else "step"
+    return [_plot(tables, key, x) for key in sorted(wanted, key=_place)]
+
+
+def _plot(tables: dict[int, pd.DataFrame], key: str, x: str) -> Plot:
+    with panel() as axes:
+        for number, table in tables.items():
+            if key in table and table[key].notna().any():
+                values = _thinned(logged_values(table, key, x), _POINTS // len(tables))
+                style = style_of(number)
+                axes.plot(
+                    values.index, values, color=style.colour, linestyle=style.line, linewidth=1.6,
+                    marker=style.marker if len(values) < 3 else None, markersize=4,
+                )  # fmt: skip
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
+        axes.set_xlabel(x)
+        return Plot(_title(key), inline_svg(axes))
+
+
+def _thinned(values: pd.Series, points: int) -> pd.Series:
+    """Means of neighbours where there are more values than points."""
+    size = -(-len(values) // max(20, points))
+    return values.groupby(np.arange(len(values)) // size).mean().set_axis(values.index[::size])
+
+
 def _title(key: str) -> str:
     if key.startswith("lr-"):
-        return literal(f"Learning rate, {key.removeprefix('lr-')}")
-    return _TITLES.get(key) or literal(key)
-
-
-def _draw(axes: Axes, values: pd.Series, colour: str) -> None:
-    marker = "o" if len(values) < 3 else None
-    axes.plot(values.index, values, color=colour, linewidth=1.6, marker=marker, markersize=3)
-
-
-def _draw_recall(axes: Axes, bins: Sequence[dict[str, Any]], shift: float, colour: str) -> None:
-    for place, found in enumerate(bins):
-        n, k = found["n"], found["n_detected"]
-        if not n:
-            continue
-        interval = binomtest(k, n).proportion_ci(method="wilson")
-        x = place + shift
-        axes.plot([x, x], [interval.low, interval.high], color=colour, linewidth=1.6, alpha=0.45)
-        axes.plot(x, k / n, "o", color=colour, markersize=6)
-        axes.annotate(
-            f"{k}/{n}", (x, k / n), xytext=(7, 0), textcoords="offset points",
-            va="center", fontsize=8,
-        )  # fmt: skip
-
-
-def _bin_name(found: dict[str, Any]) -> str:
-    low, high = found["from"], found["to"]
-    if high is None:
-        return f"{low:g} mm or more"
-    return f"{low:g} to {high:g} mm" if low else f"below {high:g} mm"
+        return f"Learning rate, {key.removeprefix('lr-')}"
+    return _TITLES.get(key) or key
 
 
 def _epochs(table: pd.DataFrame) -> int:
@@ -152,8 +112,4 @@ def _epochs(table: pd.DataFrame) -> int:
 
 
 def _place(key: str) -> tuple[int, str]:
-    order = ("train/loss", "train/lambda_p", "lr", "val/")
-    if key == "train/lambda_p":
-        return 1, key
-    ranks = [i for i, start in enumerate(order) if key.startswith(start)]
-    return (ranks[0] if ranks else len(order)), key
+    return next((i for i, start in enumerate(_ORDER) if key.startswith(start)), len(_ORDER)), key

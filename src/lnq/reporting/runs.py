@@ -1,4 +1,4 @@
-"""What a training run, its predictions and its evaluation left on the disk."""
+"""What a training run left on the disk, and which runs lie below a folder."""
 
 from __future__ import annotations
 
@@ -10,48 +10,13 @@ from typing import Any
 import pandas as pd
 
 from lnq.errors import LnqError, UsageError
-from lnq.files import FAILURES, MANIFEST, read_json
+from lnq.files import MANIFEST, read_json
+from lnq.reporting.evaluations import EvaluationFiles, read_evaluation
 
-
-@dataclass(frozen=True)
-class CaseFiles:
-    """Where the files of one evaluated case lie.
-
-    Attributes:
-        image: The scan; None where no manifest of the predictions names it.
-        reference: The reference label.
-        prediction: The mask under test.
-        annotation: The partial label used in training, if one was given.
-    """
-
-    image: Path | None
-    reference: Path
-    prediction: Path
-    annotation: Path | None
-
-
-@dataclass(frozen=True)
-class EvaluationFiles:
-    """An evaluation's output folder, read.
-
-    Attributes:
-        manifest: Content of `manifest.json`.
-        summary: Content of `summary.json`.
-        metrics: Content of `metrics.csv`, indexed by case.
-        nodes: Content of `nodes.csv`; `case` is text, `annotated` a nullable boolean.
-        failures: Content of `failures.json`; empty where there is none.
-        cases: Files by case.
-        numbered_reference: Whether the reference's values number the nodes; else its components
-            are the nodes.
-    """
-
-    manifest: dict[str, Any]
-    summary: dict[str, Any]
-    metrics: pd.DataFrame
-    nodes: pd.DataFrame
-    failures: list[dict[str, str | None]]
-    cases: dict[str, CaseFiles]
-    numbered_reference: bool
+MANY_RUNS = 4
+"""With more runs than this, a table holds a row a run, and of a case each run's DSC alone."""
+TRAINING = Path("training")
+"""Where in a run's folder predictions and evaluation of its own training scans lie."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +30,9 @@ class Run:
         config: Text of its `config.yaml`, if there is one.
         curves: What was logged, one row a logging step, if there is anything.
         evaluation: Its evaluation, if there is one.
+        training: The evaluation of its own training scans, if there is one: only that tells nodes
+            that training saw outlined from nodes that it never did.
+        panels: Pictures of the pseudo labels, drawn during training, in the order of the epochs.
         notes: Parts that are missing or cannot be read, in words.
     """
 
@@ -74,7 +42,40 @@ class Run:
     config: str | None
     curves: pd.DataFrame | None
     evaluation: EvaluationFiles | None
+    training: EvaluationFiles | None = None
+    panels: list[Path] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+
+    @property
+    def annotated(self) -> EvaluationFiles | None:
+        """The evaluation that knows which nodes were annotated for training, if there is one."""
+        for evaluation in (self.training, self.evaluation):
+            if evaluation is not None and evaluation.nodes["annotated"].notna().any():
+                return evaluation
+        return None
+
+
+def select_runs(given: Sequence[Path]) -> tuple[list[Path], list[str]]:
+    """The runs a user means: a folder that is no run stands for those below it.
+
+    Args:
+        given: Run folders and folders of sweeps.
+
+    Returns:
+        Run folders, and what was left out, in words: below a sweep's folder, runs without an
+        evaluation where others have one (pre-training, unfinished jobs).
+    """
+    chosen: list[Path] = []
+    notes: list[str] = []
+    for folder in given:
+        below = [] if _is_run(folder, notes) else _runs_below(folder, notes)
+        evaluated = [place for place in below if (place / "evaluation").is_dir()]
+        left_out = [place for place in below if place not in evaluated] if evaluated else []
+        if left_out:
+            names = ", ".join(place.relative_to(folder).as_posix() for place in left_out)
+            notes.append(f"Left out, since they have no evaluation: {names}.")
+        chosen += evaluated or below or [folder]
+    return chosen, notes
 
 
 def read_runs(folders: Sequence[Path], evaluations: Sequence[Path] | None = None) -> list[Run]:
@@ -103,6 +104,22 @@ def read_runs(folders: Sequence[Path], evaluations: Sequence[Path] | None = None
     return [_read_run(*arguments) for arguments in zip(places, names, explicit, strict=True)]
 
 
+def _is_run(folder: Path, notes: list[str]) -> bool:
+    if not (folder / MANIFEST).is_file():
+        return False
+    try:
+        manifest = read_json(folder / MANIFEST)
+    except LnqError as error:
+        notes.append(f"Left out: {error}")
+        return False
+    return isinstance(manifest, dict) and manifest.get("stage") == "train"
+
+
+def _runs_below(folder: Path, notes: list[str]) -> list[Path]:
+    places = sorted(path.parent for path in folder.rglob(MANIFEST) if path.parent != folder)
+    return [place for place in places if _is_run(place, notes)]
+
+
 def _read_run(folder: Path, name: str, evaluation: Path | None) -> Run:
     manifest = _run_manifest(folder)
     notes: list[str] = []
@@ -111,74 +128,38 @@ def _read_run(folder: Path, name: str, evaluation: Path | None) -> Run:
     if config is None:
         notes.append("There is no config.yaml: the configuration is the manifest's.")
     curves = _read_curves(folder / "metrics.csv", notes)
-    place = evaluation or folder / "evaluation"
-    found = None
-    if place.is_dir():
-        try:
-            found = read_evaluation(place, folder / "predictions")
-        except UsageError as error:
-            if evaluation is not None:
-                raise
-            notes.append(f"The evaluation cannot be read: {error}")
-    elif evaluation is not None:
-        raise UsageError("no such folder", where=f"evaluation={evaluation}")
+    if evaluation is None:
+        found = _own_evaluation(folder, notes)
+        if not (folder / "evaluation").is_dir():
+            notes.append("There is no evaluation yet: run the commands predict and evaluate on it.")
+    elif evaluation.is_dir():
+        found = read_evaluation(evaluation, folder / "predictions")
     else:
-        notes.append("There is no evaluation yet: run the commands predict and evaluate on it.")
-    return Run(name, folder, manifest, config, curves, found, notes)
+        raise UsageError("no such folder", where=f"evaluation={evaluation}")
+    training = _own_evaluation(folder / TRAINING, notes)
+    panels = sorted((folder / "panels").glob("*.png"), key=_epoch)
+    return Run(name, folder, manifest, config, curves, found, training, panels, notes)
 
 
-def read_evaluation(folder: Path, predictions: Path) -> EvaluationFiles:
-    """Reads an evaluation's output folder.
-
-    Args:
-        folder: Output folder of the command evaluate.
-        predictions: Where the predictions' manifest is looked for if the folder of predictions that
-            the evaluation names has been moved with its run.
-
-    Raises:
-        UsageError: It is none, or its files cannot be read.
-    """
+def _own_evaluation(folder: Path, notes: list[str]) -> EvaluationFiles | None:
+    """`evaluation/` beside `predictions/`, where there is one; one that is broken is told."""
+    if not (folder / "evaluation").is_dir():
+        return None
     try:
-        manifest = read_json(folder / MANIFEST)
-        summary = read_json(folder / "summary.json")
-        metrics = pd.read_csv(folder / "metrics.csv", dtype={"case": str}, keep_default_na=False,
-                              na_values={c: [""] for c in summary["metrics"]})  # fmt: skip
-        nodes = pd.read_csv(folder / "nodes.csv", dtype={"case": str},
-                            keep_default_na=False, na_values={"annotated": [""]})  # fmt: skip
-        nodes = nodes.astype({"annotated": "boolean"})
-        failures = read_json(folder / FAILURES) if (folder / FAILURES).is_file() else []
-        images = _images_by_mask([Path(manifest["predictions"]), predictions])
-        cases = {entry["case"]: _case_files(entry, images) for entry in manifest["cases"]}
-        numbered = manifest["config"]["reference_kind"] == "instances"
-    except (LnqError, OSError, ValueError, KeyError, TypeError) as error:
-        raise UsageError(
-            "this is not a whole evaluation", where=folder, why=f"{error}",
-            remedy="run the command evaluate again",
-        ) from error  # fmt: skip
-    return EvaluationFiles(
-        manifest, summary, metrics.set_index("case"), nodes, failures, cases, numbered
-    )
+        return read_evaluation(folder / "evaluation", folder / "predictions")
+    except UsageError as error:
+        notes.append(f"The evaluation cannot be read: {error}")
+        return None
 
 
-def _case_files(entry: dict[str, Any], images: dict[str, Path]) -> CaseFiles:
-    prediction, annotation = Path(entry["prediction"]), entry["annotation"]
-    return CaseFiles(
-        images.get(prediction.name), Path(entry["reference"]), prediction,
-        None if annotation is None else Path(annotation),
-    )  # fmt: skip
-
-
-def _images_by_mask(folders: Sequence[Path]) -> dict[str, Path]:
-    """Scans by the name of the mask that was predicted from them."""
-    for folder in folders:
-        if (folder / MANIFEST).is_file():
-            entries = read_json(folder / MANIFEST).get("cases", [])
-            return {Path(entry["mask"]).name: Path(entry["image"]) for entry in entries}
-    return {}
+def _epoch(path: Path) -> tuple[int, str]:
+    """`epoch=12.png` after `epoch=2.png`, whatever zeros were written before the number."""
+    digits = "".join(c for c in path.stem if c.isdecimal())
+    return int(digits or 0), path.name
 
 
 def _run_manifest(folder: Path) -> dict[str, Any]:
-    remedy = "give the output folder of the command train"
+    remedy = "give the output folder of the command train, or a folder with such folders below it"
     if not (folder / MANIFEST).is_file():
         why = "it has no manifest.json" if folder.is_dir() else "no such folder"
         raise UsageError("this is no run", where=f"run={folder}", why=why, remedy=remedy)

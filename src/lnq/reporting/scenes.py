@@ -1,0 +1,184 @@
+"""What the pictures of a case show: the scan, and what each run found, missed and made up."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from lnq.data.readers import Scan, read_image, read_label
+from lnq.errors import CaseError
+from lnq.reporting.evaluations import CaseFiles, EvaluationFiles
+from lnq.volume import Array, Volume, components, reorient
+
+Mask = NDArray[np.bool_]
+Box = tuple[slice, slice, slice]
+
+
+@dataclass(frozen=True)
+class Line:
+    """How one kind of outline is drawn and what it means; `style.css` has its look."""
+
+    colour: str
+    dashes: str
+    width: float
+    meaning: str
+
+
+# Okabe and Ito's colours; dashes, widths and hatching tell the kinds apart without any colour.
+LINES: Mapping[str, Line] = {
+    "found": Line("#56B4E9", "", 2.2, "reference node, found"),
+    "missed": Line("#E69F00", "", 2.8, "reference node, missed (hatched)"),
+    "prediction": Line("#F0E442", "6 4", 2.0, "prediction"),
+    "false_positive": Line("#CC79A7", "9 3 2 3", 2.8, "prediction that touches no reference node"),
+    "annotated": Line("#FFFFFF", "1.5 3", 1.8, "annotated for training"),
+}
+
+
+@dataclass(frozen=True)
+class Layers:
+    """Masks of one run in the box that holds them all, so that they stay small.
+
+    Attributes:
+        box: Where they lie in the scan, `z y x`.
+        masks: By the keys of `LINES`.
+    """
+
+    box: Box
+    masks: Mapping[str, Mask]
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One scan, axes in LPS order, and what lies on it.
+
+    Attributes:
+        image: HU.
+        layers: By the place of the run in the report.
+        problems: By the place of the run: why it has no layers.
+    """
+
+    image: Volume
+    layers: dict[int, Layers] = field(default_factory=dict)
+    problems: dict[int, str] = field(default_factory=dict)
+
+
+def read_scene(case: str, evaluations: Mapping[int, EvaluationFiles]) -> Scene:
+    """Reads one case for the runs that share its scan.
+
+    Args:
+        case: Id of the case; all evaluations have it.
+        evaluations: By the place of the run.
+
+    Raises:
+        CaseError: The scan cannot be read, or no manifest names it.
+    """
+    files = {number: evaluation.cases[case] for number, evaluation in evaluations.items()}
+    image_file = next(iter(files.values())).image
+    if image_file is None:
+        raise CaseError("the predictions' manifest names no scan for this case")
+    scene = Scene(reorient(read_image(image_file)))
+    references: dict[Path, Volume] = {}
+    for number, evaluation in evaluations.items():
+        try:
+            scene.layers[number] = _layers(case, evaluation, files[number], scene.image, references)
+        except CaseError as error:
+            scene.problems[number] = str(error)
+    return scene
+
+
+def layers_of(
+    reference: Array,
+    prediction: Mask,
+    annotation: Mask | None,
+    detected: Mapping[int, bool],
+    *,
+    numbered: bool,
+) -> Layers:
+    """Sorts reference and prediction into what was found, missed and wrong.
+
+    Args:
+        reference: Label `z y x`.
+        prediction: Boolean mask `z y x`.
+        annotation: Partial label used in training, `z y x`, if any.
+        detected: Per node number of the evaluation, whether it was detected.
+        numbered: Whether the label's values are the nodes' numbers; else its components are.
+
+    Raises:
+        CaseError: The reference has other nodes than the evaluation lists.
+    """
+    everything = (reference > 0) | prediction
+    if annotation is not None:
+        everything |= annotation
+    # Nodes fill little of a scan: what follows happens in the box that holds all of them.
+    boxes = ndimage.find_objects(everything.view(np.uint8))
+    z, y, x = boxes[0] if boxes else (slice(0, 0), slice(0, 0), slice(0, 0))
+    box = (z, y, x)
+    label, mask = reference[box], prediction[box]
+    nodes = label if numbered else components(label > 0)[0]
+    if set(np.unique(nodes)) - {0} != set(detected):
+        raise CaseError(
+            "the reference has changed since it was evaluated", remedy="run evaluate again"
+        )
+    found = np.isin(nodes, [number for number, hit in detected.items() if hit])
+    pieces = components(mask)[0]
+    right = np.isin(pieces, np.setdiff1d(pieces[label > 0], [0]))
+    masks = {
+        "found": found,
+        "missed": (label > 0) & ~found,
+        "prediction": right,
+        "false_positive": mask & ~right,
+    }
+    if annotation is not None:
+        masks["annotated"] = annotation[box]
+    return Layers(box, masks)
+
+
+def _layers(
+    case: str, evaluation: EvaluationFiles, files: CaseFiles, image: Volume,
+    references: dict[Path, Volume],
+) -> Layers:  # fmt: skip
+    """Reads what one run's layers need; `references` keeps labels that several runs share."""
+    kind: Literal["binary", "instances"] = (
+        "instances" if evaluation.numbered_reference else "binary"
+    )
+    if files.reference not in references:
+        label = reorient(read_label(files.reference, kind=kind))
+        references[files.reference] = _on_grid(label, image, files.reference)
+    scan = None if files.image is None else Scan(files.image, image.grid)  # for DICOM-SEG
+    mask = reorient(read_label(files.prediction, scan=scan))
+    prediction = _on_grid(mask, image, files.prediction)
+    annotation = None
+    if files.annotation is not None:
+        partial = reorient(read_label(files.annotation, kind="instances"))
+        annotation = _on_grid(partial, image, files.annotation).array > 0
+    nodes = evaluation.nodes[evaluation.nodes["case"] == case]
+    return layers_of(
+        references[files.reference].array, prediction.array > 0, annotation,
+        dict(zip(nodes["node"], nodes["detected"], strict=True)),
+        numbered=evaluation.numbered_reference,
+    )  # fmt: skip
+
+
+def occupied(layers: Sequence[Layers]) -> Box | None:
+    """The box around all layers; None where nothing is marked."""
+    boxes = [each.box for each in layers if each.box[0].stop > each.box[0].start]
+    if not boxes:
+        return None
+    z, y, x = (
+        slice(min(box[axis].start for box in boxes), max(box[axis].stop for box in boxes))
+        for axis in range(3)
+    )
+    return z, y, x
+
+
+def _on_grid(label: Volume, image: Volume, path: Path) -> Volume:
+    difference = label.grid.difference(image.grid)
+    if difference is not None:
+        raise CaseError("not on the scan's grid", where=path, why=difference)
+    return label
