@@ -17,9 +17,9 @@ from pydantic import Field
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from rich.console import Console
 
-from lnq.callbacks import AtomicCheckpointIO, BetweenSteps, RunRecord, StepSeed
+from lnq.callbacks import AtomicCheckpointIO, BetweenSteps, ReportToTrial, RunRecord, StepSeed
 from lnq.config import DataConfig, Paths, command, instantiate
-from lnq.config.detection import AUTO
+from lnq.config.detection import AUTO as AUTO_DATA
 from lnq.data.store import CaseStore
 from lnq.data.stores import only_store
 from lnq.errors import RunError, UsageError
@@ -32,7 +32,15 @@ from lnq.networks.transfer import (
     load_file,
     read_checkpoint,
 )
-from lnq.run_folder import check_resumable, claimed, resolve_last
+from lnq.run_folder import (
+    AUTO,
+    check_resumable,
+    claimed,
+    is_trained,
+    last_checkpoint,
+    resolve_last,
+)
+from lnq.trained import Measurement, measure
 
 GIVEN = {
     "method": frozenset({"network", "optimizer"}),
@@ -49,10 +57,11 @@ class TrainConfig:
         name: Name of the experiment.
         seed: Seed of everything random.
         run_dir: Folder of the run.
-        ckpt_path: Resume: `last` or a checkpoint of this run.
+        ckpt_path: Resume: `last`, `auto` (last, if there is one) or a checkpoint of this run.
         init_from: Weights to begin with: a run folder or checkpoint of pre-training, or a `.pth` of
             the authors' code.
         store: Folder that `lnq.preprocess` wrote.
+        measure: What the run is measured on once it is trained, by name.
     """
 
     name: str
@@ -69,7 +78,45 @@ class TrainConfig:
     callbacks: dict[str, dict[str, Any] | None]
     trainer: dict[str, Any]
     logger: dict[str, dict[str, Any] | None]
+    measure: dict[str, Measurement | None]
     paths: Paths
+
+    def measurements(self) -> list[Measurement]:
+        """Those that were not set to null."""
+        return [measurement for measurement in self.measure.values() if measurement is not None]
+
+    def is_finished(self) -> bool:
+        """Whether the run is trained and measured; for sweeps.
+
+        Raises:
+            UsageError: The folder holds a run of another configuration.
+        """
+        trained = is_trained(self.run_dir, _plain(asdict(_with_store(self))))
+        return trained and all(measurement.stands() for measurement in self.measurements())
+
+    def require_logged(self, metric: str) -> None:
+        """Refuses a validation metric where nothing is validated; for studies.
+
+        Raises:
+            UsageError: There is no completely annotated validation case, or no validation.
+        """
+        if not metric.startswith("val/"):
+            return
+        store = CaseStore(_with_store(self).store)
+        epochs, every = self.trainer["max_epochs"], self.trainer.get("check_val_every_n_epoch", 1)
+        why = None
+        if not store.case_ids(split="val", supervision="full"):
+            why = f"{store.root} has no completely annotated validation case"
+        elif self.trainer.get("limit_val_batches") == 0 or (every or 1) > epochs:
+            why = "trainer.limit_val_batches and check_val_every_n_epoch leave no validation"
+        if why is not None:
+            raise UsageError(
+                f"{metric} would never be measured",
+                where="hydra.sweeper.jobs.metric",
+                why=why,
+                remedy="give another column of metrics.csv as metric, such as train/loss with "
+                "direction=minimize, or validation cases",
+            )
 
     @staticmethod
     def conflicts(nodes: Mapping[str, Mapping[str, Any]]) -> list[str]:
@@ -109,9 +156,29 @@ class TrainConfig:
 
 @command("train", TrainConfig, given=GIVEN, prepare=resolve_last)
 def main(cfg: TrainConfig) -> int:
-    """Trains as configured and says where everything lies."""
+    """Trains as configured, measures where asked, and says where everything lies."""
     _silence()
-    cfg = _with_store(cfg)
+    resolved = _with_store(cfg)
+    console = Console(soft_wrap=True, highlight=False, markup=False)
+    if resolved.store != cfg.store:
+        console.print(f"dataset: {resolved.store.name}, in {resolved.store}")
+    cfg = resolved
+    for measurement in cfg.measurements():
+        measurement.check()
+    if cfg.ckpt_path == AUTO:
+        cfg = replace(cfg, ckpt_path=last_checkpoint(cfg.run_dir))
+        begins = "begins" if cfg.ckpt_path is None else "goes on with its last checkpoint"
+        console.print(f"{cfg.run_dir.name}: {begins}")
+    trainer = _train(cfg)
+    if not trainer.is_global_zero:
+        return 0
+    code = 0 if _was_pruned(trainer) else _measure(cfg)
+    console.print(f"checkpoint, curves and records are in {cfg.run_dir}")
+    return code
+
+
+def _train(cfg: TrainConfig) -> pl.Trainer:
+    """Trains; the trainer as it is then."""
     config = _plain(asdict(cfg))
     store = CaseStore(cfg.store)
     facts: dict[str, Any] = {
@@ -134,18 +201,29 @@ def main(cfg: TrainConfig) -> int:
     claim = claimed(cfg.run_dir, resuming=cfg.ckpt_path is not None)
     with claim if trainer.is_global_zero else contextlib.nullcontext(), between_steps.handler():
         _fit(trainer, method, datamodule, cfg.ckpt_path)
-    if trainer.is_global_zero:
-        Console().print(f"checkpoint, curves and records are in {cfg.run_dir}", soft_wrap=True)
-    return 0
+        if trainer.is_global_zero and not _was_pruned(trainer):
+            record.finish()
+    return trainer
+
+
+def _was_pruned(trainer: pl.Trainer) -> bool:
+    callbacks: list[pl.Callback] = trainer.callbacks  # type: ignore[attr-defined]
+    return any(callback.pruned for callback in callbacks if isinstance(callback, ReportToTrial))
+
+
+def _measure(cfg: TrainConfig) -> int:
+    """Measures what was not measured yet; 0, or 3 where a case failed."""
+    device = "cpu" if cfg.trainer["accelerator"] == "cpu" else "auto"
+    left = [measurement for measurement in cfg.measurements() if not measurement.stands()]
+    return max((measure(cfg.run_dir, each, device) for each in left), default=0)
 
 
 def _with_store(cfg: TrainConfig) -> TrainConfig:
-    """The configuration with the only store there is, where none was chosen; says so."""
+    """The configuration with the only store there is, where none was chosen."""
     folder = cfg.paths.outputs / "preprocess"
-    if cfg.data.name != AUTO or cfg.store != folder / AUTO:
+    if cfg.data.name != AUTO_DATA or cfg.store != folder / AUTO_DATA:
         return cfg
     store = only_store(folder)
-    Console().print(f"dataset: {store.name}, in {store}", soft_wrap=True, markup=False)
     return replace(cfg, store=store, data=replace(cfg.data, name=store.name))
 
 

@@ -6,6 +6,7 @@ from lnq.callbacks.curves import CurvesLogger
 from lnq.callbacks.loggers import OfflineFirstWandbLogger
 from lnq.callbacks.polynomial_lr import PolynomialLR
 from lnq.callbacks.ramp_up import RampUp
+from lnq.callbacks.report_to_trial import ReportToTrial
 from lnq.callbacks.run_record import RunRecord
 from lnq.callbacks.step_seed import StepSeed
 
@@ -16,6 +17,7 @@ __all__ = [
     "OfflineFirstWandbLogger",
     "PolynomialLR",
     "RampUp",
+    "ReportToTrial",
     "RunRecord",
     "StepSeed",
 ]

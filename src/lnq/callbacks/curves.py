@@ -12,8 +12,7 @@ from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities import rank_zero_only
 
 from lnq.files import write_text
-
-CURVES = "metrics.csv"
+from lnq.run_folder import CURVES
 
 
 class CurvesLogger(Logger):
