@@ -21,4 +21,5 @@ def test_the_wheel_holds_configuration_and_template(tmp_path: Path) -> None:
     assert conf
     assert {f"lnq/{path.as_posix()}" for path in conf} <= names
     assert "lnq/reporting/page.html.j2" in names
+    assert "hydra_plugins/lnq_sweeper.py" in names
     assert not [name for name in names if name.startswith(("tests", "outputs", "issues"))]

@@ -33,21 +33,26 @@ class CollectConfig:
     """Root of conf/collect.yaml.
 
     Attributes:
-        sweep: Folder below which training runs with their evaluations lie.
+        folder: Given as `sweep=DIR`: below it lie training runs with their evaluations.
         output: Folder of the tables; None = `collection` in the sweep's folder.
         paths: Where everything goes.
     """
 
-    sweep: Path
+    folder: Path
     output: Path | None
     paths: Paths
 
 
-@command("collect", CollectConfig)
+def prepare(argv: list[str]) -> list[str]:
+    """Arguments with `sweep=DIR` as `folder=DIR`: Hydra would look for DIR in conf/sweep/."""
+    return [f"folder={a.removeprefix('sweep=')}" if a.startswith("sweep=") else a for a in argv]
+
+
+@command("collect", CollectConfig, prepare=prepare)
 def main(cfg: CollectConfig) -> int:
     """Writes tables and figures; prints Table 1 or Fig. 3 where that was run, else all runs."""
-    found = collect(cfg.sweep)
-    output = cfg.output or cfg.sweep / "collection"
+    found = collect(cfg.folder)
+    output = cfg.output or cfg.folder / "collection"
     table = table1(found.runs, found.cases)
     panels = sensitivity(found.runs, found.cases)
     with sole_user(output):
