@@ -103,7 +103,7 @@ def test_a_metric_that_is_never_measured_is_refused_at_once(
 ) -> None:  # fmt: skip
     store = tmp_path / "store"
     shutil.copytree(tiny_store, store)
-    given = command(store, tmp_path / "out")
+    given = command(store, tmp_path / "out", "hydra.sweeper.jobs.n_trials=1")
     if cause == "no validation":
         given += ["trainer.limit_val_batches=0"]
     else:
