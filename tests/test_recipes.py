@@ -66,6 +66,7 @@ def test_the_demo_runs_every_stage_in_order(tmp_path: Path) -> None:
 def check_composes(stage: str, arguments: list[str]) -> None:
     module = import_module(f"lnq.{stage}")
     given = getattr(module, "GIVEN", None)
+    arguments = getattr(module, "prepare", list)(arguments)
     parse(compose(stage, arguments), getattr(module, STAGES[stage]), given)
 
 

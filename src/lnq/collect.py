@@ -1,4 +1,4 @@
-"""python -m lnq.collect sweep=DIR: one table of all runs in a folder, and the paper's Table 1."""
+"""python -m lnq.collect sweep=DIR: one table of all runs, the paper's Table 1 and its Fig. 3."""
 
 from __future__ import annotations
 
@@ -13,7 +13,16 @@ from rich.table import Table
 
 from lnq.config import Paths, command
 from lnq.files import sole_user, write_manifest, write_text
-from lnq.reporting import collect, table1, to_latex, to_markdown
+from lnq.reporting import (
+    MEASURES,
+    collect,
+    save,
+    sensitivity,
+    sensitivity_figure,
+    table1,
+    to_latex,
+    to_markdown,
+)
 
 SHOWN = ["row", "DSC %", "ASSD mm", "hidden nodes found", "paper: test DSC %"]
 """Columns of Table 1 that fit a terminal; the files have all."""
@@ -24,40 +33,67 @@ class CollectConfig:
     """Root of conf/collect.yaml.
 
     Attributes:
-        sweep: Folder below which training runs with their evaluations lie.
+        folder: Given as `sweep=DIR`: below it lie training runs with their evaluations.
         output: Folder of the tables; None = `collection` in the sweep's folder.
         paths: Where everything goes.
     """
 
-    sweep: Path
+    folder: Path
     output: Path | None
     paths: Paths
 
 
-@command("collect", CollectConfig)
+def prepare(argv: list[str]) -> list[str]:
+    """Arguments with `sweep=DIR` as `folder=DIR`: Hydra would look for DIR in conf/sweep/."""
+    return [f"folder={a.removeprefix('sweep=')}" if a.startswith("sweep=") else a for a in argv]
+
+
+@command("collect", CollectConfig, prepare=prepare)
 def main(cfg: CollectConfig) -> int:
-    """Writes the tables and prints Table 1 where its rows were run, else all runs."""
-    found = collect(cfg.sweep)
-    output = cfg.output or cfg.sweep / "collection"
+    """Writes tables and figures; prints Table 1 or Fig. 3 where that was run, else all runs."""
+    found = collect(cfg.folder)
+    output = cfg.output or cfg.folder / "collection"
     table = table1(found.runs, found.cases)
+    panels = sensitivity(found.runs, found.cases)
     with sole_user(output):
         write_text(output / "runs.csv", found.runs.to_csv(index=False))
         write_text(output / "cases.csv", found.cases.to_csv(index=False))
         if len(table):
             write_text(output / "table1.md", to_markdown(table))
             write_text(output / "table1.tex", to_latex(table))
+        if len(panels):
+            write_text(output / "sensitivity.csv", panels.to_csv(index=False))
+        for name, own in panels.groupby("experiment"):
+            save(sensitivity_figure(own), output / f"sensitivity_{name}.png")
         write_manifest(output, "collect", asdict(cfg), runs=list(found.runs["run"]))
     console = Console(soft_wrap=True, highlight=False)
-    console.print(_table(table[SHOWN] if len(table) else _readable(found.runs)))
+    if len(table):
+        console.print(_table(table[SHOWN]))
+    if len(panels):
+        console.print(_table(_panels(panels)))
+    if not len(table) and not len(panels):
+        console.print(_table(_readable(found.runs)))
     for name in found.left_out:
         console.print(f"note: {escape(name)} has no evaluation")
-    console.print(f"{len(found.runs)} runs; tables are in {escape(str(output))}")
+    console.print(f"{len(found.runs)} runs; tables and figures are in {escape(str(output))}")
     return 0
 
 
 def _readable(runs: pd.DataFrame) -> pd.DataFrame:
     columns = ["run", "experiment", "seed", "dice_mean", "assd_filled_mean_mm", "num_missing"]
     return runs[columns].map(lambda value: f"{value:.3f}" if isinstance(value, float) else value)
+
+
+def _panels(panels: pd.DataFrame) -> pd.DataFrame:
+    """The numbers of Fig. 3, a line a point."""
+    shown = panels[["experiment", "parameter", "value", "num_runs"]].rename(
+        columns={"num_runs": "runs"}
+    )
+    for name, title in MEASURES.items():
+        means, spreads = panels[f"{name}_mean"], panels[f"{name}_sd"]
+        shown[title] = [f"{m:.2f}±{s:.2f}" for m, s in zip(means, spreads, strict=True)]
+    shown["in the paper"] = panels["paper_best"].map({True: "best", False: ""})
+    return shown
 
 
 def _table(frame: pd.DataFrame) -> Table:

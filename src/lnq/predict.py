@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,16 +10,13 @@ from pydantic import Field
 from rich.console import Console
 from rich.progress import track
 
-from lnq.config import Paths, command, instantiate
-from lnq.data.preprocessing import Preprocessing
-from lnq.data.readers import content_hash, find_scans
-from lnq.errors import CaseError, UsageError
-from lnq.files import FAILURES, FailureLog, sha256, sole_user, write_manifest
-from lnq.inference.found_nodes import NODES, FoundNode, write_nodes
-from lnq.inference.predictor import Predictor, choose_device
-from lnq.inference.scans import Format, Job, plan, segment
-from lnq.networks import DualBranchVNet, VNet
-from lnq.networks.transfer import Checkpoint, read_checkpoint
+from lnq.config import Paths, command
+from lnq.data.readers import find_scans
+from lnq.errors import UsageError
+from lnq.inference.folder import predict_folder
+from lnq.inference.scans import Format, plan
+from lnq.networks.transfer import read_checkpoint
+from lnq.trained import load_predictor
 
 
 @dataclass(frozen=True)
@@ -62,9 +58,18 @@ def main(cfg: PredictConfig) -> int:
     checkpoint = read_checkpoint(cfg.checkpoint)
     output = _output(cfg)
     jobs = plan(find_scans(cfg.input), cfg.input, output, cfg.output_format)
-    predictor = _predictor(cfg, checkpoint)
-    with sole_user(output):
-        return _segment_all(cfg, checkpoint, predictor, jobs, output)
+    predictor = load_predictor(
+        checkpoint, cfg.postprocess, cfg.device, overlap=cfg.overlap, mirror=cfg.mirror,
+        batch_size=cfg.batch_size, disagreement=cfg.disagreement,
+    )  # fmt: skip
+    console = Console(soft_wrap=True, highlight=False, markup=False)
+    return predict_folder(
+        predictor, checkpoint.path, jobs, output, config=asdict(cfg), say=console.print,
+        save_probabilities=cfg.save_probabilities,
+        track=lambda jobs: track(
+            jobs, "predict", console=console, disable=not console.is_terminal
+        ),
+    )  # fmt: skip
 
 
 def _output(cfg: PredictConfig) -> Path:
@@ -75,78 +80,6 @@ def _output(cfg: PredictConfig) -> Path:
             "where shall the masks go?", why="checkpoint is no run folder", remedy="give output=DIR"
         )
     return cfg.checkpoint / "predictions"
-
-
-def _predictor(cfg: PredictConfig, checkpoint: Checkpoint) -> Predictor:
-    device = choose_device(cfg.device)
-    network = instantiate(checkpoint.network)
-    if not isinstance(network, VNet):
-        raise UsageError(
-            "this checkpoint's network segments nothing", where=checkpoint.path,
-            why=f"it is a {type(network).__name__}", remedy="give a run of lnq.train",
-        )  # fmt: skip
-    try:
-        network.load_state_dict(checkpoint.state)
-    except RuntimeError as error:
-        raise UsageError(
-            "the weights do not fit the checkpoint's own network", where=checkpoint.path,
-            why=str(error).strip().splitlines()[-1].strip(), remedy="use another checkpoint",
-        ) from error  # fmt: skip
-    if cfg.disagreement and not isinstance(network, DualBranchVNet):
-        raise UsageError(
-            "disagreement=true needs a network of two decoders", where=checkpoint.path,
-            why=f"it is a {type(network).__name__}", remedy="leave it out",
-        )  # fmt: skip
-    network.eval().to(device)
-    return Predictor(
-        network.main_logits,
-        Preprocessing.from_dict(checkpoint.preprocessing),
-        checkpoint.patch_size,
-        instantiate(cfg.postprocess),
-        overlap=cfg.overlap,
-        mirror=cfg.mirror,
-        batch_size=cfg.batch_size,
-        device=device,
-        both_logits=network if cfg.disagreement else None,
-    )
-
-
-def _segment_all(
-    cfg: PredictConfig,
-    checkpoint: Checkpoint,
-    predictor: Predictor,
-    jobs: Sequence[Job],
-    output: Path,
-) -> int:
-    console = Console(soft_wrap=True, highlight=False, markup=False)
-    failures = FailureLog()
-    done: list[dict[str, Any]] = []
-    nodes: list[tuple[str, Sequence[FoundNode]]] = []
-    try:
-        for job in track(jobs, "predict", console=console, disable=not console.is_terminal):
-            try:
-                found = segment(job, predictor, output, cfg.save_probabilities)
-            except CaseError as error:
-                failures.add(job.name, error)
-                console.print(f"{job.name}: failed: {error}")
-                continue
-            image = str(job.image.absolute())
-            entry = {"case": job.name, "image": image, "image_sha256": content_hash(job.image)}
-            done.append({**entry, "mask": job.mask_name, "notes": found.notes})
-            nodes.append((job.name, found.nodes))
-            for note in found.notes:
-                console.print(f"{job.name}: note: {note}")
-    finally:
-        # Also where the run is interrupted: the manifest tells which masks are there.
-        write_nodes(output / NODES, nodes)
-        used = {"path": str(checkpoint.path.absolute()), "sha256": sha256(checkpoint.path)}
-        write_manifest(output, "predict", asdict(cfg), checkpoint=used, cases=done)
-        code = failures.write(output)
-    count = sum(len(of_case) for _, of_case in nodes)
-    console.print(f"{len(done)} of {len(jobs)} scans segmented, {count} nodes -> {output}")
-    if code:
-        console.print(f"failed scans are listed in {output / FAILURES}")
-    return code
 
 
 if __name__ == "__main__":

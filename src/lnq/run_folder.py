@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,14 +10,20 @@ from pathlib import Path
 from typing import Any
 
 from lnq.errors import UsageError
-from lnq.files import sole_user
+from lnq.files import MANIFEST, read_json, sole_user
 from lnq.networks.transfer import LAST
 
 MAY_DIFFER = (
-    "run_dir", "ckpt_path", "init_from", "paths", "logger", "trainer.profiler",
+    "run_dir", "ckpt_path", "init_from", "paths", "logger", "measure",
+    "trainer.profiler",
     "callbacks.progress", "callbacks.panels", "callbacks.performance",
 )  # fmt: skip
 """Keys that do not change what a resumed run computes, with all below them."""
+AUTO = Path("auto")
+"""`ckpt_path=auto`: the run's last checkpoint, if there is one."""
+CURVES = "metrics.csv"
+FINISHED = "finished"
+"""Key of the manifest: when training came to its end."""
 
 
 def resolve_last(argv: list[str]) -> list[str]:
@@ -49,6 +56,35 @@ def resolve_last(argv: list[str]) -> list[str]:
     return [*rest, f"run_dir={folder}", f"ckpt_path={folder / LAST}"]
 
 
+def last_checkpoint(folder: Path) -> Path | None:
+    """The newest checkpoint of the run in a folder, if there is one."""
+    path = folder / LAST
+    return path if path.exists() else None
+
+
+def is_trained(folder: Path, config: dict[str, Any]) -> bool:
+    """Whether a folder holds a run of this configuration that came to its end.
+
+    Raises:
+        UsageError: It holds a run of another configuration.
+    """
+    if not (folder / MANIFEST).is_file():
+        return False
+    manifest = read_json(folder / MANIFEST)
+    _refuse(folder, _config_differences(config, manifest["config"]))
+    return FINISHED in manifest
+
+
+def last_logged(folder: Path, metric: str) -> float | None:
+    """The last value that a run logged under a name, if there is any."""
+    path = folder / CURVES
+    if not path.is_file():
+        return None
+    with path.open(encoding="utf-8", newline="") as handle:
+        values = [row[metric] for row in csv.DictReader(handle) if row.get(metric)]
+    return float(values[-1]) if values else None
+
+
 @contextmanager
 def claimed(folder: Path, *, resuming: bool) -> Iterator[None]:
     """Makes the folder this run's own while the block runs, also against a kill.
@@ -76,22 +112,28 @@ def check_resumable(folder: Path, now: dict[str, Any], begun: dict[str, Any]) ->
     Raises:
         UsageError: Lists each key with its value now and then.
     """
-    config, then = _movable(now["config"]), _movable(begun.get("config", {}))
-    found = [
-        difference
-        for difference in _differences(config, then)
-        if not f"{difference[0]}.".startswith(tuple(f"{key}." for key in MAY_DIFFER))
-    ]
+    found = _config_differences(now["config"], begun.get("config", {}))
     for part in ("preprocessing", "cases"):
         found += _differences(now[part], begun.get(part), part)
+    _refuse(folder, found)
+
+
+def _refuse(folder: Path, found: list[tuple[str, Any, Any]]) -> None:
     differences = [f"{key}={value!r} (was {before!r})" for key, value, before in found]
     if differences:
         raise UsageError(
             "the configuration is not the one this run began with",
             where=folder,
             why="; ".join(differences),
-            remedy="resume with the same settings, or begin a new run with init_from",
+            remedy="resume with the same settings, or begin a new run in another folder "
+            "(run_dir=DIR, hydra.sweep.dir=DIR for a sweep)",
         )
+
+
+def _config_differences(now: dict[str, Any], before: dict[str, Any]) -> list[tuple[str, Any, Any]]:
+    found = _differences(_movable(now), _movable(before))
+    free = tuple(f"{key}." for key in MAY_DIFFER)
+    return [difference for difference in found if not f"{difference[0]}.".startswith(free)]
 
 
 def _movable(config: dict[str, Any]) -> dict[str, Any]:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import copy
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, TypeGuard
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from pydantic import Field
 from pytorch_lightning.callbacks import ProgressBar
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from rich.console import Console
@@ -19,19 +17,17 @@ from rich.console import Console
 from lnq.callbacks import (
     AtomicCheckpointIO,
     BetweenSteps,
+    ReportToTrial,
     RunRecord,
     StepSeed,
     silence,
     whereabouts,
 )
-from lnq.config import DataConfig, Paths, command, instantiate
-from lnq.config.detection import AUTO
+from lnq.config import command, instantiate
 from lnq.data.store import CaseStore
-from lnq.data.stores import only_store
 from lnq.errors import RunError, UsageError
 from lnq.files import sha256
 from lnq.methods.base import Method
-from lnq.networks.dual_branch_vnet import WIDTHS, total_stride
 from lnq.networks.transfer import (
     Checkpoint,
     find_checkpoint,
@@ -39,87 +35,43 @@ from lnq.networks.transfer import (
     load_file,
     read_checkpoint,
 )
-from lnq.run_folder import check_resumable, claimed, resolve_last
-
-GIVEN = {
-    "method": frozenset({"network", "optimizer"}),
-    "datamodule": frozenset({"store", "seed"}),
-    "trainer": frozenset({"callbacks", "logger", "plugins", "default_root_dir"}),
-}
-
-
-@dataclass(frozen=True)
-class TrainConfig:
-    """Root of conf/train.yaml.
-
-    Attributes:
-        name: Name of the experiment.
-        seed: Seed of everything random.
-        run_dir: Folder of the run.
-        ckpt_path: Resume: `last` or a checkpoint of this run.
-        init_from: Weights to begin with: a run folder or checkpoint of pre-training, or a `.pth` of
-            the authors' code.
-        store: Folder that `lnq.preprocess` wrote.
-    """
-
-    name: str
-    seed: Annotated[int, Field(ge=0)]
-    run_dir: Path
-    ckpt_path: Path | None
-    init_from: Path | None
-    store: Path
-    data: DataConfig
-    datamodule: dict[str, Any]
-    network: dict[str, Any]
-    method: dict[str, Any]
-    optimizer: dict[str, Any]
-    callbacks: dict[str, dict[str, Any] | None]
-    trainer: dict[str, Any]
-    logger: dict[str, dict[str, Any] | None]
-    paths: Paths
-
-    @staticmethod
-    def conflicts(nodes: Mapping[str, Mapping[str, Any]]) -> list[str]:
-        """What is wrong between several keys; `nodes` are those of the root that are mappings."""
-        found = []
-        network, datamodule, trainer = (
-            nodes.get(k, {}) for k in ("network", "datamodule", "trainer")
-        )
-        widths, patch = network.get("widths", WIDTHS), datamodule.get("patch_size")
-        if _whole_numbers(widths, 2) and _whole_numbers(patch, 3) and len(patch) == 3:
-            found += _stride_conflicts(patch, total_stride(len(widths)))
-        epochs = trainer.get("max_epochs")
-        if not isinstance(epochs, int) or epochs < 1:
-            found.append(f"trainer.max_epochs={epochs}: must be a whole number of at least 1")
-        else:
-            t_max = (nodes.get("callbacks", {}).get("ramp_up") or {}).get("t_max", 0)
-            if isinstance(t_max, int) and t_max > epochs:
-                found.append(
-                    f"callbacks.ramp_up.t_max={t_max}: the ramp is longer than the training of "
-                    f"trainer.max_epochs={epochs}; use at most that"
-                )
-        if trainer.get("accumulate_grad_batches") not in (None, 1):
-            found.append(
-                "trainer.accumulate_grad_batches: patches are counted by optimiser steps; use "
-                "datamodule.batch_size, or trainer.devices, for larger batches"
-            )
-        for group in ("callbacks", "logger"):
-            members = nodes.get(group, {})
-            found += [
-                f"{group}.{name} has no _target_: say which class it is, or correct the name; "
-                f"there are {', '.join(n for n in members if n != name)}"
-                for name, node in members.items()
-                if isinstance(node, Mapping) and "_target_" not in node
-            ]
-        return found
+from lnq.run_folder import (
+    AUTO,
+    check_resumable,
+    claimed,
+    last_checkpoint,
+    resolve_last,
+)
+from lnq.trained import measure
+from lnq.training import GIVEN, TrainConfig
 
 
 @command("train", TrainConfig, given=GIVEN, prepare=resolve_last)
 def main(cfg: TrainConfig) -> int:
-    """Trains as configured and says where everything lies."""
+    """Trains as configured, measures where asked, and says where everything lies."""
     silence()
-    cfg = _with_store(cfg)
-    config = _plain(asdict(cfg))
+    resolved = cfg.with_store()
+    console = Console(soft_wrap=True, highlight=False, markup=False)
+    if resolved.store != cfg.store:
+        console.print(f"dataset: {resolved.store.name}, in {resolved.store}")
+    cfg = resolved
+    for measurement in cfg.measurements():
+        measurement.check()
+    if cfg.ckpt_path == AUTO:
+        cfg = replace(cfg, ckpt_path=last_checkpoint(cfg.run_dir))
+        begins = "begins" if cfg.ckpt_path is None else "goes on with its last checkpoint"
+        console.print(f"{cfg.run_dir.name}: {begins}")
+    trainer, method = _train(cfg)
+    if not trainer.is_global_zero:
+        return 0
+    code = 0 if _was_pruned(trainer) else _measure(cfg)
+    _tell_where(cfg.run_dir, trainer, method)
+    return code
+
+
+def _train(cfg: TrainConfig) -> tuple[pl.Trainer, Method]:
+    """Trains; trainer and method as they are then."""
+    config = cfg.plain()
     store = CaseStore(cfg.store)
     facts: dict[str, Any] = {
         "preprocessing": store.settings,
@@ -141,19 +93,21 @@ def main(cfg: TrainConfig) -> int:
     claim = claimed(cfg.run_dir, resuming=cfg.ckpt_path is not None)
     with claim if trainer.is_global_zero else contextlib.nullcontext(), between_steps.handler():
         _fit(trainer, method, datamodule, cfg.ckpt_path)
-    if trainer.is_global_zero:
-        _tell_where(cfg.run_dir, trainer, method)
-    return 0
+        if trainer.is_global_zero and not _was_pruned(trainer):
+            record.finish()
+    return trainer, method
 
 
-def _with_store(cfg: TrainConfig) -> TrainConfig:
-    """The configuration with the only store there is, where none was chosen; says so."""
-    folder = cfg.paths.outputs / "preprocess"
-    if cfg.data.name != AUTO or cfg.store != folder / AUTO:
-        return cfg
-    store = only_store(folder)
-    Console().print(f"dataset: {store.name}, in {store}", soft_wrap=True, markup=False)
-    return replace(cfg, store=store, data=replace(cfg.data, name=store.name))
+def _was_pruned(trainer: pl.Trainer) -> bool:
+    callbacks: list[pl.Callback] = trainer.callbacks  # type: ignore[attr-defined]
+    return any(callback.pruned for callback in callbacks if isinstance(callback, ReportToTrial))
+
+
+def _measure(cfg: TrainConfig) -> int:
+    """Measures what was not measured yet; 0, or 3 where a case failed."""
+    device = "cpu" if cfg.trainer["accelerator"] == "cpu" else "auto"
+    left = [measurement for measurement in cfg.measurements() if not measurement.stands()]
+    return max((measure(cfg.run_dir, each, device) for each in left), default=0)
 
 
 def _method(
@@ -219,25 +173,6 @@ def _tell_where(run_dir: Path, trainer: pl.Trainer, method: Method) -> None:
         console.print(f"{'next':<12}{next_command.format(run=run_dir)}")
 
 
-def _whole_numbers(value: Any, at_least: int) -> TypeGuard[list[int]]:
-    """Whether a value that was perhaps reported already is a list of that many integers or more."""
-    is_list = isinstance(value, list | tuple) and len(value) >= at_least
-    return is_list and all(isinstance(item, int) for item in value)
-
-
-def _stride_conflicts(patch: Sequence[int], stride: Sequence[int]) -> list[str]:
-    found = []
-    for axis, side, step in zip("zyx", patch, stride, strict=True):
-        if side % step:
-            lower = side // step * step
-            near = f"{lower} or {lower + step}" if lower else f"{step}"
-            found.append(
-                f"datamodule.patch_size={list(patch)}: its {axis} is not divisible by the "
-                f"network's stride {step}; use {near}"
-            )
-    return found
-
-
 def _fit(
     trainer: pl.Trainer,
     method: pl.LightningModule,
@@ -263,19 +198,6 @@ def _fit(
             "a process that cuts patches died", where="datamodule.num_workers", why=str(error),
             remedy="resume with ckpt_path=last; fewer workers need less memory",
         ) from error  # fmt: skip
-
-
-def _plain(config: dict[str, Any]) -> dict[str, Any]:
-    """The configuration in types that a checkpoint may hold: no paths."""
-
-    def plain(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {key: plain(inner) for key, inner in value.items()}
-        if isinstance(value, list | tuple):
-            return [plain(inner) for inner in value]
-        return str(value) if isinstance(value, Path) else copy.copy(value)
-
-    return plain(config)
 
 
 if __name__ == "__main__":

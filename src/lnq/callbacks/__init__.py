@@ -9,6 +9,7 @@ from lnq.callbacks.performance import Performance
 from lnq.callbacks.polynomial_lr import PolynomialLR
 from lnq.callbacks.progress import TrainingProgress
 from lnq.callbacks.ramp_up import RampUp
+from lnq.callbacks.report_to_trial import ReportToTrial
 from lnq.callbacks.run_record import RunRecord
 from lnq.callbacks.silence import silence
 from lnq.callbacks.step_seed import StepSeed
@@ -24,6 +25,7 @@ __all__ = [
     "Performance",
     "PolynomialLR",
     "RampUp",
+    "ReportToTrial",
     "RunRecord",
     "StepSeed",
     "TensorBoardCurves",

@@ -13,9 +13,8 @@ from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities import rank_zero_only
 
 from lnq.files import atomic_path, write_text
+from lnq.run_folder import CURVES
 from lnq.volume import Array
-
-CURVES = "metrics.csv"
 
 
 class CurvesLogger(Logger):

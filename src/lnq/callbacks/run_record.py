@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,8 @@ import pytorch_lightning as pl
 import yaml
 from pytorch_lightning.loggers import CSVLogger
 
-from lnq.files import write_manifest, write_text
+from lnq.files import MANIFEST, write_json, write_manifest, write_text
+from lnq.run_folder import FINISHED
 
 
 class RunRecord(pl.Callback):
@@ -29,6 +31,7 @@ class RunRecord(pl.Callback):
         self.folder = folder
         self.config = config
         self.facts = facts
+        self._manifest: dict[str, Any] = {}
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Called by Lightning before training."""
@@ -38,10 +41,16 @@ class RunRecord(pl.Callback):
                 yaml.safe_dump(self.config, sort_keys=False, allow_unicode=True),
             )
             manifest = write_manifest(self.folder, "train", self.config, **self.facts)
+            self._manifest = manifest
             for logger in trainer.loggers:
                 if not isinstance(logger, CSVLogger):  # config.yaml lies beside its curves
                     record = {k: v for k, v in manifest.items() if k != "config"}
                     logger.log_hyperparams({**self.config, "manifest": record})
+
+    def finish(self) -> None:
+        """Notes that training came to its end."""
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        write_json(self.folder / MANIFEST, {**self._manifest, FINISHED: now})
 
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import errno
+import importlib
 import re
 import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 import hydra
 from omegaconf import DictConfig, OmegaConf
@@ -20,6 +21,9 @@ from rich.console import Console
 from lnq.config.build import lines_of, node_faults
 from lnq.config.composition import CONF, Arguments, compose, flat_items, nearest
 from lnq.errors import ConfigError, LnqError, RunError
+
+if TYPE_CHECKING:
+    from lnq.config.sweeps import Launch, Plan
 
 INTERRUPTED = 130
 
@@ -84,14 +88,96 @@ def command(
     """
 
     def decorate(body: Body[Schema]) -> Callable[..., None]:
+        task = Task(stage, schema, given or {}, body)
+
         def main(argv: Sequence[str] | None = None) -> None:
             arguments = list(sys.argv[1:] if argv is None else argv)
-            sys.exit(_run(stage, schema, given or {}, body, prepare, arguments))
+            sys.exit(task.run(prepare, arguments))
 
         main.__doc__ = body.__doc__
+        main.task = task  # type: ignore[attr-defined]  # where other processes find it
         return main
 
     return decorate
+
+
+class Task(Generic[Schema]):
+    """What Hydra calls for each job, and what a command line is checked by.
+
+    Args:
+        stage: As for `command`.
+        schema: As for `command`.
+        given: As for `command`.
+        body: The command itself.
+    """
+
+    def __init__(
+        self,
+        stage: str,
+        schema: type[Schema],
+        given: Mapping[str, frozenset[str]],
+        body: Body[Schema],
+    ) -> None:
+        self.stage = stage
+        self.schema = schema
+        self.given = given
+        self.body = body
+        self.codes: list[int] = []
+        self.plan: Plan | None = None
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Found again by the stage's name in the processes of a launcher."""
+        return _task_of, (self.stage,)
+
+    def __call__(self, cfg: DictConfig) -> int:
+        """Runs one job; its exit code."""
+        warnings.formatwarning = _one_line
+        self.codes.append(_guarded(lambda: self.body(self.parse(cfg))))
+        if self.codes[-1] == INTERRUPTED:  # which ends a sweep, not only its current job
+            sys.exit(INTERRUPTED)
+        return self.codes[-1]
+
+    def run(self, prepare: Callable[[list[str]], list[str]], argv: list[str]) -> int:
+        """Checks a command line, then runs its job or jobs; the exit code."""
+        warnings.formatwarning = _one_line
+        self.codes.clear()
+        code = _guarded(lambda: self._check(prepare, argv))
+        if code:
+            return code
+        hydra_main = hydra.main(version_base="1.3", config_path=str(CONF), config_name=self.stage)
+        arguments = Arguments.parse(argv)
+        sys.argv[1:] = argv if arguments.passes_through else arguments.options_first()
+        hydra_main(self)()
+        return max(self.codes, default=0)
+
+    def run_sweep(self, launch: Launch) -> None:
+        """Runs the jobs that were planned, by one of Hydra's launchers."""
+        assert self.plan is not None
+        plan = self.plan
+        self.codes.append(_guarded(lambda: max(plan.run(launch), default=0)))
+
+    def parse(self, cfg: DictConfig) -> Schema:
+        """The typed form of a composed configuration; refuses what does not fit."""
+        return parse(cfg, self.schema, self.given)
+
+    def _check(self, prepare: Callable[[list[str]], list[str]], argv: list[str]) -> int:
+        argv[:] = prepare(argv)
+        arguments = Arguments.parse(argv)
+        if arguments.passes_through:
+            return 0
+        if arguments.multirun:
+            from lnq.config.sweeps import plan  # it needs torch, which most commands do not
+
+            self.plan = plan(self.stage, arguments, self.parse)
+        else:
+            (overrides,) = arguments.jobs()
+            self.parse(compose(self.stage, overrides, arguments.config_dir))
+        return 0
+
+
+def _task_of(stage: str) -> Task[Any]:
+    task: Task[Any] = importlib.import_module(f"lnq.{stage}").main.task
+    return task
 
 
 def parse(
@@ -139,40 +225,6 @@ def parse(
     if faults:
         raise ConfigError("\n".join(faults))
     return typed
-
-
-def _run(
-    stage: str,
-    schema: type[Schema],
-    given: Mapping[str, frozenset[str]],
-    body: Body[Schema],
-    prepare: Callable[[list[str]], list[str]],
-    argv: list[str],
-) -> int:
-    warnings.formatwarning = _one_line
-    codes: list[int] = []
-
-    def task(cfg: DictConfig) -> None:
-        codes.append(_guarded(lambda: body(parse(cfg, schema, given))))
-        if codes[-1] == INTERRUPTED:  # the user's interrupt ends a sweep, not only its current job
-            sys.exit(INTERRUPTED)
-
-    def check() -> int:
-        argv[:] = prepare(argv)
-        arguments = Arguments.parse(argv)
-        if not arguments.passes_through:
-            for overrides in arguments.jobs():
-                parse(compose(stage, overrides, arguments.config_dir), schema, given)
-        return 0
-
-    code = _guarded(check)
-    if code:
-        return code
-    run = hydra.main(version_base="1.3", config_path=str(CONF), config_name=stage)(task)
-    arguments = Arguments.parse(argv)
-    sys.argv[1:] = argv if arguments.passes_through else arguments.options_first()
-    run()
-    return max(codes, default=0)
 
 
 def _guarded(action: Callable[[], int]) -> int:

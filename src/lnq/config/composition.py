@@ -11,10 +11,9 @@ from typing import Any
 
 import hydra
 from hydra.core.global_hydra import GlobalHydra
-from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
-from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -24,16 +23,6 @@ _IN_WHEEL = Path(__file__).parents[1] / "conf"
 _IN_CHECKOUT = Path(__file__).parents[3] / "conf"
 CONF = _IN_WHEEL if _IN_WHEEL.is_dir() else _IN_CHECKOUT
 """The folder of the configuration files: inside the wheel, or at the checkout's top level."""
-
-
-def _sweep_job() -> str:
-    """`_N` in job N of a sweep, nothing else: Hydra gives all its jobs one time of day."""
-    if not HydraConfig.initialized() or HydraConfig.get().mode is not RunMode.MULTIRUN:
-        return ""
-    return f"_{HydraConfig.get().job.num}"
-
-
-OmegaConf.register_new_resolver("sweep_job", _sweep_job)
 
 
 @dataclass(frozen=True)
@@ -79,16 +68,19 @@ class Arguments:
             options += ["--config-dir", str(self.config_dir)]
         return [*options, *self.overrides]
 
+    def several(self) -> list[int]:
+        """Places of the overrides that give several values."""
+        return [n for n, item in enumerate(self._parsed()) if item.is_sweep_override()]
+
     def jobs(self) -> Iterator[list[str]]:
         """The overrides of every job: one list, or the product of all comma-separated values."""
-        try:
-            parsed = OverridesParser.create().parse_overrides(list(self.overrides))
-        except HydraException as error:
-            raise ConfigError("cannot parse the command line", why=_first_line(error)) from error
+        parsed = self._parsed()
         for item in parsed:
-            if item.is_sweep_override() and not self.multirun:
+            named = item.is_add() and item.key_or_group == "sweep"
+            if (named or item.is_sweep_override()) and not self.multirun:
+                what = "a sweep" if named else f"several values for {item.key_or_group}"
                 raise ConfigError(
-                    f"several values for {item.key_or_group}", where=item.input_line,
+                    what, where=item.input_line,
                     remedy="add -m to run one job for each, or write a list in brackets",
                 )  # fmt: skip
         choices = [
@@ -100,9 +92,27 @@ class Arguments:
         for job in itertools.product(*choices):
             yield list(job)
 
+    def _parsed(self) -> list[Override]:
+        try:
+            return OverridesParser.create().parse_overrides(list(self.overrides))
+        except HydraException as error:
+            raise ConfigError("cannot parse the command line", why=_first_line(error)) from error
 
-def compose(stage: str, overrides: Sequence[str], config_dir: Path | None = None) -> DictConfig:
+
+def compose(
+    stage: str,
+    overrides: Sequence[str],
+    config_dir: Path | None = None,
+    *,
+    with_hydra: bool = False,
+) -> DictConfig:
     """The configuration of `stage` with `overrides`, as Hydra's own run would compose it.
+
+    Args:
+        stage: Name of the primary configuration file.
+        overrides: One value each.
+        config_dir: The user's own configuration folder.
+        with_hydra: Keep Hydra's own settings, under `hydra`.
 
     Raises:
         ConfigError: An override names nothing that exists; the message offers the nearest name.
@@ -115,7 +125,8 @@ def compose(stage: str, overrides: Sequence[str], config_dir: Path | None = None
         GlobalHydra.instance().clear()
     try:
         with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-            return hydra.compose(stage, overrides=[*overrides, *search])
+            composed = [*overrides, *search]
+            return hydra.compose(stage, composed, return_hydra_config=with_hydra)
     except (HydraException, OmegaConfBaseException, ValueError) as error:
         # Hydra raises a bare ValueError for trainer=null and the like.
         raise ConfigError(
@@ -151,7 +162,9 @@ def _suggest(stage: str, overrides: Sequence[str]) -> str | None:
     hints = []
     for override in overrides:
         key, _, value = override.partition("=")
-        name = key.lstrip("+~").partition("@")[0]
+        name, _, package = key.lstrip("+~").partition("@")
+        if name.startswith("hydra"):
+            continue
         if (CONF / name).is_dir():
             options = group_options(name)
             for option in value.strip("[]").split(","):
@@ -159,9 +172,9 @@ def _suggest(stage: str, overrides: Sequence[str]) -> str | None:
                     hints.append(f"{name} cannot be left out; there are {', '.join(options)}")
                 elif option not in options and option != "null":
                     hints.append(_did_you_mean(f"{name}={option}", option, options))
-            if name not in keys and not key.startswith("+"):
+            if (package or name) not in keys and not key.startswith("+"):
                 hints.append(f"write +{name}={value}")
-        elif name not in keys and not name.startswith("hydra") and not key.startswith("+"):
+        elif name not in keys and not key.startswith("+"):
             hints.append(_did_you_mean(name, name, keys))
     return "; ".join(hints) or None
 
@@ -169,8 +182,6 @@ def _suggest(stage: str, overrides: Sequence[str]) -> str | None:
 def _adds_a_file(override: str) -> bool:
     """Whether an override adds files that exist from a group that exists."""
     name, _, value = override.partition("=")
-    if not name.startswith("+"):
-        return False
     folder = CONF / name.lstrip("+").partition("@")[0]
     chosen = [option.strip() for option in value.strip("[]").split(",")]
     return folder.is_dir() and all((folder / f"{option}.yaml").is_file() for option in chosen)
@@ -180,6 +191,11 @@ def group_options(group: str) -> list[str]:
     """Names of the files of a configuration group."""
     folder = CONF / group
     return sorted(str(p.relative_to(folder).with_suffix("")) for p in folder.rglob("*.yaml"))
+
+
+def quoted(value: str) -> str:
+    """A value that Hydra's grammar takes as it is, whatever a file is called."""
+    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
 def _did_you_mean(subject: str, name: str, valid: Sequence[str]) -> str:

@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
-from lnq.config.composition import Arguments, group_options
+from lnq.config.composition import Arguments, group_options, quoted
 from lnq.data.layouts.detection import Found, detect
 from lnq.errors import UsageError
 
@@ -38,7 +38,7 @@ def with_layout(argv: list[str]) -> list[str]:
     found = _found(given)
     rest = [argument for argument in argv if not argument.startswith(("data=", "+data="))]
     more = {key: value for key, value in found.values.items() if key not in given}
-    return [*rest, f"data={found.layout}", *(f"{k}={_quoted(v)}" for k, v in more.items())]
+    return [*rest, f"data={found.layout}", *(f"{k}={quoted(v)}" for k, v in more.items())]
 
 
 def _found(given: dict[str, Any]) -> Found:
@@ -69,8 +69,3 @@ def _values(arguments: Arguments) -> dict[str, Any] | None:
         return {**single, "data.root": OmegaConf.create({"root": root})["root"]}
     except OmegaConfBaseException:  # it refers to other keys: not known before composition
         return {**single, "data.root": None}
-
-
-def _quoted(value: str) -> str:
-    """A value that Hydra's grammar takes as it is, whatever a file is called."""
-    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"

@@ -5,11 +5,13 @@ from lnq.reporting.corruption import corrupted, corruption_figure
 from lnq.reporting.figures import save
 from lnq.reporting.page import write_report
 from lnq.reporting.runs import MANY_RUNS, Run, read_runs, select_runs
+from lnq.reporting.sensitivity import MEASURES, sensitivity, sensitivity_figure
 from lnq.reporting.summary import NONE, summary_rows
 from lnq.reporting.table1 import table1, to_latex, to_markdown
 
 __all__ = [
     "MANY_RUNS",
+    "MEASURES",
     "NONE",
     "Collection",
     "Run",
@@ -19,6 +21,8 @@ __all__ = [
     "read_runs",
     "save",
     "select_runs",
+    "sensitivity",
+    "sensitivity_figure",
     "summary_rows",
     "table1",
     "to_latex",

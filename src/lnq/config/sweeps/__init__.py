@@ -1,0 +1,9 @@
+"""Sweeps: which jobs there are, where they lie, what of them is finished; studies by Optuna."""
+
+from lnq.config.sweeps.gpus import OneGpuEach
+from lnq.config.sweeps.jobs import Launch
+from lnq.config.sweeps.plan import Plan, plan
+from lnq.config.sweeps.points import Grid, OneAtATime, Points
+from lnq.config.sweeps.study import Study
+
+__all__ = ["Grid", "Launch", "OneAtATime", "OneGpuEach", "Plan", "Points", "Study", "plan"]

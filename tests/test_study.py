@@ -1,0 +1,117 @@
+"""Studies: points by Optuna, continued after a kill, prolonged, pruned, refused in time."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from conftest import TINY
+from optuna.trial import TrialState
+
+from lnq.callbacks import StepSeed
+from lnq.run_folder import last_logged
+
+Train = Callable[..., int]
+
+
+def command(store: Path, outputs: Path, *more: str) -> list[str]:
+    return [
+        "-m", "+experiment=dbdmp", "+sweep=optuna", *TINY, f"store={store}",
+        f"paths.outputs={outputs}", "trainer.max_epochs=1", "datamodule.steps_per_epoch=2",
+        "callbacks.ramp_up.t_max=1", "trainer.check_val_every_n_epoch=1", *more,
+    ]  # fmt: skip
+
+
+def study_in(folder: Path) -> optuna.Study:
+    return optuna.load_study(study_name=None, storage=f"sqlite:///{folder / 'study.db'}")
+
+
+def test_a_study_is_continued_and_prolonged(
+    tiny_store: Path, tmp_path: Path, train: Train, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    original, folder = StepSeed.on_train_batch_start, tmp_path / "sweeps" / "dbdmp_optuna"
+
+    def stop_second(self: StepSeed, trainer: Any, *rest: Any) -> None:
+        original(self, trainer, *rest)
+        if "trial=1_" in trainer.default_root_dir:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(StepSeed, "on_train_batch_start", stop_second)
+    given = command(tiny_store, tmp_path, "hydra.sweeper.jobs.n_trials=3")
+    assert train(*given) == 130
+    first, second = study_in(folder).trials
+    assert (first.state, second.state) == (TrialState.COMPLETE, TrialState.RUNNING)
+    assert first.params == {
+        "method.tau": 0.3, "method.gamma": 0.8, "method.alpha": 0.4, "method.lambda_max": 2.0,
+    }  # fmt: skip
+    monkeypatch.undo()
+    assert train(*given) == 0
+    assert "trial=1_seed=0: goes on with its last checkpoint" in capsys.readouterr().out
+    assert study_in(folder).trials[1].params == second.params
+    given[-1] = "hydra.sweeper.jobs.n_trials=5"
+    assert train(*given) == 0
+    assert "best of 5 whole trials" in capsys.readouterr().out
+    trials = study_in(folder).trials
+    assert [trial.state for trial in trials] == [TrialState.COMPLETE] * 5
+    assert len({tuple(trial.params.values()) for trial in trials}) == 5
+    for trial in trials:
+        run = folder / f"trial={trial.number}_seed=0"
+        assert trial.value == last_logged(run, "val/dice")
+        method = json.loads((run / "manifest.json").read_text())["config"]["method"]
+        assert {f"method.{key.partition('.')[2]}": method[key.partition(".")[2]]
+                for key in trial.params} == trial.params  # fmt: skip
+    # A study that is done stays as it is; one with another aim is refused.
+    assert train(*given) == 0
+    assert len(study_in(folder).trials) == 5
+    assert train(*given, "hydra.sweeper.jobs.metric=train/loss") == 2
+    assert "another aim: maximize val/dice" in capsys.readouterr().err
+
+
+def test_a_hopeless_trial_is_cut_short(tiny_store: Path, tmp_path: Path, train: Train) -> None:
+    storage = f"sqlite:///{tmp_path / 'study.db'}"
+    study = optuna.create_study(storage=storage, study_name="s", direction="maximize")
+    study.add_trial(optuna.create_trial(value=0.9, intermediate_values={0: 1.1, 1: 1.1}))
+    trial = study.ask()
+    given = [
+        "+experiment=dbdmp", *TINY, f"store={tiny_store}", "callbacks.ramp_up.t_max=1",
+        "trainer.check_val_every_n_epoch=1",
+        "+callbacks.trial={_target_:lnq.callbacks.ReportToTrial,metric:val/dice,startup_trials:1,"
+        f"number:{trial.number},study:'{tmp_path / 'study.db'}'}}",
+    ]  # fmt: skip
+    assert train(*given, f"run_dir={tmp_path / 'run'}") == 0
+    (told,) = [t for t in study.trials if t.number == trial.number]
+    assert told.user_attrs == {"pruned": True}
+    assert list(told.intermediate_values) == [0]  # the second epoch was not trained
+    assert "finished" not in json.loads((tmp_path / "run" / "manifest.json").read_text())
+    given[-1] = given[-1].replace("startup_trials:1", "startup_trials:2")
+    assert train(*given, f"run_dir={tmp_path / 'whole'}") == 0
+    assert "finished" in json.loads((tmp_path / "whole" / "manifest.json").read_text())
+
+
+@pytest.mark.parametrize("cause", ["no validation case", "no validation"])
+def test_a_metric_that_is_never_measured_is_refused_at_once(
+    cause: str, tiny_store: Path, tmp_path: Path, train: Train,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    store = tmp_path / "store"
+    shutil.copytree(tiny_store, store)
+    given = command(store, tmp_path / "out", "hydra.sweeper.jobs.n_trials=1")
+    if cause == "no validation":
+        given += ["trainer.limit_val_batches=0"]
+    else:
+        manifest = json.loads((store / "manifest.json").read_text())
+        manifest["cases"].remove("v")
+        (store / "manifest.json").write_text(json.dumps(manifest))
+    assert train(*given) == 2
+    said = capsys.readouterr().err
+    assert "val/dice would never be measured" in said
+    assert "train/loss with direction=minimize" in said
+    assert not (tmp_path / "out").exists()
