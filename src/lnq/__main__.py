@@ -13,6 +13,8 @@ STAGES = {
     "predict": "masks on the scans' own grids",
     "evaluate": "predictions against references",
     "report": "a self-contained HTML page of a run",
+    "compare": "two runs case by case: intervals and a paired test",
+    "rank": "our place among published results",
     "collect": "one table of all runs below a folder, and the paper's Table 1",
     "figures": "pictures of the method, of a store's cases or of a phantom",
 }
