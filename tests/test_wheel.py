@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import zipfile
@@ -21,4 +22,20 @@ def test_the_wheel_holds_configuration_and_template(tmp_path: Path) -> None:
     assert conf
     assert {f"lnq/{path.as_posix()}" for path in conf} <= names
     assert "lnq/reporting/page.html.j2" in names
+    _help_comes_from(wheel, tmp_path / "unpacked")
     assert not [name for name in names if name.startswith(("tests", "outputs", "issues"))]
+
+
+def _help_comes_from(wheel: Path, folder: Path) -> None:
+    """Help reads the wheel's own conf/: one more file in it is one more line."""
+    zipfile.ZipFile(wheel).extractall(folder)
+    (folder / "lnq/conf/experiment/mine.yaml").write_text(
+        "# @package _global_\n# My own.\nseed: 1\n"
+    )
+    shown = subprocess.run(
+        [sys.executable, "-c", "from lnq.config.help import help_text; print(help_text('train'))"],
+        cwd=folder, check=True, capture_output=True, text=True,
+        env={**os.environ, "PYTHONPATH": str(folder)},
+    )  # fmt: skip
+    assert "mine             My own" in shown.stdout
+    assert "table1/g         Table 1, row g" in shown.stdout

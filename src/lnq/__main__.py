@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import sys
 
@@ -27,7 +28,9 @@ def main() -> None:
         listed = "\n".join(f"  lnq {name:<11} {purpose}" for name, purpose in STAGES.items())
         known = stage in ("", "-h", "--help")
         stream = sys.stdout if known else sys.stderr
-        problem = "" if known else f"error: no stage {stage!r}\n"
+        meant = difflib.get_close_matches(stage, STAGES, n=1)
+        hint = f"; did you mean {meant[0]}?" if meant else ""
+        problem = "" if known else f"error: no stage {stage!r}{hint}\n"
         print(f"{problem}stages:\n{listed}\nlnq STAGE --help tells more", file=stream)
         sys.exit(0 if known else 2)
     # Becomes `python -m lnq.STAGE`: training on several devices starts its command line again.
