@@ -73,12 +73,14 @@ def test_the_users_own_folder_is_listed_too(tmp_path: Path) -> None:
     for name, comment in (
         ("sweep/mine", f"# @package _global_\n{sweep}"),
         ("experiment/mine", "# @package _global_\n"),
+        ("debug/mine", f"# @package _global_\n{sweep.replace('-m +sweep', '+debug')}"),
         ("network/mine", "# A third network.\n"),
     ):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / f"{name}.yaml").write_text(comment + "seed: 0\n")
     text = help_text("train", ["--help", "--config-dir", str(tmp_path)])
     assert "\nsweep: -m +sweep=NAME\n" in text
+    assert text.index("\nexperiment: +") < text.index("\ndebug: +debug=NAME\n")
     assert section(text, "sweep")["mine"] == "My own: Fig. 3"
     assert section(text, "experiment")["mine"] == ""
     assert section(text, "network")["mine"] == "A third network"
