@@ -20,7 +20,8 @@ from lnq.inference import dicom_seg
 from lnq.inference.predictor import Prediction, Predictor
 from lnq.inference.scans import plan, segment, write_volume
 from lnq.reporting.cases import view_case
-from lnq.reporting.runs import Run, read_evaluation
+from lnq.reporting.evaluations import read_evaluation
+from lnq.reporting.runs import Run
 from lnq.volume import Volume, reorient
 
 NAME = "Mustermann^case_0001"

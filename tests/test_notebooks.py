@@ -10,7 +10,18 @@ from conftest import REPOSITORY
 from nbclient import NotebookClient
 
 NOTEBOOKS = sorted((REPOSITORY / "notebooks").glob("*.ipynb"))
-SMALL = {"2_corruption": "SIZE = (16, 40, 64)"}
+SMALL = {
+    "1_data": "CASES = 2",
+    "2_corruption": "SIZE = (16, 40, 64)",
+    "3_losses": "STEPS = 3",
+    "4_results": """
+TAUS = (0.1, 0.3)
+LAYOUT = ("data.layout.num_train=1", "data.layout.num_val=0", "data.layout.num_test=1")
+SMALL = ("trainer.max_epochs=2", "callbacks.ramp_up.t_max=1", "datamodule.steps_per_epoch=2",
+         "trainer.log_every_n_steps=1", "datamodule.patch_size=[8,16,16]",
+         "network.widths=[2,4,8]", "network.dropouts=[0.1,0.1]")
+""",
+}
 """By notebook, what a test runs after the cell tagged `parameters`, to take seconds."""
 
 
@@ -50,7 +61,7 @@ def test_notebooks_run(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPat
         )
         notebook.cells.insert(at + 1, nbformat.v4.new_code_cell(SMALL[path.stem]))
     resources = {"metadata": {"path": str(tmp_path)}}
-    NotebookClient(notebook, timeout=120, kernel_name="python3", resources=resources).execute()
+    NotebookClient(notebook, timeout=600, kernel_name="python3", resources=resources).execute()
     kinds = {
         kind
         for cell in notebook.cells

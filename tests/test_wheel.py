@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import zipfile
@@ -24,4 +25,20 @@ def test_the_wheel_holds_configuration_and_templates(tmp_path: Path) -> None:
     assert len(templates) == 5
     assert {f"lnq/reporting/templates/{path.name}" for path in templates} <= names
     assert "hydra_plugins/lnq_sweeper.py" in names
+    _help_comes_from(wheel, tmp_path / "unpacked")
     assert not [name for name in names if name.startswith(("tests", "outputs", "issues"))]
+
+
+def _help_comes_from(wheel: Path, folder: Path) -> None:
+    """Help reads the wheel's own conf/: one more file in it is one more line."""
+    zipfile.ZipFile(wheel).extractall(folder)
+    (folder / "lnq/conf/experiment/mine.yaml").write_text(
+        "# @package _global_\n# My own.\nseed: 1\n"
+    )
+    shown = subprocess.run(
+        [sys.executable, "-c", "from lnq.config.help import help_text; print(help_text('train'))"],
+        cwd=folder, check=True, capture_output=True, text=True,
+        env={**os.environ, "PYTHONPATH": str(folder)},
+    )  # fmt: skip
+    assert "mine             My own" in shown.stdout
+    assert "table1/g         Table 1, row g" in shown.stdout

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import sys
 
@@ -13,6 +14,8 @@ STAGES = {
     "predict": "masks on the scans' own grids",
     "evaluate": "predictions against references",
     "report": "a self-contained HTML page of a run",
+    "compare": "two runs case by case: intervals and a paired test",
+    "rank": "our place among published results",
     "collect": "one table of all runs below a folder, and the paper's Table 1",
     "dashboard": "a W&B dashboard for a project's runs",
     "figures": "pictures of the method, of a store's cases or of a phantom",
@@ -26,7 +29,9 @@ def main() -> None:
         listed = "\n".join(f"  lnq {name:<11} {purpose}" for name, purpose in STAGES.items())
         known = stage in ("", "-h", "--help")
         stream = sys.stdout if known else sys.stderr
-        problem = "" if known else f"error: no stage {stage!r}\n"
+        meant = difflib.get_close_matches(stage, STAGES, n=1)
+        hint = f"; did you mean {meant[0]}?" if meant else ""
+        problem = "" if known else f"error: no stage {stage!r}{hint}\n"
         print(f"{problem}stages:\n{listed}\nlnq STAGE --help tells more", file=stream)
         sys.exit(0 if known else 2)
     # Becomes `python -m lnq.STAGE`: training on several devices starts its command line again.

@@ -20,6 +20,7 @@ from rich.console import Console
 
 from lnq.config.build import lines_of, node_faults
 from lnq.config.composition import CONF, Arguments, compose, flat_items, nearest
+from lnq.config.help import asks_for_help, help_text
 from lnq.errors import ConfigError, LnqError, RunError
 
 if TYPE_CHECKING:
@@ -92,6 +93,9 @@ def command(
 
         def main(argv: Sequence[str] | None = None) -> None:
             arguments = list(sys.argv[1:] if argv is None else argv)
+            if asks_for_help(arguments):
+                print(help_text(stage, arguments))
+                sys.exit(0)
             sys.exit(task.run(prepare, arguments))
 
         main.__doc__ = body.__doc__

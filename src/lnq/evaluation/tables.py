@@ -46,20 +46,30 @@ class CaseMetrics:
 
 
 def metrics_table(rows: Sequence[CaseMetrics]) -> pd.DataFrame:
-    """The rows as a table, with `assd_filled_mm` and `missing` added.
+    """The rows as a table, with `assd_filled_mm` (see `filled_assd`) and `missing` added.
 
-    A case where one of the two masks is empty has no ASSD. Leaving it out of the mean would reward
-    a missed case, so `assd_filled_mm` gives it the largest ASSD computed among all cases, as the
-    paper and the LNQ2023 challenge do (they name predictions without a voxel; a prediction where
-    the reference is empty is treated alike). Where both are empty, or no case at all has an ASSD,
-    it stays NaN. `missing` marks the cases that have a reference but no predicted voxel.
+    `missing` marks the cases that have a reference but no predicted voxel.
     """
     table = pd.DataFrame([asdict(r) for r in rows], columns=[f.name for f in fields(CaseMetrics)])
-    one_empty = (table["reference_ml"] > 0) ^ (table["prediction_ml"] > 0)
-    filled = table["assd_mm"].mask(one_empty, table["assd_mm"].max())
+    filled = filled_assd(table)
     table.insert(list(table.columns).index("assd_mm") + 1, "assd_filled_mm", filled)
     table["missing"] = (table["reference_ml"] > 0) & (table["prediction_ml"] == 0)
     return table
+
+
+def filled_assd(table: pd.DataFrame) -> pd.Series:
+    """The ASSD of cases that must be comparable with each other, with none left out, mm.
+
+    A case where one of the two masks is empty has no ASSD. Leaving it out of the mean would reward
+    a missed case, so it gets the largest ASSD computed among all cases, as the paper and the
+    LNQ2023 challenge do (they name predictions without a voxel; a prediction where the reference is
+    empty is treated alike). Where both are empty, or no case at all has an ASSD, it stays NaN.
+
+    Args:
+        table: With the columns of `metrics.csv`, of one run or of several to be compared.
+    """
+    one_empty = (table["reference_ml"] > 0) ^ (table["prediction_ml"] > 0)
+    return table["assd_mm"].mask(one_empty, table["assd_mm"].max())
 
 
 def nodes_table(nodes: Sequence[Node]) -> pd.DataFrame:

@@ -11,7 +11,8 @@ import pandas as pd
 
 from lnq.errors import UsageError
 from lnq.files import MANIFEST, read_json
-from lnq.reporting.runs import Run, read_evaluation, read_runs
+from lnq.reporting.evaluations import read_evaluation
+from lnq.reporting.runs import Run, read_runs
 
 TRAINING = Path("training", "evaluation")
 """Where in a run's folder the evaluation of its own training scans lies."""

@@ -1,0 +1,123 @@
+"""python -m lnq.compare runs=[A,B]: what differs between two runs, and how sure that is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from lnq.config import Paths, command
+from lnq.errors import LnqError, UsageError
+from lnq.evaluation import (
+    Comparison,
+    check_same_references,
+    compare_runs,
+    differences_table,
+)
+from lnq.files import sole_user, write_json, write_manifest, write_text
+from lnq.reporting.evaluations import evaluation_of
+
+NAMES = {
+    "dice": ("DSC", "{:.3f}"),
+    "assd_filled_mm": ("ASSD filled", "{:.2f}"),
+    "assd_mm": ("ASSD", "{:.2f}"),
+    "precision": ("precision", "{:.3f}"),
+    "recall": ("recall", "{:.3f}"),
+    "false_positives": ("false pos.", "{:.2f}"),
+}
+
+
+@dataclass(frozen=True)
+class CompareConfig:
+    """Root of conf/compare.yaml.
+
+    Attributes:
+        runs: Two run folders with their evaluations, or evaluation folders: A and B.
+        output: Folder of the results.
+        confidence: Of the bootstrap intervals.
+        seed: Of the bootstrap.
+        paths: Where everything goes.
+    """
+
+    runs: Annotated[list[Path], Field(min_length=2, max_length=2)]
+    output: Path
+    confidence: Annotated[float, Field(gt=0, lt=1)]
+    seed: Annotated[int, Field(ge=0)]
+    paths: Paths
+
+
+@command("compare", CompareConfig)
+def main(cfg: CompareConfig) -> int:
+    """Compares B with A over their common cases, writes the tables and prints them."""
+    a, b = cfg.runs
+    if a.resolve() == b.resolve():
+        raise UsageError("both are the same run", where=f"runs=[{a},{b}]")
+    first, second = evaluation_of(a), evaluation_of(b)
+    check_same_references(first.manifest, second.manifest)
+    found = compare_runs(first.metrics, second.metrics, confidence=cfg.confidence, seed=cfg.seed)
+    with sole_user(cfg.output):
+        write_text(cfg.output / "comparison.csv", differences_table(found).to_csv(index=False))
+        write_json(cfg.output / "comparison.json", asdict(found))
+        write_manifest(cfg.output, "compare", asdict(cfg), a=a.resolve(), b=b.resolve())
+    console = Console(soft_wrap=True, highlight=False)
+    console.print(_table(found, cfg.confidence))
+    for line in _lines(found, a, b):
+        console.print(escape(str(LnqError(line))))
+    console.print(f"tables are in {escape(str(cfg.output))}")
+    return 0
+
+
+def _table(found: Comparison, confidence: float) -> Table:
+    columns = ("", "A", "B", f"B - A, {100 * confidence:g} %", "median", "+ = -", "n", "p")
+    table = Table(*columns, box=box.SIMPLE_HEAD, collapse_padding=True)
+    for row in found.differences:
+        name, form = NAMES[row.measure]
+        number = partial(_number, form)
+        interval = f" \\[{number(row.low)}, {number(row.high)}]" if row.n > 1 else ""
+        table.add_row(
+            name,
+            number(row.a_mean),
+            number(row.b_mean),
+            number(row.mean) + interval,
+            number(row.median),
+            f"{row.b_better} {row.equal} {row.b_worse}",
+            str(row.n),
+            _number("{:.2g}", row.p),
+        )
+    table.caption = (
+        "means over the n cases that both define; mean difference with its bootstrap interval,"
+        " median difference; cases in which B is better, equal, worse; Wilcoxon's p"
+    )
+    return table
+
+
+def _number(form: str, value: float | None) -> str:
+    return "-" if value is None else form.format(value)
+
+
+def _lines(found: Comparison, a: Path, b: Path) -> Iterator[str]:
+    yield f"A = {a}, B = {b}; {found.n} common cases"
+    for name, left_out in (("A", found.only_a), ("B", found.only_b)):
+        if left_out:
+            yield f"note: {len(left_out)} cases of {name} alone are left out: " + ", ".join(
+                left_out[:3]
+            )
+    fill = "none has an ASSD" if found.fill_mm is None else f"filled with {found.fill_mm:.2f} mm"
+    yield (
+        f"cases with nodes and without any predicted voxel: A {found.a_missing}, "
+        f"B {found.b_missing} ({fill})"
+    )
+    for note in found.notes:
+        yield f"note: {note}"
+
+
+if __name__ == "__main__":
+    main()
