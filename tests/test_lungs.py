@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -153,6 +154,20 @@ def test_half_a_voxel_of_margin_is_rounded_outwards_whatever_the_header_rounds()
         grid = Grid(GRID.size, spacing, (1.0, 2.0 + error, 3.0))
         boxes.add(box_of(Volume(chest().array, grid)).box)
     assert len(boxes) == 1
+
+
+def test_blocks_are_the_same_in_all_48_orders_of_the_axes() -> None:
+    # 2, 2 and 4 voxels in a block, of which 1, 1 and 2 are left over at one end.
+    grid = Grid((11, 13, 14), (2.0, 1.5, 1.0), (5.0, -6.0, 7.0))
+    noise = np.random.default_rng(0).integers(-1000, 1000, grid.size, dtype=np.int16)
+    expected = find_chest(Volume(noise, grid)).coarse
+    assert expected.grid.size == (5, 6, 3)
+    for axes in itertools.permutations(("RL", "AP", "IS")):
+        for sides in itertools.product(*axes):
+            stored = reorient(Volume(noise, grid), "".join(sides))
+            found = find_chest(stored).coarse
+            assert np.array_equal(found.array, expected.array)
+            assert found.grid.difference(expected.grid, 1e-9) is None
 
 
 def test_without_lungs_the_body() -> None:
