@@ -73,6 +73,10 @@ def test_a_click_or_the_keyboard_sorts(tab: Browser, page: Path) -> None:
     tab.key("Enter")
     assert tab.js(ROWS) == ["<", "a", "b", "e"]
     assert tab.js("document.querySelectorAll('#cases ~ .scroll th[aria-sort]').length") == 1
+    tab.key("Enter")
+    assert tab.js(ROWS) == ["e", "b", "a", "<"]
+    tab.click(f"{dsc} button")
+    assert tab.js(ROWS) == ["<", "b", "a", "e"]
     assert tab.faults() == []
 
 
