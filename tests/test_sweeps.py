@@ -223,3 +223,33 @@ def test_a_task_is_found_again_by_its_stage() -> None:
 
     task: Any = train_main.task  # type: ignore[attr-defined]
     assert pickle.loads(pickle.dumps(task)) is task
+
+
+def test_slurm_takes_every_option_of_our_launcher(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import submitit
+    from hydra_plugins.hydra_submitit_launcher.submitit_launcher import SlurmLauncher
+
+    from lnq.config.composition import compose
+
+    for name in ("srun", "sbatch"):
+        (tmp_path / name).write_text("#!/bin/sh\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    submitted: dict[str, Any] = {}
+
+    def map_array(executor: Any, *_: Any) -> list[Any]:
+        submitted.update(executor._executor.parameters)
+        return []
+
+    monkeypatch.setattr(submitit.AutoExecutor, "map_array", map_array)
+    cfg = compose("train", ["hydra/launcher=slurm", f"paths.outputs={tmp_path}"], with_hydra=True)
+    node = dict(cfg.hydra.launcher)
+    assert node.pop("_target_").endswith(".SlurmLauncher")
+    launcher = SlurmLauncher(**node)
+    launcher.setup(hydra_context=None, task_function=None, config=cfg)
+    launcher.launch([["seed=0"]], 0)
+    assert submitted["gpus_per_node"] == 1
+    assert submitted["time"] == 1440
+    assert submitted["array_parallelism"] == 16

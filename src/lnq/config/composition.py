@@ -155,7 +155,8 @@ def _suggest(stage: str, overrides: Sequence[str]) -> str | None:
     """What the user may have meant by the overrides that name nothing."""
     try:
         with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-            known = hydra.compose(stage, [item for item in overrides if _adds_a_file(item)])
+            plain = hydra.compose(stage)
+            known = hydra.compose(stage, [item for item in overrides if _adds_a_file(item, plain)])
             keys = [key for key, _ in flat_items(OmegaConf.to_container(known))]
     except HydraException:  # the files do not go together: there are no keys to compare with
         return None
@@ -179,9 +180,11 @@ def _suggest(stage: str, overrides: Sequence[str]) -> str | None:
     return "; ".join(hints) or None
 
 
-def _adds_a_file(override: str) -> bool:
-    """Whether an override adds files that exist from a group that exists."""
+def _adds_a_file(override: str, plain: DictConfig) -> bool:
+    """Whether an override adds files that exist, or puts them in the place of a root key's."""
     name, _, value = override.partition("=")
+    if not name.startswith("+") and name not in plain:
+        return False
     folder = CONF / name.lstrip("+").partition("@")[0]
     chosen = [option.strip() for option in value.strip("[]").split(",")]
     return folder.is_dir() and all((folder / f"{option}.yaml").is_file() for option in chosen)
