@@ -45,13 +45,19 @@ def _file(path: Path, kind: str, instance: str, patient: str, modality: str) -> 
     return data
 
 
-def write_ct(folder: Path, patient: str = "case_0001", array: Array | None = None) -> Path:
+def write_ct(
+    folder: Path,
+    patient: str = "case_0001",
+    array: Array | None = None,
+    spacing: Sequence[float] = SPACING,
+) -> Path:
     """A CT series whose file names run against the positions.
 
     Args:
         folder: Where.
         patient: Also decides all UIDs.
         array: HU, z y x.
+        spacing: Of z, y, x in mm.
     """
     if array is None:
         array = np.random.default_rng(len(patient)).integers(-1000, 1000, SIZE)
@@ -64,9 +70,9 @@ def write_ct(folder: Path, patient: str = "case_0001", array: Array | None = Non
         data.Rows, data.Columns, data.SamplesPerPixel = *plane.shape, 1
         data.PhotometricInterpretation, data.PixelRepresentation = "MONOCHROME2", 1
         data.BitsAllocated, data.BitsStored, data.HighBit = 16, 16, 15
-        data.ImagePositionPatient = [ORIGIN[0], ORIGIN[1], ORIGIN[2] + SPACING[0] * z]
+        data.ImagePositionPatient = [ORIGIN[0], ORIGIN[1], ORIGIN[2] + spacing[0] * z]
         data.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
-        data.PixelSpacing, data.SliceThickness = list(SPACING[1:]), 1.0
+        data.PixelSpacing, data.SliceThickness = list(spacing[1:]), 1.0
         data.RescaleSlope, data.RescaleIntercept = 1, 0
         data.PixelData = plane.astype("<i2").tobytes()
         data.save_as(path, enforce_file_format=True)

@@ -1,0 +1,174 @@
+"""Every command of the README runs, in its order, on phantoms and networks that are tiny."""
+
+from __future__ import annotations
+
+import csv
+import re
+import shlex
+import shutil
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from conftest import REPOSITORY, TINY
+from dicom_phantom import write_ct, write_seg
+
+from lnq.config.command import parse
+from lnq.config.composition import Arguments
+from lnq.config.sweeps import plan
+from lnq.data.case import Split
+from lnq.data.phantom import LargestNodes, PhantomCase, make_case
+from lnq.train import GIVEN, TrainConfig
+from lnq.volume import Volume, to_sitk
+
+COMMAND = re.compile(r"^ {4,}python -m lnq\.(\w+) (.+)$", re.MULTILINE)
+REMARK = re.compile(r"\s{2,}(#|[a-zA-Z]).*")
+# The paper's spacing, patches and schedules, made small.
+PREPROCESS = ["preprocessing.spacing_mm=[6,5,5]", "preprocessing.normalisation=ct", "num_workers=0"]
+TRAIN = [
+    *TINY, "datamodule.steps_per_epoch=1", "trainer.max_epochs=1", "callbacks.ramp_up=null",
+    "callbacks.panels=null", "trainer.check_val_every_n_epoch=1",
+]  # fmt: skip
+SMALLER = {
+    "+sweep=sensitivity": "hydra.sweeper.jobs.values={method.tau:[0.3]}",
+    "+sweep=optuna": "hydra.sweeper.jobs.n_trials=1",
+}
+
+
+def section(heading: str) -> str:
+    """The README's text under a heading, up to the next of its level."""
+    readme = re.sub(r"\s*\\\n\s*", " ", (REPOSITORY / "README.md").read_text())
+    return re.split(r"^## ", readme.split(f"\n## {heading}\n")[1], flags=re.MULTILINE)[0]
+
+
+def commands(heading: str) -> list[tuple[str, list[str]]]:
+    """Stage and arguments of each command, without remarks beside it."""
+    found = COMMAND.findall(section(heading))
+    return [(stage, shlex.split(REMARK.sub("", line))) for stage, line in found]
+
+
+def run(stage: str, arguments: Sequence[str], places: dict[str, Path]) -> None:
+    """Runs a command with the README's places filled in, and everything small."""
+    line = [re.sub(r"\b(DIR|FILE)\b", lambda m: str(places[m[0]]), a) for a in arguments]
+    if stage == "preprocess":
+        line += PREPROCESS
+    if stage == "train":
+        line += [*TRAIN, *(extra for sweep, extra in SMALLER.items() if sweep in line)]
+        line += ["trainer.max_steps=1"] * any(a.startswith("+debug=") for a in line)
+    with pytest.raises(SystemExit) as end:
+        import_module(f"lnq.{stage}").main(line)
+    assert end.value.code == 0, (stage, line)
+
+
+def phantom(number: int, split: Split) -> PhantomCase:
+    return make_case(0, split, number, LargestNodes(1), size_yx=64)
+
+
+def mask(case: PhantomCase, *, complete: bool) -> Volume:
+    array = case.instances.array
+    kept = array > 0 if complete else np.isin(array, list(case.annotated))
+    return Volume(kept.astype(np.uint8), case.instances.grid)
+
+
+@pytest.fixture(scope="module")
+def scans(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The table and folders of the README's own scans."""
+    root = tmp_path_factory.mktemp("own")
+    rows = []
+    splits: list[Split] = ["train", "val"]
+    for number, split in enumerate(splits, start=1):
+        name, case = f"P{number}", phantom(number, split)
+        for folder, volume in {
+            "scans": case.image,
+            "partial": mask(case, complete=split == "val"),
+            "complete": mask(case, complete=True),
+        }.items():
+            (root / folder).mkdir(exist_ok=True)
+            sitk.WriteImage(to_sitk(volume), root / folder / f"{name}.nii.gz")
+        supervision = "partial" if split == "train" else "full"
+        rows.append([name, f"scans/{name}.nii.gz", f"partial/{name}.nii.gz", supervision, split])
+    with (root / "cases.csv").open("w", newline="") as handle:
+        csv.writer(handle).writerows([["id", "image", "label", "supervision", "split"], *rows])
+    return root
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the commands are typed."""
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="module")
+def collection(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """DICOM as from TCIA: a partial scan for training, two complete ones; and published results."""
+    root = tmp_path_factory.mktemp("tcia")
+    splits: list[Split] = ["train", "test", "val"]
+    for number, split in enumerate(splits, start=1):
+        case = phantom(number, split)
+        ct = write_ct(root / f"{number}/ct", f"case_{number:04d}", case.image.array,
+                      spacing=case.image.grid.spacing_mm)  # fmt: skip
+        node = mask(case, complete=split != "train").array.astype(bool)
+        kind = "Partially Annotated" if split == "train" else "Fully Annotated"
+        write_seg(root / f"{number}/seg.dcm", ct, {"Lymph node": node}, kind)
+    table = root.parent / "published.csv"
+    table.write_text("Case,Dice,ASSD,Team\n2,0.5,7.0,first\n2,0.4,9.0,second\n")
+    return {"DIR": root, "FILE": table}
+
+
+@pytest.mark.parametrize("heading", ["Your own scans", "Sweeps", "W&B and other ways of watching"])
+def test_commands_on_your_own_scans(
+    heading: str, scans: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(home)
+    places = {"DIR": scans}
+    for stage, arguments in commands(heading):
+        if stage == "dashboard":  # needs an account; tests of W&B have a server of their own
+            continue
+        if stage == "compare":
+            second_run("baseline", places)
+        if "[genesis,phantom]" in arguments[0]:  # instead of the full-sized runs before it
+            shutil.rmtree("outputs/genesis")
+            shutil.rmtree("outputs/dbdmp")
+        run(stage, arguments, places)
+
+
+def second_run(name: str, places: dict[str, Path]) -> None:
+    folder = f"outputs/{name}"
+    run("train", [f"+experiment={name}", "data=pairs", f"run_dir={folder}"], places)
+    run("predict", [f"checkpoint={folder}", "input=DIR/scans"], places)
+    measured = [f"predictions={folder}/predictions", "references=DIR/complete"]
+    run("evaluate", measured, places)
+
+
+def test_commands_from_download_to_table(
+    collection: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    stages = commands("LNQ2023, from download to table")
+    for stage, arguments in stages:
+        run(stage, arguments, collection)
+    rows = (tmp_path / "outputs/sweeps/table1/collection/table1.md").read_text()
+    assert all(f"| {row} " in rows for row in ("baseline", *"abcdefg"))
+
+
+@pytest.mark.parametrize("heading", ["Clusters", "Several GPUs"])
+def test_commands_that_need_a_cluster_compose(heading: str) -> None:
+    for stage, arguments in commands(heading):
+        assert stage == "train"
+        jobs = plan(
+            stage, Arguments.parse(arguments), lambda cfg: parse(cfg, TrainConfig, GIVEN)
+        ).jobs
+        assert jobs
+
+
+def test_every_section_with_commands_is_run() -> None:
+    """A section that is added is added here."""
+    readme = (REPOSITORY / "README.md").read_text()
+    headings = re.findall(r"^## (.+)$", readme, re.MULTILINE)
+    assert {heading for heading in headings if commands(heading)} == {
+        "Your own scans", "LNQ2023, from download to table", "Sweeps",
+        "W&B and other ways of watching", "Clusters", "Several GPUs",
+    }  # fmt: skip
