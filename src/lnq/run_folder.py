@@ -63,13 +63,11 @@ def last_checkpoint(folder: Path) -> Path | None:
 
 
 def is_trained(folder: Path, config: dict[str, Any]) -> bool:
-    """Whether a folder holds a run of this configuration that came to its end.
+    """Whether the run in a folder came to its end.
 
     Raises:
-        UsageError: It holds a run of another configuration.
+        UsageError: It is a run of another configuration.
     """
-    if not (folder / MANIFEST).is_file():
-        return False
     manifest = read_json(folder / MANIFEST)
     _refuse(folder, _config_differences(config, manifest["config"]))
     return FINISHED in manifest

@@ -15,6 +15,7 @@ from lnq.config.detection import AUTO
 from lnq.data.store import CaseStore
 from lnq.data.stores import only_store
 from lnq.errors import UsageError
+from lnq.files import MANIFEST
 from lnq.networks.dual_branch_vnet import WIDTHS, total_stride
 from lnq.run_folder import is_trained
 from lnq.trained import Measurement
@@ -85,6 +86,8 @@ class TrainConfig:
         Raises:
             UsageError: The folder holds a run of another configuration.
         """
+        if not (self.run_dir / MANIFEST).is_file():  # not begun: there may be no store yet
+            return False
         trained = is_trained(self.run_dir, self.with_store().plain())
         return trained and all(measurement.stands() for measurement in self.measurements())
 
