@@ -19,9 +19,8 @@ from lnq.files import write_json
 from lnq.inference import dicom_seg
 from lnq.inference.predictor import Prediction, Predictor
 from lnq.inference.scans import plan, segment, write_volume
-from lnq.reporting.cases import view_case
 from lnq.reporting.evaluations import read_evaluation
-from lnq.reporting.runs import Run
+from lnq.reporting.scenes import read_scene
 from lnq.volume import Volume, reorient
 
 NAME = "Mustermann^case_0001"
@@ -102,9 +101,9 @@ def test_evaluate_and_report_read_it(scans: Path, tmp_path: Path) -> None:
     assert row["case"] == "scan"
     assert row["recall"] == 1
     assert row["precision"] == pytest.approx(np.count_nonzero(half) / full)
-    run = Run("r", folder.parent, {}, None, None, read_evaluation(folder, output))
-    (picture,) = view_case("scan", [run]).pictures
-    assert picture.source is not None, picture.caption
+    (layers,) = read_scene("scan", {0: read_evaluation(folder, output)}).layers.values()
+    drawn = layers.masks["prediction"] | layers.masks["false_positive"]
+    assert np.count_nonzero(drawn) == full
 
 
 def test_references_must_be_images(scans: Path, tmp_path: Path) -> None:

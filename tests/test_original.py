@@ -358,7 +358,7 @@ def test_predict_uses_it_with_the_originals_constants(
         return Segmented()
 
     # One scan at these constants takes minutes on a CPU; what would segment it is looked at.
-    monkeypatch.setattr(module, "segment", noted)
+    monkeypatch.setattr("lnq.inference.folder.segment", noted)
     write_volume(chest(), tmp_path / "scan.nrrd")
     weights = numbered()
     with pytest.raises(SystemExit) as stop:

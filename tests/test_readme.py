@@ -33,7 +33,8 @@ TRAIN = [
     "callbacks.panels=null", "trainer.check_val_every_n_epoch=1",
 ]  # fmt: skip
 SMALLER = {
-    "+sweep=sensitivity": "hydra.sweeper.jobs.values={method.tau:[0.3]}",
+    "+sweep=sensitivity": "hydra.sweeper.jobs.values={method.tau:[0.3],method.gamma:[0.8],"
+    "method.alpha:[0.4],method.lambda_max:[2.0]}",
     "+sweep=optuna": "hydra.sweeper.jobs.n_trials=1",
 }
 
@@ -57,7 +58,8 @@ def run(stage: str, arguments: Sequence[str], places: dict[str, Path]) -> None:
         line += PREPROCESS
     if stage == "train":
         line += [*TRAIN, *(extra for sweep, extra in SMALLER.items() if sweep in line)]
-        line += ["trainer.max_steps=1"] * any(a.startswith("+debug=") for a in line)
+        for debug in (a for a in line if a.startswith("+debug=")):  # names are of the second
+            line += ["trainer.max_steps=1", f"run_dir=outputs/{debug[7:]}"]
     with pytest.raises(SystemExit) as end:
         import_module(f"lnq.{stage}").main(line)
     assert end.value.code == 0, (stage, line)
@@ -120,8 +122,9 @@ def collection(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.mark.parametrize("heading", ["Your own scans", "Sweeps", "W&B and other ways of watching"])
 def test_commands_on_your_own_scans(
-    heading: str, scans: Path, home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    heading: str, scans: Path, collection: dict[str, Path], home: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
     monkeypatch.chdir(home)
     places = {"DIR": scans}
     for stage, arguments in commands(heading):
@@ -132,7 +135,7 @@ def test_commands_on_your_own_scans(
         if "[genesis,phantom]" in arguments[0]:  # instead of the full-sized runs before it
             shutil.rmtree("outputs/genesis")
             shutil.rmtree("outputs/dbdmp")
-        run(stage, arguments, places)
+        run(stage, arguments, collection if "data=tcia" in arguments else places)
 
 
 def second_run(name: str, places: dict[str, Path]) -> None:

@@ -41,7 +41,7 @@ def test_a_study_is_continued_and_prolonged(
 
     def stop_second(self: StepSeed, trainer: Any, *rest: Any) -> None:
         original(self, trainer, *rest)
-        if "trial=1_" in trainer.default_root_dir:
+        if "trial-1_" in trainer.default_root_dir:
             os.kill(os.getpid(), signal.SIGINT)
 
     monkeypatch.setattr(StepSeed, "on_train_batch_start", stop_second)
@@ -54,7 +54,7 @@ def test_a_study_is_continued_and_prolonged(
     }  # fmt: skip
     monkeypatch.undo()
     assert train(*given) == 0
-    assert "trial=1_seed=0: goes on with its last checkpoint" in capsys.readouterr().out
+    assert "trial-1_seed-0: goes on with its last checkpoint" in capsys.readouterr().out
     assert study_in(folder).trials[1].params == second.params
     given[-1] = "hydra.sweeper.jobs.n_trials=5"
     assert train(*given) == 0
@@ -63,7 +63,7 @@ def test_a_study_is_continued_and_prolonged(
     assert [trial.state for trial in trials] == [TrialState.COMPLETE] * 5
     assert len({tuple(trial.params.values()) for trial in trials}) == 5
     for trial in trials:
-        run = folder / f"trial={trial.number}_seed=0"
+        run = folder / f"trial-{trial.number}_seed-0"
         assert trial.value == last_logged(run, "val/dice")
         method = json.loads((run / "manifest.json").read_text())["config"]["method"]
         assert {f"method.{key.partition('.')[2]}": method[key.partition(".")[2]]

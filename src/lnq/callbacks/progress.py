@@ -73,7 +73,7 @@ class TrainingProgress(ProgressBar):
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Says so: whole volumes take their time."""
-        self._show(f"epoch {_number(trainer)}, validation", trainer.global_step)
+        self._show(f"epoch {_number(trainer)}, validation", trainer.global_step, at_once=True)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Notes that this epoch has a measurement of its own."""
@@ -113,9 +113,10 @@ class TrainingProgress(ProgressBar):
             line.append(f"{duration(seconds)} left")
         return line
 
-    def _show(self, text: str, steps: int) -> None:
+    def _show(self, text: str, steps: int, *, at_once: bool = False) -> None:
         if self._bar is not None:
-            self._bar.update(self._bar.task_ids[0], description=text, completed=steps)
+            task = self._bar.task_ids[0]
+            self._bar.update(task, description=text, completed=steps, refresh=at_once)
 
     def _stop(self) -> None:
         if self._bar is not None:

@@ -47,7 +47,7 @@ class Points:
 
     def __init__(self, points: dict[str, list[str]]) -> None:
         self._points = points
-        self.varied = tuple(dict.fromkeys(name.partition("=")[0] for name in points))
+        self.varied = tuple(dict.fromkeys(name.partition("-")[0] for name in points))
 
     def points(self, base: DictConfig) -> Iterator[Point]:
         """The points in their order."""
@@ -82,7 +82,7 @@ class OneAtATime:
         for key, values in self.values.items():
             own = value_of(base, key)
             found += [
-                Point(f"{names[key]}={value}", (f"{key}={value}",))
+                Point(f"{names[key]}-{value}", (f"{key}={value}",))
                 for value in values
                 if value != own
             ]
@@ -135,9 +135,9 @@ def merged(overrides: Sequence[str], point: Point) -> list[str]:
 
 
 def named(overrides: Mapping[str, str]) -> str:
-    """Overrides as one name of a folder: `tau=0.1_seed=0`."""
+    """Overrides as one name of a folder: `tau-0.1_seed-0`."""
     names = short_names(list(overrides))
-    return "_".join(f"{names[key]}={_plain(value)}" for key, value in overrides.items())
+    return "_".join(f"{names[key]}-{_plain(value)}" for key, value in overrides.items())
 
 
 def _plain(value: str) -> str:

@@ -207,7 +207,7 @@ class Study:
             }
             node = ",".join(f"{key}:{value}" for key, value in report.items())
             overrides += (f"+callbacks.trial={{{node}}}",)
-        return Point(f"trial={trial.number}", overrides)
+        return Point(f"trial-{trial.number}", overrides)
 
     def _tell(self, study: optuna.Study, trial: FrozenTrial, job: Job, result: Any) -> int:
         """Enters how a trial ended; the job's exit code."""
@@ -236,7 +236,7 @@ class Study:
         best = study.best_trial
         values = ", ".join(f"{key}={_text(value)}" for key, value in best.params.items())
         return (
-            f"best of {len(complete)} whole trials: trial={best.number}, "
+            f"best of {len(complete)} whole trials: trial-{best.number}, "
             f"{self.metric} {best.value:.4g} with {values}"
         )
 
