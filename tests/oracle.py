@@ -208,6 +208,24 @@ def original_total(main: Floats, aux: Floats, y: Floats, *, theta: float, lambda
     return 0.25 * both + 0.25 * lambda_p * pseudo
 
 
+def recommended_total(
+    main: Floats, aux: Floats, y: Floats, background: Floats, *, theta: float, lambda_p: float
+) -> float:
+    """Eq. 10 where `background` marks voxels that are known to be no nodes.
+
+    They are learnt as annotated nodes are, in a term of their own, and their pseudo label is 0.
+    """
+    label = pseudo_label(main, aux, y, theta, 0.3)
+    known = [at for at in voxels(main.shape) if annotated(background, at) == 1]
+    loss = 0.0
+    for b, z, row, column in known:
+        label[b, :, z, row, column] = 1.0, 0.0
+    for branch, other in ((main, aux), (aux, main)):
+        loss += supervised(branch, y) + lambda_p * consensus(branch, other, label)
+        loss -= sum(math.log(probability(branch, at)[0]) for at in known) / max(len(known), 1)
+    return loss
+
+
 def ramp_up(epoch: int, maximum: float = 2.0, t_max: int = 99) -> float:
     """Eq. 11."""
     gap = 1 - min(epoch, t_max) / t_max

@@ -65,11 +65,14 @@ def random_annotation(seed: int) -> Tensor:
 HAND = logits_of(0.75, 0.2), annotation(1, 0)
 
 
+# Fields whose value is not the same as that of an option that is off or on.
+EXPECTED = {"loss_scale": (1.0, 0.25, 1.0), "known_background_hu": (None, None, (-36.0, 157.0))}
+
+
 def test_paper_has_none_of_the_original_s_divergences_and_original_all() -> None:
     for field in fields(MODES["paper"]):
-        paper, original = (getattr(MODES[name], field.name) for name in ("paper", "original"))
-        expected = (1.0, 0.25) if field.name == "loss_scale" else (False, True)
-        assert (paper, original) == expected, field.name
+        values = tuple(getattr(MODES[n], field.name) for n in ("paper", "original", "recommended"))
+        assert values == EXPECTED.get(field.name, (False, True, False)), field.name
 
 
 def test_reverse_cross_entropy_over_classes_by_hand() -> None:
@@ -149,6 +152,58 @@ def test_original_step_follows_the_oracle(
     default = dbdmp(FixedOutputs(main, aux))
     default.lambda_p = lambda_p
     assert default.training_step(given, 0).item() == pytest.approx(paper)
+
+
+# Three voxels: an annotated node, known background, and one of which nothing is known.
+THREE = logits_of(0.75, 0.2, 0.6), annotation(1, 0, 0), annotation(0, 1, 0)
+
+
+def test_known_background_by_hand() -> None:
+    one, y, background = THREE
+    terms = supervised_terms(
+        one, y, {"pce": 1.0}, gamma=0.8, alpha=0.4, known_background=background
+    )
+    # -ln 0.75 - ln 0.8
+    assert terms["pce"].item() == pytest.approx(0.5108256238)
+    soft = soft_pseudo_label(y, label_of(0.7, 0.6, 0.9), background)
+    assert soft[0, 1].flatten().tolist() == pytest.approx([1.0, 0.0, 0.9])
+    assert soft.sum(dim=1).flatten().tolist() == pytest.approx([1.0, 1.0, 1.0])
+
+
+def test_no_known_background_changes_nothing() -> None:
+    one, y, _ = THREE
+    given = {"names": {"pce": 1.0}, "gamma": 0.8, "alpha": 0.4}
+    none = supervised_terms(one, y, **given, known_background=torch.zeros_like(y))
+    assert none["pce"].item() == supervised_terms(one, y, **given)["pce"].item()
+
+
+@pytest.mark.parametrize("lambda_p", [0.0, 2.0])
+@pytest.mark.parametrize("seed", range(2))
+def test_recommended_step_follows_the_oracle(
+    monkeypatch: pytest.MonkeyPatch, lambda_p: float, seed: int
+) -> None:
+    fix_theta(monkeypatch, 0.35)
+    main, aux, given = logits(seed), logits(seed + 50), batch(seed)
+    known = (batch(seed + 9)["label"] == 1) & (given["label"] == 0)
+    assert known.any()
+    given |= {"known_background": known.to(torch.uint8)}
+    method = dbdmp(FixedOutputs(main, aux), mode="recommended")
+    method.lambda_p = lambda_p
+    loss = method.training_step(given, 0).item()
+    arrays = main.numpy(), aux.numpy(), given["label"].double().numpy(), known.double().numpy()
+    expected = oracle.recommended_total(*arrays, theta=0.35, lambda_p=lambda_p)
+    assert loss == pytest.approx(expected)
+    assert abs(loss - oracle.total(*arrays[:3], theta=0.35, lambda_p=lambda_p)) > 0.1
+
+
+def test_gradient_of_known_background() -> None:
+    one, y, background = THREE
+    assert torch.autograd.gradcheck(
+        lambda x: supervised_terms(
+            x, y, {"pce": 1.0}, gamma=0.8, alpha=0.4, known_background=background
+        )["pce"],
+        one.clone().requires_grad_(),
+    )
 
 
 @pytest.mark.parametrize("mode", ["paper", "original"])
@@ -263,14 +318,17 @@ def test_gradients_of_the_original_s_forms() -> None:
     )
 
 
-@pytest.mark.parametrize("mode", ["paper", "original"])
+@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("pseudo", ["klce", "dice"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
 def test_logits_of_100_stay_finite(mode: str, pseudo: str, dtype: torch.dtype) -> None:
     main, aux = ((100 * logits(seed).sign()).to(dtype) for seed in (7, 8))
     weights = dict.fromkeys(SUPERVISED_TERMS, 1.0)
     method = dbdmp(FixedOutputs(main, aux), supervised=weights, pseudo=pseudo, mode=mode)
-    loss = method.training_step(batch(7), 0)
+    given = batch(7)
+    if mode == "recommended":
+        given["known_background"] = 1 - given["label"]
+    loss = method.training_step(given, 0)
     loss.backward()
     assert loss.dtype == torch.float32
     assert math.isfinite(loss.item())
@@ -290,7 +348,7 @@ def curve(store: Path, run: Path, mode: str, train: Callable[..., int]) -> list[
         return [float(row["train/loss"]) for row in csv.DictReader(handle) if row["train/loss"]]
 
 
-@pytest.mark.parametrize("mode", ["paper", "original"])
+@pytest.mark.parametrize("mode", MODES)
 def test_golden_loss_curve(
     mode: str, tiny_store: Path, tmp_path: Path, train: Callable[..., int]
 ) -> None:

@@ -63,6 +63,25 @@ def images(batches: list[dict[str, Any]]) -> torch.Tensor:
     return torch.cat([batch["image"] for batch in batches])
 
 
+def test_known_background_is_what_no_node_is_like_and_moves_with_the_image(tmp_path: Path) -> None:
+    # HU = 400 image - 500. At the window's ends, stored in float16, counts as outside.
+    hu = np.array([[-900, -36, -20, 40], [150, 157, 900, -900]], np.float32)
+    image = np.broadcast_to((hu + 500) / 400, (3, 2, 4)).copy()
+    label = np.zeros(image.shape, np.uint8)
+    label[:, 1, 3] = 1  # annotated, whatever its HU
+    store = CaseStore(write_store(tmp_path / "store", {"a": (image, label, "train", "partial")}))
+    place = PatchRule(["a"], (3, 3, 4), 0.0, 0)
+    expected = torch.tensor([[1, 1, 0, 0], [0, 1, 1, 0], [1, 1, 1, 1]], dtype=torch.uint8)
+    given = PatchDataset(store, place, None, (-36.0, 157.0))[0]
+    assert torch.equal(given["known_background"].data, expected.expand(1, 3, 3, 4))
+    assert "known_background" not in PatchDataset(store, place, None)[0]
+    # Noise and brightness do not change what is known; mirroring takes it along.
+    noisy = tio.Compose([tio.RandomNoise(mean=(5, 5)), tio.RandomFlip(axes=2, flip_probability=1)])
+    moved = PatchDataset(store, place, noisy, (-36.0, 157.0))[0]
+    assert torch.equal(moved["known_background"].data, given["known_background"].data.flip(-1))
+    assert torch.equal(moved["label"].data, given["label"].data.flip(-1))
+
+
 @pytest.mark.parametrize("share", [0.0, 0.33, 0.5, 1.0])
 def test_the_share_of_foreground_is_delivered(corners: Path, share: float) -> None:
     numbers = range(60)

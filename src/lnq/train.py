@@ -85,7 +85,12 @@ def _train(cfg: TrainConfig) -> tuple[pl.Trainer, Method]:
         check_resumable(cfg.run_dir, {"config": config, **facts}, begun)
         method, _ = _method(cfg, store, None)  # the checkpoint has the weights
         facts["init_from"] = begun["init_from"]
-    datamodule = instantiate(cfg.datamodule, store=cfg.store, seed=cfg.seed)
+    datamodule = instantiate(
+        cfg.datamodule,
+        store=cfg.store,
+        seed=cfg.seed,
+        known_background_hu=method.known_background_hu,
+    )
     record = RunRecord(cfg.run_dir, config, facts)
     between_steps = BetweenSteps()
     trainer = _trainer(cfg, [between_steps, StepSeed(cfg.seed), record])

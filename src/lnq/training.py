@@ -22,7 +22,7 @@ from lnq.trained import Measurement
 
 GIVEN = {
     "method": frozenset({"network", "optimizer"}),
-    "datamodule": frozenset({"store", "seed"}),
+    "datamodule": frozenset({"store", "seed", "known_background_hu"}),
     "trainer": frozenset({"callbacks", "logger", "plugins", "default_root_dir"}),
 }
 

@@ -36,6 +36,7 @@ class PatchDataModule(pl.LightningDataModule):
         num_workers: Processes that cut and transform; 0 = in the training process.
         seed: Seed of the patches.
         overfit: Train on the first batch alone, over and over.
+        known_background_hu: As in `PatchDataset`; what the method asks for.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class PatchDataModule(pl.LightningDataModule):
         num_workers: Annotated[int, Field(ge=0)] = 0,
         seed: int = 0,
         overfit: bool = False,
+        known_background_hu: tuple[float, float] | None = None,
     ) -> None:
         super().__init__()
         self.store = CaseStore(Path(store))
@@ -62,7 +64,7 @@ class PatchDataModule(pl.LightningDataModule):
                 remedy="run lnq.preprocess on a dataset that has some",
             )
         rule = PatchRule(case_ids, patch_size, foreground_share, seed)
-        self.patches = PatchDataset(self.store, rule, transform)
+        self.patches = PatchDataset(self.store, rule, transform, known_background_hu)
         self.batch_size = batch_size
         self.steps_per_epoch = steps_per_epoch
         self.num_workers = num_workers

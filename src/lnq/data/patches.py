@@ -19,6 +19,8 @@ from lnq.volume import Array
 
 Size = tuple[int, int, int]
 Subjects = Generator[tio.Subject, None, None]
+ROUNDING_HU = 0.5
+"""What float16 in the store may move an intensity by, and more."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,12 @@ def cut(array: Array, start: Sequence[int], size: Size, outside: float) -> Array
     return np.pad(inner, padding, constant_values=outside)
 
 
+def beyond(hu: Array, window: tuple[float, float]) -> Array:
+    """Where intensities lie at the ends of a window or outside, but for the store's rounding."""
+    low, high = window
+    return (hu <= low + ROUNDING_HU) | (hu >= high - ROUNDING_HU)
+
+
 class PatchDataset(tio.SubjectsDataset):
     """Item n is the patch of draw n, augmented; every item can be made again on its own.
 
@@ -93,6 +101,9 @@ class PatchDataset(tio.SubjectsDataset):
         store: Preprocessed cases.
         rule: Which patch a draw is.
         transform: Augmentation or corruption of the patch, seeded for each draw.
+        known_background_hu: Where given, a subject has a label `known_background` besides: 1 where
+            the scan, before any augmentation, has at most the first or at least the second of these
+            HU, or ends, and nothing is annotated.
     """
 
     def __init__(
@@ -100,12 +111,14 @@ class PatchDataset(tio.SubjectsDataset):
         store: CaseStore,
         rule: PatchRule,
         transform: Callable[[tio.Subject], tio.Subject] | None,
+        known_background_hu: tuple[float, float] | None = None,
     ) -> None:
         # The base class wants the subjects themselves; ours are made on demand.
         torch.utils.data.Dataset.__init__(self)
         self.store = store
         self.rule = rule
         self.patch_transform = transform
+        self.known_background_hu = known_background_hu
 
     def __getitem__(self, draw: int) -> tio.Subject:
         """The subject of draw `draw` with `image`, `label` (0 where unannotated), `case_id`."""
@@ -117,19 +130,30 @@ class PatchDataset(tio.SubjectsDataset):
         patch = cut(image, start, size, outside).astype(np.float32)
         marked = np.zeros(size, np.uint8) if label is None else cut(label, start, size, 0)
         # With its true spacing, what rotates or scales a patch does so in millimetres.
-        affine = np.diag([*self.store.record(case_id).grid.spacing_mm, 1.0])
+        record = self.store.record(case_id)
+        affine = np.diag([*record.grid.spacing_mm, 1.0])
+        labels = {"label": marked}
+        if self.known_background_hu is not None:
+            hu = patch * record.sd + record.mean
+            labels["known_background"] = beyond(hu, self.known_background_hu) & (marked == 0)
         subject = tio.Subject(
             image=tio.ScalarImage(tensor=torch.from_numpy(patch)[None], affine=affine),
-            label=tio.LabelMap(tensor=torch.from_numpy(marked)[None], affine=affine),
             case_id=case_id,
+            **{
+                name: tio.LabelMap(
+                    tensor=torch.from_numpy(array.astype(np.uint8))[None], affine=affine
+                )
+                for name, array in labels.items()
+            },
         )
         if self.patch_transform is None:
             return subject
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed(self.rule.seed, "transform", draw))
             subject = self.patch_transform(subject)
-        moved = cast(tio.LabelMap, subject["label"])
-        moved.set_data(moved.data.to(torch.uint8))  # TorchIO resamples labels to float32
+        for name in labels:
+            moved = cast(tio.LabelMap, subject[name])
+            moved.set_data(moved.data.to(torch.uint8))  # TorchIO resamples labels to float32
         return subject
 
 

@@ -39,17 +39,21 @@ def sharpen(mixed: Tensor, tau: float = 0.3, *, of_logits: bool = False) -> Tens
     return torch.softmax(scores / tau, dim=1)
 
 
-def soft_pseudo_label(y: Tensor, sharpened: Tensor) -> Tensor:
+def soft_pseudo_label(
+    y: Tensor, sharpened: Tensor, known_background: Tensor | None = None
+) -> Tensor:
     """ŷ: 1 where annotated, the sharpened foreground elsewhere; background is the rest.
 
     Args:
         y: (b, 1, z, y, x) partial annotation in {0, 1}.
         sharpened: Probabilities (b, 2, z, y, x).
+        known_background: (b, 1, z, y, x) in {0, 1}, 0 where annotated: ŷ is 0 there.
 
     Returns:
         (b, 2, z, y, x), summing to 1 over the classes.
     """
-    return one_hot(y + (1 - y) * sharpened[:, 1:])
+    unknown = 1 - y if known_background is None else 1 - y - known_background
+    return one_hot(y + unknown * sharpened[:, 1:])
 
 
 def hard_pseudo_label(pseudo_label: Tensor) -> Tensor:

@@ -27,6 +27,7 @@ def supervised_terms(
     alpha: float,
     mean_over_classes: bool = False,
     nan_if_empty: bool = False,
+    known_background: Tensor | None = None,
 ) -> dict[SupervisedTerm, Tensor]:
     """The terms of L_sup that have a weight, of one branch, not yet weighted.
 
@@ -38,13 +39,21 @@ def supervised_terms(
         alpha: α of the Tversky loss.
         mean_over_classes: See `reverse_cross_entropy`.
         nan_if_empty: See `partial_cross_entropy`.
+        known_background: (b, 1, z, y, x) in {0, 1}, annotated as background to `"pce"`.
     """
+
+    def pce() -> Tensor:
+        nodes = partial_cross_entropy(logits, y, nan_if_empty=nan_if_empty)
+        if known_background is None:
+            return nodes
+        return nodes + partial_cross_entropy(logits.flip(1), known_background)
+
     compute = {
         "ce": lambda: cross_entropy(logits, y),
         "sce": lambda: symmetric_cross_entropy(
             logits, y, gamma, mean_over_classes=mean_over_classes
         ),
-        "pce": lambda: partial_cross_entropy(logits, y, nan_if_empty=nan_if_empty),
+        "pce": pce,
         "tversky": lambda: tversky_loss(logits, y, alpha),
         "dice": lambda: dice_loss(logits, y),
     }

@@ -42,7 +42,8 @@ class DBDMP(Method):
         supervised: Weight of each term of L_sup (Eq. 5); 0 = not computed.
         pseudo: `"klce"` = Eq. 9; `"dice"` = soft Dice with the hard pseudo label (rows a and b of
             Table 1); None = no pseudo labels.
-        mode: `"paper"`, or `"original"` to reproduce the authors' code (see `lnq.methods.mode`).
+        mode: `"paper"`; `"original"` to reproduce the authors' code; `"recommended"`, which learns
+            besides from tissue that cannot be a node (see `lnq.methods.mode`).
         tau: Temperature τ of the sharpening (Eq. 7).
         gamma: γ of the symmetric cross-entropy (Eq. 2).
         alpha: α, the weight of false positives in the Tversky loss (Eq. 4).
@@ -84,6 +85,7 @@ class DBDMP(Method):
             raise ValueError("no loss: give a term of supervised a weight above 0, or use pseudo")
         self.pseudo = pseudo
         self.mode = MODES[mode]
+        self.known_background_hu = self.mode.known_background_hu
         if isinstance(network, DualBranchVNet):
             network.aux_dropout_in_eval = self.mode.aux_dropout_in_eval
         self.tau, self.gamma, self.alpha = tau, gamma, alpha
@@ -95,14 +97,16 @@ class DBDMP(Method):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Loss of a batch with `image` and partial `label`, both (b, 1, z, y, x).
 
+        `known_background`, of the same shape, is in the batch where the mode asks for it.
+
         `train/loss` is what is minimised; its parts are logged as they are before `loss_scale`, so
         that they can be compared between modes.
         """
-        y = batch["label"].float()
+        y, background = batch["label"].float(), batch.get("known_background")
         branches = self.network(batch["image"])
-        loss, scalars = self.supervised_loss(branches, y)
+        loss, scalars = self.supervised_loss(branches, y, background)
         if self.pseudo is not None:
-            pseudo = self.pseudo_loss(branches[0], branches[1], y)
+            pseudo = self.pseudo_loss(branches[0], branches[1], y, background)
             loss = loss + self.lambda_p * pseudo
             scalars |= {"train/loss_pseudo": pseudo, "train/lambda_p": self.lambda_p}
         loss = self.mode.loss_scale * loss
@@ -110,13 +114,14 @@ class DBDMP(Method):
         return self.finite(loss, batch)
 
     def supervised_loss(
-        self, branches: tuple[Tensor, ...], y: Tensor
+        self, branches: tuple[Tensor, ...], y: Tensor, background: Tensor | None = None
     ) -> tuple[Tensor, dict[str, Tensor | float]]:
         """Σ_branches L_sup (Eqs. 5 and 10), and each term summed over the branches for the log."""
         terms = [
             supervised_terms(
                 logits, y, self.supervised, gamma=self.gamma, alpha=self.alpha,
                 mean_over_classes=self.mode.mean_over_classes, nan_if_empty=self.mode.nan_if_empty,
+                known_background=background,
             )
             for logits in branches
         ]  # fmt: skip
@@ -128,10 +133,13 @@ class DBDMP(Method):
             **{f"train/{name}": value for name, value in by_name.items()},
         }
 
-    def pseudo_loss(self, main: Tensor, aux: Tensor, y: Tensor) -> Tensor:
+    def pseudo_loss(
+        self, main: Tensor, aux: Tensor, y: Tensor, background: Tensor | None = None
+    ) -> Tensor:
         """L_p(main, aux) + L_p(aux, main) with a pseudo label of this iteration's θ (Eqs. 6-10)."""
         theta = float(generator(self.seed, "theta", self.global_step).random())
-        target = soft_pseudo_label(y, sharpen(mix_branches(main, aux, theta), self.tau))
+        sharpened = sharpen(mix_branches(main, aux, theta), self.tau)
+        target = soft_pseudo_label(y, sharpened, background)
         if self.pseudo == "dice":
             hard = hard_pseudo_label(target)
             return dice_loss(main, hard) + dice_loss(aux, hard)
@@ -174,13 +182,13 @@ class DBDMP(Method):
 
     def pictures(self, batch: Batch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Scan; annotation, probability of each branch, pseudo label ŷ for θ = 1/2, weight W."""
-        y = batch["label"].float()
+        y, background = batch["label"].float(), batch.get("known_background")
         branches = self.network(batch["image"])
         fractions = {"annotation": y}
         for name, logits in zip(("main", "aux"), branches, strict=False):
             fractions[name] = logits.float().softmax(dim=1)[:, 1:]
         if self.pseudo is not None:
-            mixed = mix_branches(branches[0], branches[1], theta=0.5)
-            fractions["pseudo_label"] = soft_pseudo_label(y, sharpen(mixed, self.tau))[:, 1:]
+            sharpened = sharpen(mix_branches(branches[0], branches[1], theta=0.5), self.tau)
+            fractions["pseudo_label"] = soft_pseudo_label(y, sharpened, background)[:, 1:]
             fractions["weight"] = agreement_weight(kl_divergence(branches[0], branches[1]))
         return {"scan": batch["image"]}, fractions
