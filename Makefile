@@ -69,7 +69,7 @@ $(foreach s,$(SEEDS),$(eval $(call SEED_RULES,$s)))
 
 test: $(READY)  ## checks and all tests
 	$(MAKE) check
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n logical --dist loadfile
 
 check: $(READY)  ## ruff, mypy, import contracts
 	$(BIN)/ruff format --check src tests benchmarks notebooks
