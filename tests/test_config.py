@@ -215,7 +215,11 @@ def test_lists_are_searched_for_targets_too(
     assert not (tmp_path / "bad").exists()
 
 
-@pytest.mark.parametrize("target", ["torch.load", "os.system", "builtins.eval", "lnq.train.main"])
+@pytest.mark.parametrize(
+    "target",
+    ["torch.load", "os.system", "builtins.eval", "lnq.train.main", "torchio.datasets.IXI",
+     "monai.apps.auto3dseg.bundle_gen.BundleGen"],
+)  # fmt: skip
 def test_instantiate_itself_refuses_what_is_not_allowed(target: str) -> None:
     with pytest.raises(ConfigError, match="is not"):
         instantiate({"_target_": target})

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from lnq.errors import UsageError
 from lnq.networks import original
+from lnq.networks.record import trained
 
 LAST = Path("checkpoints", "last.ckpt")
 PREFIX = "network."
@@ -104,21 +105,29 @@ def read_checkpoint(run_or_file: Path) -> Checkpoint:
     contents = load_file(path)
     if original.is_original(contents):
         return _read_original(contents, path)
-    record = contents.get("lnq")
-    if record is None or "state_dict" not in contents:
-        raise UsageError(
-            "a foreign checkpoint",
-            where=path,
-            why=f"it has {', '.join(sorted(map(str, contents))[:8])} but no record of lnq.train",
-            remedy="give a checkpoint that lnq.train or the authors' code wrote",
-        )
+    found = trained(contents, path)
     state = {
         key.removeprefix(PREFIX): value
-        for key, value in contents["state_dict"].items()
+        for key, value in found.state_dict.items()
         if key.startswith(PREFIX)
     }
-    z, y, x = record["config"]["datamodule"]["patch_size"]
-    return Checkpoint(path, state, record["config"]["network"], record["preprocessing"], (z, y, x))
+    config = found.lnq.config
+    return Checkpoint(
+        path, state, config.network, found.lnq.preprocessing, config.datamodule.patch_size
+    )
+
+
+def read_record(run_or_file: Path) -> dict[str, Any]:
+    """What `lnq.train` wrote into a checkpoint of the run that is to be resumed.
+
+    Raises:
+        UsageError: There is none, it is damaged, or it is not of `lnq.train`.
+    """
+    path = find_checkpoint(run_or_file)
+    contents = load_file(path)
+    trained(contents, path)
+    record: dict[str, Any] = contents["lnq"]
+    return record
 
 
 def _read_original(contents: Mapping[str, Any], path: Path) -> Checkpoint:
