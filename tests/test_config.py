@@ -111,7 +111,7 @@ def test_an_experiment_changes_what_it_says(composed: Callable[..., list[TrainCo
     assert genesis.callbacks["ramp_up"] is None
     (baseline,) = composed("+experiment=baseline", "method.gamma=0.5")
     assert baseline.network["_target_"] == "lnq.networks.VNet"
-    assert baseline.method["pseudo"] is None
+    assert baseline.method["pseudo"] == {"klce": 0.0, "dice": 0.0}
     assert baseline.method["gamma"] == 0.5
     assert baseline.name == "baseline"
 
@@ -130,7 +130,7 @@ def test_an_experiment_changes_what_it_says(composed: Callable[..., list[TrainCo
         (["experiment=dbdmp"], ["write +experiment=dbdmp"]),
         (["method.tau=0"], ["method.tau=0", "greater than 0"]),
         (["method.alpha=1.5"], ["method.alpha=1.5", "less than or equal to 1"]),
-        (["method.pseudo=dice2"], ["method.pseudo='dice2'", "klce"]),
+        (["method.pseudo.dice2=1"], ["method.pseudo.dice2"]),
         (["network.dropouts.0=2"], ["network.dropouts"]),
         (["datamodule.foreground_share=-0.1"], ["datamodule.foreground_share=-0.1"]),
         (["seed=-1"], ["seed=-1", "greater than or equal to 0"]),

@@ -119,7 +119,7 @@ def test_an_unwritable_folder_is_refused(
         (["init_from=nowhere"], "no checkpoint"),
         (["ckpt_path=nowhere.ckpt"], "no checkpoint"),
         (["+trainer.strategy=nonsense"], "nonsense"),
-        (["method.pseudo=klce", "network=vnet"], "two decoders"),
+        (["network=vnet"], "two decoders"),
         (["network.out_channels=1"], "DBDMP needs network.out_channels=2, not 1"),
         (["+trainer.accumulate_grad_batches=2"], "patches are counted by optimiser steps"),
         (["+data.rooot=x"], "data.rooot"),
