@@ -10,7 +10,7 @@ import oracle
 import pytest
 import pytorch_lightning as pl
 import torch
-from monai.inferers import SimpleInferer
+from monai.inferers import SimpleInferer, SlidingWindowInferer
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
@@ -371,6 +371,24 @@ def test_validation_dice_of_a_batch_leaves_out_the_undefined_alone() -> None:
 
 def test_validation_dice_of_nothing_and_nothing_is_not_logged() -> None:
     assert validated(volume(), volume()) == {}
+
+
+def test_a_validation_volume_smaller_than_the_patch_is_padded_with_its_own_air() -> None:
+    class Thresholds(OneBranch):
+        def main_logits(self, x: Tensor) -> Tensor:
+            seen.append(x)
+            return torch.cat([-x, x], dim=1)
+
+    seen: list[Tensor] = []
+    image = torch.tensor([-1.5, -1.0, 1.0, 2.0]).reshape(1, 1, 1, 2, 2)
+    method = Recorded(
+        Thresholds(logits(1)), sgd, SlidingWindowInferer((2, 4, 4)), {"ce": 1.0}, pseudo={}
+    )
+    method.validation_step({"image": image, "label": (image > 0).to(torch.uint8)}, 0)
+    (window,) = seen
+    assert window.shape == (1, 1, 2, 4, 4)
+    assert sorted(window.flatten().tolist()) == [-1.5] * 29 + [-1.0, 1.0, 2.0]
+    assert method.logged["val/dice"] == 1.0  # the network's own values, shifted back
 
 
 def genesis(main: Tensor, aux: Tensor) -> Genesis:

@@ -173,7 +173,9 @@ class DBDMP(Method):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Logs `val/dice` of the main decoder on a whole, completely annotated volume."""
-        logits = self.inferer(batch["image"], self.network.main_logits)
+        # The inferer fills windows beyond the volume with 0: air, the darkest there is, is made 0.
+        air = batch["image"].amin()
+        logits = self.inferer(batch["image"] - air, lambda x: self.network.main_logits(x + air))
         predicted = logits.argmax(dim=1, keepdim=True)
         dice = compute_dice(predicted, batch["label"], include_background=True, ignore_empty=False)
         defined = (predicted + batch["label"]).flatten(1).any(dim=1)  # else neither holds a node
