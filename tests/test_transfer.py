@@ -152,7 +152,10 @@ def test_another_architecture_is_refused_with_its_differences(widths: tuple[int,
     message = str(caught.value)
     assert "last.ckpt" in message
     assert " here, " in message
-    assert "more" in message  # there are more than six differences
+    here, there = dual().state_dict(), dual(widths=widths).state_dict()
+    differing = {key for key in here.keys() & there.keys() if here[key].shape != there[key].shape}
+    for key in differing | (here.keys() ^ there.keys()):
+        assert f"{key}: " in message
     assert all(torch.equal(t, before[key]) for key, t in network.state_dict().items())
 
 
@@ -165,8 +168,22 @@ def test_the_differing_tensor_is_named_with_both_shapes() -> None:
     assert f"{key}: 4x1x1x3x3 here, 4x1x3x3x3 there" in str(caught.value)
 
 
+def test_only_the_auxiliary_decoder_may_be_missing() -> None:
+    state = filled(dual(), 7.0)
+    for key in [key for key in state if key.startswith("main_decoder.")]:
+        del state[key]
+    with pytest.raises(UsageError, match="missing there") as caught:
+        initialise_from(dual(), state, SOURCE)
+    assert "main_decoder.levels.0.up.0.bias" in str(caught.value)
+
+
 @pytest.mark.parametrize(
-    "missing", ["encoder.levels.1.down.0.weight", "main_decoder.levels.0.up.0.bias"]
+    "missing",
+    [
+        "encoder.levels.1.down.0.weight",
+        "main_decoder.levels.0.up.0.bias",
+        "main_decoder.head.weight",
+    ],
 )
 def test_a_missing_tensor_is_named(missing: str) -> None:
     state = filled(dual(), 7.0)
