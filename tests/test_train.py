@@ -142,6 +142,15 @@ def test_what_cannot_work_is_refused_before_anything_is_written(
     assert names(tmp_path) == []
 
 
+def test_a_foreign_checkpoint_is_not_resumed(
+    tmp_path: Path, tiny_store: Path, train: Train, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torch.save({"state_dict": {}, "lnq": 5}, tmp_path / "x.ckpt")
+    given = (*DBDMP, f"store={tiny_store}", f"run_dir={tmp_path}/run")
+    assert train(*given, f"ckpt_path={tmp_path}/x.ckpt") == 2
+    assert "not a checkpoint of lnq.train" in capsys.readouterr().err
+
+
 def test_without_a_store_the_first_stage_is_named(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
