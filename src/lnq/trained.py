@@ -128,11 +128,16 @@ def load_predictor(
         disagreement: Also evaluate the auxiliary decoder.
 
     Raises:
-        UsageError: The network does not fit its weights or has one decoder too few, or there is no
-            such GPU.
+        UsageError: The network segments nothing, does not fit its weights or has one decoder too
+            few, or there is no such GPU.
     """
     chosen = choose_device(device)
-    network: VNet = instantiate(checkpoint.network)
+    network = instantiate(checkpoint.network)
+    if not isinstance(network, VNet):
+        raise UsageError(
+            "this checkpoint's network segments nothing", where=checkpoint.path,
+            why=f"it is a {type(network).__name__}", remedy="give a run of lnq.train",
+        )  # fmt: skip
     try:
         network.load_state_dict(checkpoint.state)
     except RuntimeError as error:

@@ -23,7 +23,7 @@ def network_node(node: dict[str, Any]) -> dict[str, Any]:
             and words, such as a node of its own.
     """
     target = node.get("_target_")
-    if not (isinstance(target, str) and re.fullmatch(r"lnq\.networks\.\w+", target)):
+    if not (isinstance(target, str) and re.fullmatch(r"lnq\.networks(\.\w+)+", target)):
         raise ValueError(f"_target_ {target} is not allowed: it is no class of lnq.networks")
     for key, value in node.items():
         if not _is_plain(value):
