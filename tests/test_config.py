@@ -111,7 +111,7 @@ def test_an_experiment_changes_what_it_says(composed: Callable[..., list[TrainCo
     assert genesis.callbacks["ramp_up"] is None
     (baseline,) = composed("+experiment=baseline", "method.gamma=0.5")
     assert baseline.network["_target_"] == "lnq.networks.VNet"
-    assert baseline.method["pseudo"] is None
+    assert baseline.method["pseudo"] == {"klce": 0.0, "dice": 0.0}
     assert baseline.method["gamma"] == 0.5
     assert baseline.name == "baseline"
 
@@ -130,7 +130,7 @@ def test_an_experiment_changes_what_it_says(composed: Callable[..., list[TrainCo
         (["experiment=dbdmp"], ["write +experiment=dbdmp"]),
         (["method.tau=0"], ["method.tau=0", "greater than 0"]),
         (["method.alpha=1.5"], ["method.alpha=1.5", "less than or equal to 1"]),
-        (["method.pseudo=dice2"], ["method.pseudo='dice2'", "klce"]),
+        (["method.pseudo.dice2=1"], ["method.pseudo.dice2"]),
         (["network.dropouts.0=2"], ["network.dropouts"]),
         (["datamodule.foreground_share=-0.1"], ["datamodule.foreground_share=-0.1"]),
         (["seed=-1"], ["seed=-1", "greater than or equal to 0"]),
@@ -140,6 +140,11 @@ def test_an_experiment_changes_what_it_says(composed: Callable[..., list[TrainCo
         (["trainer.max_epochs=50"], ["callbacks.ramp_up.t_max=99", "longer than the training"]),
         (["datamodule.patch_size=[64,128,200]"], ["its x is not divisible", "32", "192 or 224"]),
         (["datamodule.patch_size=[8,128,224]"], ["its z is not divisible", "use 16"]),
+        (["datamodule.patch_size=[16,32,32]"], ["patch_size=[16, 32, 32]", "one voxel"]),
+        (["+experiment=genesis", "augmentation@datamodule.transform=light"],
+         ["datamodule.transform", "nothing corrupts", "genesis_original"]),
+        (["+experiment=dbdmp", "augmentation@datamodule.transform=genesis"],
+         ["datamodule.transform", "DBDMP would take them for scans", "light"]),
         (["datamodule.patch_size=[64,128]"], ["datamodule.patch_size"]),
         (["datamodule.patch_size=abc"], ["datamodule.patch_size"]),
         (["network.widths=7"], ["network.widths"]),
@@ -215,7 +220,11 @@ def test_lists_are_searched_for_targets_too(
     assert not (tmp_path / "bad").exists()
 
 
-@pytest.mark.parametrize("target", ["torch.load", "os.system", "builtins.eval", "lnq.train.main"])
+@pytest.mark.parametrize(
+    "target",
+    ["torch.load", "os.system", "builtins.eval", "lnq.train.main", "torchio.datasets.IXI",
+     "monai.apps.auto3dseg.bundle_gen.BundleGen"],
+)  # fmt: skip
 def test_instantiate_itself_refuses_what_is_not_allowed(target: str) -> None:
     with pytest.raises(ConfigError, match="is not"):
         instantiate({"_target_": target})

@@ -10,7 +10,7 @@ import oracle
 import pytest
 import pytorch_lightning as pl
 import torch
-from monai.inferers import SimpleInferer
+from monai.inferers import SimpleInferer, SlidingWindowInferer
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
@@ -21,6 +21,7 @@ from lnq.networks import DualBranchVNet, VNet
 
 SHAPE = (2, 2, 2, 3, 2)
 PAPER = {"sce": 1.0, "pce": 1.0, "tversky": 1.0}
+KLCE = {"klce": 1.0}
 
 
 class FixedOutputs(nn.Module):
@@ -87,7 +88,8 @@ class QuietGenesis(Genesis):
 
 def dbdmp(network: nn.Module | None = None, **changes: Any) -> Recorded:
     network = network or FixedOutputs(logits(1), logits(2))
-    return Recorded(network, sgd, SimpleInferer(), **({"supervised": PAPER} | changes))
+    terms: dict[str, Any] = {"supervised": PAPER, "pseudo": KLCE}
+    return Recorded(network, sgd, SimpleInferer(), **(terms | changes))
 
 
 @pytest.fixture
@@ -192,7 +194,6 @@ def test_paper_s_constants_are_the_defaults() -> None:
     method = dbdmp()
     assert (method.tau, method.gamma, method.alpha) == (0.3, 0.8, 0.4)
     assert method.lambda_max == method.lambda_p == 2.0
-    assert method.pseudo == "klce"
     assert method.detach_weight is False
 
 
@@ -251,7 +252,7 @@ def test_theta_is_drawn_anew_at_each_step_uniformly_and_repeats_under_the_seed(
 
 
 def test_theta_follows_the_trainer_s_steps(thetas: list[float]) -> None:
-    method = DBDMP(FixedOutputs(logits(1), logits(2)), sgd, SimpleInferer(), PAPER)
+    method = DBDMP(FixedOutputs(logits(1), logits(2)), sgd, SimpleInferer(), PAPER, KLCE)
     trainer = pl.Trainer(
         max_steps=4, logger=False, enable_checkpointing=False, enable_progress_bar=False,
         enable_model_summary=False, accelerator="cpu",
@@ -270,7 +271,7 @@ def test_pseudo_labels_need_two_decoders() -> None:
 
 def test_baseline_is_the_cross_entropy_of_one_branch() -> None:
     given = batch()
-    method = dbdmp(OneBranch(logits(1)), supervised={"ce": 1.0}, pseudo=None)
+    method = dbdmp(OneBranch(logits(1)), supervised={"ce": 1.0}, pseudo={})
     expected = oracle.cross_entropy(logits(1).numpy(), given["label"].double().numpy())
     assert method.training_step(given, 0).item() == pytest.approx(expected)
     assert "train/loss_pseudo" not in method.logged
@@ -286,6 +287,7 @@ def test_what_is_logged_adds_up() -> None:
     assert seen["train/loss"].item() == pytest.approx(
         seen["train/loss_sup"].item() + 0.7 * seen["train/loss_pseudo"].item()
     )
+    assert seen["train/loss_pseudo"].item() == seen["train/pseudo_klce"].item()
     assert seen["train/loss_sup"].item() == pytest.approx(
         sum(seen[f"train/{name}"].item() for name in PAPER)
     )
@@ -304,7 +306,7 @@ def test_a_loss_that_is_not_finite_stops_and_names_the_cases(bad: float) -> None
 
 def test_no_optimiser_step_is_taken_on_a_loss_that_is_not_finite() -> None:
     network = DualBranchVNet(widths=(2, 2), dropouts=(0.0,))
-    method = DBDMP(network, sgd, SimpleInferer(), PAPER)
+    method = DBDMP(network, sgd, SimpleInferer(), PAPER, KLCE)
     before = {key: t.clone() for key, t in network.state_dict().items()}
     given = {
         "image": torch.full((1, 1, 2, 4, 4), float("nan")),
@@ -322,7 +324,7 @@ def test_no_optimiser_step_is_taken_on_a_loss_that_is_not_finite() -> None:
 
 def test_gradients_that_are_not_finite_never_reach_the_weights() -> None:
     network = DualBranchVNet(widths=(2, 2), dropouts=(0.0,))
-    method = DBDMP(network, sgd, SimpleInferer(), PAPER)
+    method = DBDMP(network, sgd, SimpleInferer(), PAPER, KLCE)
     network.main_decoder.head.bias.register_hook(lambda gradient: gradient * float("inf"))
     before = {key: t.clone() for key, t in network.state_dict().items()}
     given = {
@@ -371,6 +373,24 @@ def test_validation_dice_of_nothing_and_nothing_is_not_logged() -> None:
     assert validated(volume(), volume()) == {}
 
 
+def test_a_validation_volume_smaller_than_the_patch_is_padded_with_its_own_air() -> None:
+    class Thresholds(OneBranch):
+        def main_logits(self, x: Tensor) -> Tensor:
+            seen.append(x)
+            return torch.cat([-x, x], dim=1)
+
+    seen: list[Tensor] = []
+    image = torch.tensor([-1.5, -1.0, 1.0, 2.0]).reshape(1, 1, 1, 2, 2)
+    method = Recorded(
+        Thresholds(logits(1)), sgd, SlidingWindowInferer((2, 4, 4)), {"ce": 1.0}, pseudo={}
+    )
+    method.validation_step({"image": image, "label": (image > 0).to(torch.uint8)}, 0)
+    (window,) = seen
+    assert window.shape == (1, 1, 2, 4, 4)
+    assert sorted(window.flatten().tolist()) == [-1.5] * 29 + [-1.0, 1.0, 2.0]
+    assert method.logged["val/dice"] == 1.0  # the network's own values, shifted back
+
+
 def genesis(main: Tensor, aux: Tensor) -> Genesis:
     return QuietGenesis(FixedOutputs(main, aux), sgd)
 
@@ -403,7 +423,7 @@ def test_restoration_loss_that_is_not_finite_stops() -> None:
 
 def test_optimiser_gets_every_parameter_of_the_network() -> None:
     network = DualBranchVNet(widths=(2, 4), dropouts=(0.0,))
-    method = DBDMP(network, sgd, SimpleInferer(), PAPER)
+    method = DBDMP(network, sgd, SimpleInferer(), PAPER, KLCE)
     groups = method.configure_optimizers().param_groups
     handed = {id(p) for group in groups for p in group["params"]}
     assert handed == {id(p) for p in network.parameters()}

@@ -27,6 +27,7 @@ from torch import Tensor
 
 from lnq.errors import RunError
 from lnq.losses import (
+    PSEUDO_TERMS,
     SUPERVISED_TERMS,
     consensus_loss,
     partial_cross_entropy,
@@ -215,7 +216,7 @@ def test_rows_a_and_b_compare_both_branches_with_the_hard_label(
     arrays = main.numpy(), aux.numpy(), given["label"].double().numpy()
     for with_tversky in (False, True):
         terms = {"ce": 1.0, "tversky": float(with_tversky)}
-        method = dbdmp(FixedOutputs(main, aux), supervised=terms, pseudo="dice", mode=mode)
+        method = dbdmp(FixedOutputs(main, aux), supervised=terms, pseudo={"dice": 1.0}, mode=mode)
         method.lambda_p = 1.3
         expected = oracle.total_of_rows_a_and_b(
             *arrays, theta=0.6, lambda_p=1.3, with_tversky=with_tversky
@@ -228,14 +229,21 @@ def test_rows_a_and_b_compare_both_branches_with_the_hard_label(
             assert parameter.grad.abs().max() > 0
 
 
-def test_any_terms_combine_with_any_pseudo_loss(monkeypatch: pytest.MonkeyPatch) -> None:
+def subsets(weights: dict[str, float]) -> list[dict[str, float]]:
+    """Every choice of some of the weights, the others being 0."""
+    return [
+        {name: weight * keep for (name, weight), keep in zip(weights.items(), kept, strict=True)}
+        for kept in itertools.product((0.0, 1.0), repeat=len(weights))
+    ]
+
+
+def test_any_terms_combine_with_any_pseudo_terms(monkeypatch: pytest.MonkeyPatch) -> None:
     fix_theta(monkeypatch, 0.35)
     main, aux, given = logits(5), logits(6), batch(5)
     a, b, y = main.numpy(), aux.numpy(), given["label"].double().numpy()
     soft = oracle.pseudo_label(a, b, y, 0.35, 0.3)
     hard = oracle.hard_label(soft)
-    pseudo = {
-        None: 0.0,
+    alone_p = {
         "klce": oracle.consensus(a, b, soft) + oracle.consensus(b, a, soft),
         "dice": oracle.dice(a, hard) + oracle.dice(b, hard),
     }
@@ -247,20 +255,30 @@ def test_any_terms_combine_with_any_pseudo_loss(monkeypatch: pytest.MonkeyPatch)
         "dice": oracle.dice(a, y) + oracle.dice(b, y),
     }
     weights = {"ce": 0.5, "sce": 2.0, "pce": 0.3, "tversky": 1.5, "dice": 0.7}
+    weights_p = {"klce": 0.6, "dice": 1.7}
     assert alone.keys() == set(SUPERVISED_TERMS)
-    subsets = [s for n in range(6) for s in itertools.combinations(alone, n)]
-    for subset, kind in itertools.product(subsets, pseudo):
-        if not subset and kind is None:
+    assert alone_p.keys() == set(PSEUDO_TERMS)
+    for chosen, chosen_p in itertools.product(subsets(weights), subsets(weights_p)):
+        if not any([*chosen.values(), *chosen_p.values()]):
             continue
-        chosen = {name: weights[name] if name in subset else 0.0 for name in alone}
-        method = dbdmp(FixedOutputs(main, aux), supervised=chosen, pseudo=kind)
-        expected = sum(weights[name] * alone[name] for name in subset) + 2.0 * pseudo[kind]
-        assert method.training_step(given, 0).item() == pytest.approx(expected), (subset, kind)
+        method = dbdmp(FixedOutputs(main, aux), supervised=chosen, pseudo=chosen_p)
+        pseudo = sum(weight * alone_p[name] for name, weight in chosen_p.items())
+        expected = sum(weight * alone[name] for name, weight in chosen.items()) + 2.0 * pseudo
+        loss = method.training_step(given, 0).item()
+        assert loss == pytest.approx(expected), (chosen, chosen_p)
+        for name, weight in chosen_p.items():
+            logged = method.logged.get(f"train/pseudo_{name}")
+            assert (
+                (logged is None) if weight == 0 else logged.item() == pytest.approx(alone_p[name])
+            )
+        assert ("train/loss_pseudo" in method.logged) is (pseudo > 0)
+        if pseudo:
+            assert method.logged["train/loss_pseudo"].item() == pytest.approx(pseudo)
 
 
 def test_no_loss_at_all_is_refused() -> None:
     with pytest.raises(ValueError, match="no loss"):
-        dbdmp(supervised={"ce": 0.0}, pseudo=None)
+        dbdmp(supervised={"ce": 0.0}, pseudo={"klce": 0.0})
 
 
 def test_original_stops_at_a_batch_without_annotation_and_says_why() -> None:
@@ -324,7 +342,7 @@ def test_gradients_of_the_original_s_forms() -> None:
 def test_logits_of_100_stay_finite(mode: str, pseudo: str, dtype: torch.dtype) -> None:
     main, aux = ((100 * logits(seed).sign()).to(dtype) for seed in (7, 8))
     weights = dict.fromkeys(SUPERVISED_TERMS, 1.0)
-    method = dbdmp(FixedOutputs(main, aux), supervised=weights, pseudo=pseudo, mode=mode)
+    method = dbdmp(FixedOutputs(main, aux), supervised=weights, pseudo={pseudo: 1.0}, mode=mode)
     given = batch(7)
     if mode == "recommended":
         given["known_background"] = 1 - given["label"]

@@ -117,9 +117,7 @@ def test_pictures_of_dbdmp_follow_the_equations() -> None:
 
 
 def test_pictures_of_one_branch_and_of_pre_training() -> None:
-    _, fractions = dbdmp(OneBranch(logits(1)), supervised={"ce": 1.0}, pseudo=None).pictures(
-        batch()
-    )
+    _, fractions = dbdmp(OneBranch(logits(1)), supervised={"ce": 1.0}, pseudo={}).pictures(batch())
     assert list(fractions) == ["annotation", "main"]
     shape = (2, 1, 2, 3, 2)
     network = FixedOutputs(logits(1, shape), logits(2, shape))

@@ -62,7 +62,8 @@ def method_of(name: str) -> DBDMP | Genesis:
     if name == "genesis":
         return Genesis(DualBranchVNet(widths=(2, 4), dropouts=(0.1,), out_channels=1), sgd)
     network = DualBranchVNet(widths=(2, 4), dropouts=(0.1,))
-    return DBDMP(network, sgd, SimpleInferer(), {"sce": 1.0, "pce": 1.0, "tversky": 1.0}, mode=name)
+    terms = {"sce": 1.0, "pce": 1.0, "tversky": 1.0}
+    return DBDMP(network, sgd, SimpleInferer(), terms, {"klce": 1.0}, mode=name)
 
 
 def batch(shape: tuple[int, ...] = SHAPE) -> dict[str, Any]:

@@ -16,33 +16,34 @@ from omegaconf import OmegaConf
 
 from lnq.config import CONF
 from lnq.config.composition import compose, flat_items
+from lnq.losses import PSEUDO_TERMS
 
 Train = Callable[..., int]
 ROWS = ("baseline", "a", "b", "c", "d", "e", "f", "g")
 
 # METHOD, Table 1: network, terms of L_sup, L_p.
-PAPER: dict[str, tuple[str, set[str], str | None]] = {
-    "baseline": ("VNet", {"ce"}, None),
-    "a": ("DualBranchVNet", {"ce"}, "dice"),
-    "b": ("DualBranchVNet", {"ce", "tversky"}, "dice"),
-    "c": ("DualBranchVNet", {"ce", "tversky"}, "klce"),
-    "d": ("DualBranchVNet", {"sce", "tversky"}, "klce"),
-    "e": ("DualBranchVNet", {"pce", "tversky"}, "klce"),
-    "f": ("DualBranchVNet", {"pce", "sce", "tversky"}, "klce"),
-    "g": ("DualBranchVNet", {"pce", "sce", "tversky"}, "klce"),
+PAPER: dict[str, tuple[str, set[str], set[str]]] = {
+    "baseline": ("VNet", {"ce"}, set()),
+    "a": ("DualBranchVNet", {"ce"}, {"dice"}),
+    "b": ("DualBranchVNet", {"ce", "tversky"}, {"dice"}),
+    "c": ("DualBranchVNet", {"ce", "tversky"}, {"klce"}),
+    "d": ("DualBranchVNet", {"sce", "tversky"}, {"klce"}),
+    "e": ("DualBranchVNet", {"pce", "tversky"}, {"klce"}),
+    "f": ("DualBranchVNet", {"pce", "sce", "tversky"}, {"klce"}),
+    "g": ("DualBranchVNet", {"pce", "sce", "tversky"}, {"klce"}),
 }
 ABSENT = "absent"
 DIFFERENCES: dict[str, dict[str, tuple[Any, Any]]] = {
     "a": {
         "network._target_": ("lnq.networks.VNet", "lnq.networks.DualBranchVNet"),
         "network.feature_dropout": (ABSENT, 0.5),
-        "method.pseudo": (None, "dice"),
+        "method.pseudo.dice": (0.0, 1.0),
         "callbacks.ramp_up": (None, ABSENT),
         "callbacks.ramp_up._target_": (ABSENT, "lnq.callbacks.RampUp"),
         "callbacks.ramp_up.t_max": (ABSENT, 99),
     },
     "b": {"method.supervised.tversky": (0.0, 1.0)},
-    "c": {"method.pseudo": ("dice", "klce")},
+    "c": {"method.pseudo.dice": (1.0, 0.0), "method.pseudo.klce": (0.0, 1.0)},
     "d": {"method.supervised.ce": (1.0, 0.0), "method.supervised.sce": (0.0, 1.0)},
     "e": {"method.supervised.sce": (1.0, 0.0), "method.supervised.pce": (0.0, 1.0)},
     "f": {"method.supervised.sce": (0.0, 1.0)},
@@ -106,18 +107,20 @@ def test_each_row_takes_a_step_with_its_losses_alone(
     network, terms, pseudo = PAPER[row]
     given = [f"+experiment=[table1/{row},phantom]", *TINY]
     given += ["trainer.max_epochs=1", "datamodule.steps_per_epoch=1"]
-    given += [] if pseudo is None else ["callbacks.ramp_up.t_max=0"]
+    given += ["callbacks.ramp_up.t_max=0"] if pseudo else []
     given += [f"init_from={pretrained}"] if row == "g" else []
     run = tmp_path / "run"
     assert train(*given, f"store={tiny_store}", f"run_dir={run}") == 0
     with (run / "metrics.csv").open() as handle:
         columns = {column for column in next(csv.reader(handle)) if column.startswith("train/")}
     expected = {"train/loss", "train/loss_sup", "train/lr", *(f"train/{term}" for term in terms)}
-    expected |= set() if pseudo is None else {"train/loss_pseudo", "train/lambda_p"}
+    expected |= {f"train/pseudo_{term}" for term in pseudo}
+    expected |= {"train/loss_pseudo", "train/lambda_p"} if pseudo else set()
     assert columns == expected
     manifest = json.loads((run / "manifest.json").read_text())
     assert manifest["config"]["network"]["_target_"] == f"lnq.networks.{network}"
-    assert manifest["config"]["method"]["pseudo"] == pseudo
+    weights = manifest["config"]["method"]["pseudo"]
+    assert weights == {term: float(term in pseudo) for term in PSEUDO_TERMS}
     state = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
     assert any("aux_decoder" in key for key in state) is (network == "DualBranchVNet")
     started = manifest["init_from"]
@@ -146,7 +149,8 @@ def test_row_g_never_starts_without_genesis_weights(
     ("override", "expected"),
     [
         ("method.mode=paprika", "method.mode"),
-        ("method.pseudo=hard", "method.pseudo"),
+        ("+method.pseudo.hard=1.0", "method.pseudo.hard"),
+        ("method.pseudo=null", "method.pseudo=None"),
         ("method.supervised.dice=-1", "method.supervised.dice"),
         ("+method.supervised.focal=1.0", "method.supervised.focal"),
     ],

@@ -119,7 +119,7 @@ def test_an_unwritable_folder_is_refused(
         (["init_from=nowhere"], "no checkpoint"),
         (["ckpt_path=nowhere.ckpt"], "no checkpoint"),
         (["+trainer.strategy=nonsense"], "nonsense"),
-        (["method.pseudo=klce", "network=vnet"], "two decoders"),
+        (["network=vnet"], "two decoders"),
         (["network.out_channels=1"], "DBDMP needs network.out_channels=2, not 1"),
         (["+trainer.accumulate_grad_batches=2"], "patches are counted by optimiser steps"),
         (["+data.rooot=x"], "data.rooot"),
@@ -140,6 +140,15 @@ def test_what_cannot_work_is_refused_before_anything_is_written(
     assert expected in errors[0]
     assert "Traceback" not in said
     assert names(tmp_path) == []
+
+
+def test_a_foreign_checkpoint_is_not_resumed(
+    tmp_path: Path, tiny_store: Path, train: Train, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torch.save({"state_dict": {}, "lnq": 5}, tmp_path / "x.ckpt")
+    given = (*DBDMP, f"store={tiny_store}", f"run_dir={tmp_path}/run")
+    assert train(*given, f"ckpt_path={tmp_path}/x.ckpt") == 2
+    assert "not a checkpoint of lnq.train" in capsys.readouterr().err
 
 
 def test_without_a_store_the_first_stage_is_named(

@@ -15,9 +15,20 @@ from torch import Tensor, nn
 
 from lnq.errors import UsageError
 from lnq.networks import DualBranchVNet, VNet
-from lnq.networks.transfer import find_checkpoint, initialise_from, load_file, read_checkpoint
+from lnq.networks.transfer import (
+    find_checkpoint,
+    initialise_from,
+    load_file,
+    read_checkpoint,
+    read_record,
+)
+from lnq.trained import load_predictor
 
 SOURCE = Path("runs/genesis/checkpoints/last.ckpt")
+POST_PROCESSING = {
+    "_target_": "lnq.inference.post_processing.PostProcessing", "border": "none",
+    "border_voxels": 3, "hu_window": None, "min_volume_mm3": 0.0,
+}  # fmt: skip
 HEADS = {
     f"{branch}_decoder.head.{part}" for branch in ("main", "aux") for part in ("weight", "bias")
 }
@@ -56,10 +67,15 @@ def contents(network: nn.Module) -> dict[str, Any]:
         "state_dict": {f"network.{key}": t for key, t in network.state_dict().items()},
         "lnq": {
             "config": {
-                "network": {"_target_": "lnq.networks.DualBranchVNet", "out_channels": 2},
+                "network": {
+                    "_target_": "lnq.networks.DualBranchVNet",
+                    "out_channels": 2,
+                    "widths": [4, 6, 8],
+                    "dropouts": [0.0, 0.0],
+                },
                 "datamodule": {"patch_size": [16, 32, 64]},
             },
-            "preprocessing": {"spacing": [3.0, 0.8, 0.8]},
+            "preprocessing": {"spacing_mm": [3.0, 0.8, 0.8]},
         },
         "epoch": 3,
     }
@@ -81,6 +97,10 @@ def refused(call: Callable[[Path], object], path: Path) -> str:
     assert path.name in message
     assert "\n" not in message
     return message
+
+
+def put_to_use(path: Path) -> object:
+    return load_predictor(read_checkpoint(path), POST_PROCESSING, "cpu", overlap=0.5)
 
 
 def test_pre_training_hands_on_everything_but_its_heads() -> None:
@@ -132,7 +152,10 @@ def test_another_architecture_is_refused_with_its_differences(widths: tuple[int,
     message = str(caught.value)
     assert "last.ckpt" in message
     assert " here, " in message
-    assert "more" in message  # there are more than six differences
+    here, there = dual().state_dict(), dual(widths=widths).state_dict()
+    differing = {key for key in here.keys() & there.keys() if here[key].shape != there[key].shape}
+    for key in differing | (here.keys() ^ there.keys()):
+        assert f"{key}: " in message
     assert all(torch.equal(t, before[key]) for key, t in network.state_dict().items())
 
 
@@ -145,8 +168,22 @@ def test_the_differing_tensor_is_named_with_both_shapes() -> None:
     assert f"{key}: 4x1x1x3x3 here, 4x1x3x3x3 there" in str(caught.value)
 
 
+def test_only_the_auxiliary_decoder_may_be_missing() -> None:
+    state = filled(dual(), 7.0)
+    for key in [key for key in state if key.startswith("main_decoder.")]:
+        del state[key]
+    with pytest.raises(UsageError, match="missing there") as caught:
+        initialise_from(dual(), state, SOURCE)
+    assert "main_decoder.levels.0.up.0.bias" in str(caught.value)
+
+
 @pytest.mark.parametrize(
-    "missing", ["encoder.levels.1.down.0.weight", "main_decoder.levels.0.up.0.bias"]
+    "missing",
+    [
+        "encoder.levels.1.down.0.weight",
+        "main_decoder.levels.0.up.0.bias",
+        "main_decoder.head.weight",
+    ],
 )
 def test_a_missing_tensor_is_named(missing: str) -> None:
     state = filled(dual(), 7.0)
@@ -173,7 +210,7 @@ def test_checkpoint_is_read_back_by_file_and_by_run_folder(tmp_path: Path) -> No
         assert read.path == file
         assert read.patch_size == (16, 32, 64)
         assert read.network["out_channels"] == 2
-        assert read.preprocessing == {"spacing": [3.0, 0.8, 0.8]}
+        assert read.preprocessing == {"spacing_mm": [3.0, 0.8, 0.8]}
         assert read.state.keys() == network.state_dict().keys()
         assert all(torch.equal(read.state[k], t) for k, t in network.state_dict().items())
 
@@ -257,6 +294,23 @@ def test_code_in_a_checkpoint_is_not_run(tmp_path: Path) -> None:
     assert not marker.exists()
 
 
+def test_code_in_a_network_s_node_is_not_run(tmp_path: Path) -> None:
+    marker, path = tmp_path / "ran", tmp_path / "last.ckpt"
+    algorithm = {"template_path": ".", "x": f"$__import__('pathlib').Path({str(marker)!r}).touch()"}
+    payload = {
+        "_target_": "monai.apps.auto3dseg.bundle_gen.BundleGen",
+        "algo_path": str(tmp_path),
+        "algos": {"a": algorithm},
+    }
+    ours = {"_target_": "lnq.networks.DualBranchVNet"}
+    for node in (payload, {**ours, "widths": payload}, {**ours, "widths": [2, [payload]]}):
+        held = contents(dual())
+        held["lnq"]["config"]["network"] = node
+        torch.save(held, path)
+        assert "is not allowed" in refused(put_to_use, path)
+        assert not marker.exists()
+
+
 def test_code_in_a_plain_pickle_is_not_run(tmp_path: Path) -> None:
     marker, path = tmp_path / "ran", tmp_path / "last.ckpt"
     data = pickle.dumps({"state_dict": {}, "lnq": Payload(marker)})
@@ -274,6 +328,49 @@ def test_a_foreign_checkpoint_is_refused_by_what_it_holds(tmp_path: Path) -> Non
     message = refused(read_checkpoint, path)
     assert "foreign" in message
     assert "epoch, model, optimizer" in message
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "told"),
+    [
+        (("lnq",), 5, "lnq: "),
+        (("lnq",), {}, "lnq.config: "),
+        (("lnq", "config"), {}, "lnq.config.network: "),
+        (("lnq", "config", "network"), {"widths": [4]}, "lnq.config.network: "),
+        (("lnq", "config", "network"),
+         {"_target_": "lnq.networks.dual_branch_vnet.Decoder", "out_channels": 2, "widths": [4, 6]},
+         "it is a Decoder"),
+        (("lnq", "config", "datamodule"), {"patch_size": [1, 2]}, "datamodule.patch_size"),
+        (("lnq", "config", "datamodule"), {"patch_size": [16, 0, 64]}, "datamodule.patch_size"),
+        (("lnq", "preprocessing"), [1], "lnq.preprocessing: "),
+        (("lnq", "preprocessing"), {"foo": 1}, "foo: "),
+        (("lnq", "preprocessing"), {"spacing_mm": [1, 2]}, "spacing_mm"),
+        (("state_dict",), [1], "state_dict: "),
+        (("state_dict", "network.a"), 1, "state_dict.network.a: "),
+    ],
+)  # fmt: skip
+def test_a_checkpoint_that_holds_something_else_is_refused(
+    tmp_path: Path, place: tuple[str, ...], value: Any, told: str
+) -> None:
+    path = tmp_path / "last.ckpt"
+    held = contents(dual())
+    torch.save(held, path)
+    put_to_use(path)
+    node = held
+    for key in place[:-1]:
+        node = node[key]
+    node[place[-1]] = value
+    torch.save(held, path)
+    assert told in refused(put_to_use, path)
+
+
+@pytest.mark.parametrize("record", [5, {}, {"config": {}}])
+def test_a_run_with_a_malformed_record_is_not_resumed(tmp_path: Path, record: Any) -> None:
+    path = tmp_path / "last.ckpt"
+    torch.save(contents(dual()), path)
+    assert read_record(path) == contents(dual())["lnq"]
+    torch.save(contents(dual()) | {"lnq": record}, path)
+    assert "not a checkpoint of lnq.train" in refused(read_record, path)
 
 
 def test_a_list_of_tensors_is_no_checkpoint(tmp_path: Path) -> None:

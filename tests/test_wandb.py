@@ -81,9 +81,9 @@ def check_arrived(stub: WandbStub, run: Path) -> None:
     rows = stub.history[run_id]
     assert in_file(run) == values(rows)
     assert {key for key, _ in in_file(run)} == {
-        "train/loss", "train/loss_sup", "train/loss_pseudo", "train/sce", "train/pce",
-        "train/tversky", "train/lambda_p", "train/lr", "val/dice", "perf/patches_per_second",
-        "perf/memory_gb", *(f"panels/{name}" for name in
+        "train/loss", "train/loss_sup", "train/loss_pseudo", "train/pseudo_klce", "train/sce",
+        "train/pce", "train/tversky", "train/lambda_p", "train/lr", "val/dice",
+        "perf/patches_per_second", "perf/memory_gb", *(f"panels/{name}" for name in
                             ("annotation", "main", "aux", "pseudo_label", "weight")),
     }  # fmt: skip
     pictures = [row[PICTURES] for row in rows if PICTURES in row]

@@ -107,7 +107,8 @@ def _settings(cfg: PreprocessConfig, console: Console) -> Preprocessing:
             why="with a checkpoint, its own settings are used: preprocessing.* must stay as it is",
             remedy="leave out checkpoint=... or preprocessing.*=...",
         )  # fmt: skip
-    found = Preprocessing.from_dict(read_checkpoint(cfg.checkpoint).preprocessing)
+    checkpoint = read_checkpoint(cfg.checkpoint)
+    found = Preprocessing.from_dict(checkpoint.preprocessing, checkpoint.path)
     shown = ", ".join(f"{key}={value}" for key, value in found.as_dict().items())
     console.print(f"as for {cfg.checkpoint}: {shown}", markup=False, highlight=False)
     return found

@@ -28,13 +28,7 @@ from lnq.data.store import CaseStore
 from lnq.errors import RunError, UsageError
 from lnq.files import sha256
 from lnq.methods.base import Method
-from lnq.networks.transfer import (
-    Checkpoint,
-    find_checkpoint,
-    initialise_from,
-    load_file,
-    read_checkpoint,
-)
+from lnq.networks.transfer import Checkpoint, initialise_from, read_checkpoint, read_record
 from lnq.run_folder import (
     AUTO,
     check_resumable,
@@ -81,10 +75,10 @@ def _train(cfg: TrainConfig) -> tuple[pl.Trainer, Method]:
     if cfg.ckpt_path is None:
         method, facts["init_from"] = _method(cfg, store, cfg.init_from)
     else:
-        begun = load_file(find_checkpoint(cfg.ckpt_path)).get("lnq", {})
+        begun = read_record(cfg.ckpt_path)
         check_resumable(cfg.run_dir, {"config": config, **facts}, begun)
         method, _ = _method(cfg, store, None)  # the checkpoint has the weights
-        facts["init_from"] = begun["init_from"]
+        facts["init_from"] = begun.get("init_from")
     datamodule = instantiate(
         cfg.datamodule,
         store=cfg.store,

@@ -153,7 +153,7 @@ def load_predictor(
     network.eval().to(chosen)
     return Predictor(
         network.main_logits,
-        Preprocessing.from_dict(checkpoint.preprocessing),
+        Preprocessing.from_dict(checkpoint.preprocessing, checkpoint.path),
         checkpoint.patch_size,
         instantiate(postprocess),
         overlap=overlap,

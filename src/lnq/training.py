@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, TypeGuard
@@ -11,11 +12,14 @@ from typing import Annotated, Any, TypeGuard
 from pydantic import Field
 
 from lnq.config import DataConfig, Paths
+from lnq.config.build import locate
 from lnq.config.detection import AUTO
+from lnq.data.corruption import GenesisCorruption
 from lnq.data.store import CaseStore
 from lnq.data.stores import only_store
-from lnq.errors import UsageError
+from lnq.errors import ConfigError, UsageError
 from lnq.files import MANIFEST
+from lnq.methods.base import Method
 from lnq.networks.dual_branch_vnet import WIDTHS, total_stride
 from lnq.run_folder import is_trained
 from lnq.trained import Measurement
@@ -125,6 +129,7 @@ class TrainConfig:
         widths, patch = network.get("widths", WIDTHS), datamodule.get("patch_size")
         if _whole_numbers(widths, 2) and _whole_numbers(patch, 3) and len(patch) == 3:
             found += _stride_conflicts(patch, total_stride(len(widths)))
+        found += _corruption_conflicts(nodes.get("method"), datamodule.get("transform"))
         epochs = trainer.get("max_epochs")
         if not isinstance(epochs, int) or epochs < 1:
             found.append(f"trainer.max_epochs={epochs}: must be a whole number of at least 1")
@@ -167,7 +172,38 @@ def _stride_conflicts(patch: Sequence[int], stride: Sequence[int]) -> list[str]:
                 f"datamodule.patch_size={list(patch)}: its {axis} is not divisible by the "
                 f"network's stride {step}; use {near}"
             )
+    if tuple(patch) == tuple(stride):
+        found.append(
+            f"datamodule.patch_size={list(patch)}: the deepest level would see one voxel, "
+            "which cannot be normalised; use twice as much along one axis at least"
+        )
     return found
+
+
+def _corruption_conflicts(method: Any, transform: Any) -> list[str]:
+    """Pre-training needs corrupted patches, and nothing else can use them."""
+    corrupts = any(issubclass(found, GenesisCorruption) for found in _classes(transform))
+    return [
+        "datamodule.transform: nothing corrupts the patches that lnq.methods.Genesis restores; use "
+        "augmentation@datamodule.transform=genesis or genesis_original"
+        if found.restores
+        else f"datamodule.transform: it corrupts patches for pre-training, and {found.__name__} "
+        "would take them for scans; use augmentation@datamodule.transform=light, full or none"
+        for found in _classes(method)
+        if issubclass(found, Method) and found.restores is not corrupts
+    ]
+
+
+def _classes(node: Any) -> Iterator[type]:
+    """The classes that a node and those inside it name, without what is reported as a fault."""
+    if isinstance(node, Mapping):
+        if "_target_" in node:
+            with suppress(ConfigError):
+                yield locate(str(node["_target_"]))
+        node = list(node.values())
+    if isinstance(node, list):
+        for inner in node:
+            yield from _classes(inner)
 
 
 def _plain(value: Any) -> Any:

@@ -15,8 +15,13 @@ from pydantic.errors import PydanticSchemaGenerationError
 from lnq.config.composition import nearest
 from lnq.errors import ConfigError
 
-ALLOWED = ("lnq.", "torch.nn.", "torch.optim.", "monai.", "torchio.", "pytorch_lightning.")
-"""A configuration is data: only classes of these packages are ever built from one."""
+ALLOWED = (
+    "lnq.", "torch.nn.", "torch.optim.", "monai.inferers.", "monai.transforms.",
+    "torchio.transforms.",
+    *(f"pytorch_lightning.{p}." for p in
+      ("callbacks", "loggers", "profilers", "strategies", "trainer")),
+)  # fmt: skip
+"""A configuration is data: only classes defined in these packages are ever built from one."""
 
 _RESERVED = ("_target_", "_partial_")
 _ANY_TYPE = ConfigDict(arbitrary_types_allowed=True)
@@ -28,11 +33,11 @@ def locate(target: str) -> type:
     Raises:
         ConfigError: It is outside the allow-list, cannot be imported, or is no class.
     """
-    if not target.startswith(ALLOWED):
+    module_name, _, name = target.rpartition(".")
+    if not _may_be_imported(module_name):
         raise ConfigError(
             f"_target_ {target} is not allowed", remedy=f"use a class of {', '.join(ALLOWED)}"
         )
-    module_name, _, name = target.rpartition(".")
     try:
         found = getattr(importlib.import_module(module_name), name)
     except (ImportError, AttributeError) as error:
@@ -113,6 +118,12 @@ def lines_of(error: ValidationError, path: str) -> list[str]:
         where = f"{path}{inner}".lstrip(".")
         lines.append(f"{where}={fault['input']!r}: {fault['msg'][0].lower()}{fault['msg'][1:]}")
     return lines
+
+
+def _may_be_imported(module: str) -> bool:
+    """Whether a module lies in an allowed package, or above one, as what it exports may."""
+    inside = f"{module}."
+    return inside.startswith(ALLOWED) or any(package.startswith(inside) for package in ALLOWED)
 
 
 def _built(value: Any) -> Any:

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Annotated, Any, Literal
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
-from pydantic import Field
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from lnq.data.lungs import Chest, find_chest, lung_box
 from lnq.data.resampling import label_field, smoothed, vanished, working_grid
-from lnq.errors import CaseError
+from lnq.errors import CaseError, UsageError
 from lnq.volume import Grid, Volume, reorient, resample
 
 Spacing = tuple[
@@ -66,6 +67,8 @@ class Preprocessing:
             deviation of the original.
         margin_mm: Room around the lungs (z, y, x) mm.
     """
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
     spacing_mm: Spacing = (3.0, 0.8, 0.8)
     normalisation: Literal["zscore", "ct"] = "zscore"
@@ -135,8 +138,22 @@ class Preprocessing:
         return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Preprocessing:
-        """The inverse of `as_dict`; whatever version wrote it, there is only today's algorithm."""
-        known = {k: tuple(v) if isinstance(v, list | tuple) else v for k, v in values.items()}
-        known.pop("algorithm", None)
-        return cls(**known)  # type: ignore[arg-type]  # one dictionary of several types
+    def from_dict(cls, values: Mapping[str, Any], source: Path | None = None) -> Preprocessing:
+        """The inverse of `as_dict`; whatever version wrote it, there is only today's algorithm.
+
+        Args:
+            values: Plain types; what is missing has its default.
+            source: Where they come from, named in errors.
+
+        Raises:
+            UsageError: They are no settings of a preprocessing.
+        """
+        known = {k: v for k, v in values.items() if k != "algorithm"}
+        try:
+            return TypeAdapter(cls).validate_python(known)
+        except ValidationError as error:
+            faults = [f"{'.'.join(map(str, f['loc']))}: {f['msg']}" for f in error.errors()]
+            raise UsageError(
+                "no settings of lnq's preprocessing", where=source, why="; ".join(faults),
+                remedy="use another checkpoint",
+            ) from error  # fmt: skip

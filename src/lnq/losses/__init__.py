@@ -12,6 +12,7 @@ from lnq.losses.cross_entropy import (
     reverse_cross_entropy,
     symmetric_cross_entropy,
 )
+from lnq.losses.pseudo import PSEUDO_TERMS, pseudo_terms
 from lnq.losses.pseudo_label import (
     hard_pseudo_label,
     mix_branches,
@@ -23,6 +24,7 @@ from lnq.losses.supervised import SUPERVISED_TERMS, supervised_terms
 from lnq.losses.tversky import dice_loss, tversky_loss
 
 __all__ = [
+    "PSEUDO_TERMS",
     "SUPERVISED_TERMS",
     "agreement_weight",
     "consensus_loss",
@@ -32,6 +34,7 @@ __all__ = [
     "kl_divergence",
     "mix_branches",
     "partial_cross_entropy",
+    "pseudo_terms",
     "reverse_cross_entropy",
     "sharpen",
     "soft_pseudo_label",

@@ -30,6 +30,8 @@ class Method(pl.LightningModule):
     out_channels: int
     next_commands: tuple[str, ...]
     """What to do with a run of this method, `{run}` being its folder."""
+    restores: bool = False
+    """Whether it learns `target`, the patch before `GenesisCorruption` corrupted it."""
     known_background_hu: tuple[float, float] | None = None
     """Asks for `known_background` in the batches; see `lnq.data.patches.PatchDataset`."""
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from functools import partial
-from typing import Annotated, Literal
+from typing import Annotated
 
 from monai.inferers import Inferer
 from monai.metrics import compute_dice
@@ -13,16 +12,14 @@ from torch import Tensor
 from lnq.errors import RunError
 from lnq.losses import (
     agreement_weight,
-    consensus_loss,
-    dice_loss,
-    hard_pseudo_label,
     kl_divergence,
     mix_branches,
+    pseudo_terms,
     sharpen,
     soft_pseudo_label,
     supervised_terms,
-    truncated_pseudo_label,
 )
+from lnq.losses.pseudo import PseudoTerm
 from lnq.losses.supervised import SupervisedTerm
 from lnq.methods.base import Batch, Method, OptimizerFactory
 from lnq.methods.mode import MODES, ModeName
@@ -36,12 +33,13 @@ class DBDMP(Method):
     """L = Σ_branches L_sup + λ_p [ L_p(main, aux) + L_p(aux, main) ] (Eq. 10).
 
     Args:
-        network: Two output channels per decoder; one decoder where `pseudo` is None.
+        network: Two output channels per decoder; one decoder without pseudo labels.
         optimizer: Builds the optimiser from the parameters.
         inferer: How whole volumes are predicted in validation.
         supervised: Weight of each term of L_sup (Eq. 5); 0 = not computed.
-        pseudo: `"klce"` = Eq. 9; `"dice"` = soft Dice with the hard pseudo label (rows a and b of
-            Table 1); None = no pseudo labels.
+        pseudo: Weight of each term of L_p: `"klce"` = Eq. 9; `"dice"` = soft Dice with the hard
+            pseudo label (rows a and b of Table 1). 0 = not computed; without any there are no
+            pseudo labels.
         mode: `"paper"`; `"original"` to reproduce the authors' code; `"recommended"`, which learns
             besides from tissue that cannot be a node (see `lnq.methods.mode`).
         tau: Temperature τ of the sharpening (Eq. 7).
@@ -67,7 +65,7 @@ class DBDMP(Method):
         optimizer: OptimizerFactory,
         inferer: Inferer,
         supervised: dict[SupervisedTerm, Weight],
-        pseudo: Literal["dice", "klce"] | None = "klce",
+        pseudo: dict[PseudoTerm, Weight],
         mode: ModeName = "paper",
         tau: Annotated[float, Field(gt=0)] = 0.3,
         gamma: Annotated[float, Field(ge=0)] = 0.8,
@@ -77,13 +75,15 @@ class DBDMP(Method):
         seed: int = 0,
     ) -> None:
         super().__init__(network, optimizer)
-        if pseudo is not None and not hasattr(network, "aux_decoder"):
-            raise ValueError("pseudo labels need a network with two decoders, or pseudo=null")
         self.inferer = inferer
         self.supervised = {name: weight for name, weight in supervised.items() if weight > 0}
-        if not self.supervised and pseudo is None:
-            raise ValueError("no loss: give a term of supervised a weight above 0, or use pseudo")
-        self.pseudo = pseudo
+        self.pseudo = {name: weight for name, weight in pseudo.items() if weight > 0}
+        if self.pseudo and not hasattr(network, "aux_decoder"):
+            raise ValueError(
+                "pseudo labels need a network with two decoders, or weights of 0 in pseudo"
+            )
+        if not self.supervised and not self.pseudo:
+            raise ValueError("no loss: give a term of supervised or pseudo a weight above 0")
         self.mode = MODES[mode]
         self.known_background_hu = self.mode.known_background_hu
         if isinstance(network, DualBranchVNet):
@@ -105,10 +105,10 @@ class DBDMP(Method):
         y, background = batch["label"].float(), batch.get("known_background")
         branches = self.network(batch["image"])
         loss, scalars = self.supervised_loss(branches, y, background)
-        if self.pseudo is not None:
-            pseudo = self.pseudo_loss(branches[0], branches[1], y, background)
+        if self.pseudo:
+            pseudo, terms = self.pseudo_loss(branches[0], branches[1], y, background)
             loss = loss + self.lambda_p * pseudo
-            scalars |= {"train/loss_pseudo": pseudo, "train/lambda_p": self.lambda_p}
+            scalars |= terms | {"train/lambda_p": self.lambda_p}
         loss = self.mode.loss_scale * loss
         self.log_scalars({"train/loss": loss, **scalars}, len(y))
         return self.finite(loss, batch)
@@ -135,23 +135,23 @@ class DBDMP(Method):
 
     def pseudo_loss(
         self, main: Tensor, aux: Tensor, y: Tensor, background: Tensor | None = None
-    ) -> Tensor:
-        """L_p(main, aux) + L_p(aux, main) with a pseudo label of this iteration's θ (Eqs. 6-10)."""
+    ) -> tuple[Tensor, dict[str, Tensor | float]]:
+        """L_p(main, aux) + L_p(aux, main), and each of its terms for the log.
+
+        The pseudo label is of this iteration's θ (Eqs. 6-10).
+        """
         theta = float(generator(self.seed, "theta", self.global_step).random())
         sharpened = sharpen(mix_branches(main, aux, theta), self.tau)
-        target = soft_pseudo_label(y, sharpened, background)
-        if self.pseudo == "dice":
-            hard = hard_pseudo_label(target)
-            return dice_loss(main, hard) + dice_loss(aux, hard)
-        if self.mode.truncate_target:
-            target = truncated_pseudo_label(target)
-        loss = partial(
-            consensus_loss,
-            pseudo_label=target,
-            detach_weight=self.detach_weight,
-            kl_apart=self.mode.kl_apart,
-        )
-        return loss(main, aux) + loss(aux, main)
+        by_name = pseudo_terms(
+            main, aux, soft_pseudo_label(y, sharpened, background), self.pseudo,
+            detach_weight=self.detach_weight, kl_apart=self.mode.kl_apart,
+            truncate_target=self.mode.truncate_target,
+        )  # fmt: skip
+        loss = sum((self.pseudo[name] * value for name, value in by_name.items()), y.new_zeros(()))
+        return loss, {
+            "train/loss_pseudo": loss,
+            **{f"train/pseudo_{name}": value for name, value in by_name.items()},
+        }
 
     def finite(self, loss: Tensor, batch: Batch) -> Tensor:
         """`loss`; a batch that `mode=original` has no finite loss for is told from other causes.
@@ -173,7 +173,9 @@ class DBDMP(Method):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Logs `val/dice` of the main decoder on a whole, completely annotated volume."""
-        logits = self.inferer(batch["image"], self.network.main_logits)
+        # The inferer fills windows beyond the volume with 0: air, the darkest there is, is made 0.
+        air = batch["image"].amin()
+        logits = self.inferer(batch["image"] - air, lambda x: self.network.main_logits(x + air))
         predicted = logits.argmax(dim=1, keepdim=True)
         dice = compute_dice(predicted, batch["label"], include_background=True, ignore_empty=False)
         defined = (predicted + batch["label"]).flatten(1).any(dim=1)  # else neither holds a node
@@ -187,7 +189,7 @@ class DBDMP(Method):
         fractions = {"annotation": y}
         for name, logits in zip(("main", "aux"), branches, strict=False):
             fractions[name] = logits.float().softmax(dim=1)[:, 1:]
-        if self.pseudo is not None:
+        if self.pseudo:
             sharpened = sharpen(mix_branches(branches[0], branches[1], theta=0.5), self.tau)
             fractions["pseudo_label"] = soft_pseudo_label(y, sharpened, background)[:, 1:]
             fractions["weight"] = agreement_weight(kl_divergence(branches[0], branches[1]))

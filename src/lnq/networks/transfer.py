@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from lnq.errors import UsageError
 from lnq.networks import original
+from lnq.networks.record import trained
 
 LAST = Path("checkpoints", "last.ckpt")
 PREFIX = "network."
@@ -104,21 +105,29 @@ def read_checkpoint(run_or_file: Path) -> Checkpoint:
     contents = load_file(path)
     if original.is_original(contents):
         return _read_original(contents, path)
-    record = contents.get("lnq")
-    if record is None or "state_dict" not in contents:
-        raise UsageError(
-            "a foreign checkpoint",
-            where=path,
-            why=f"it has {', '.join(sorted(map(str, contents))[:8])} but no record of lnq.train",
-            remedy="give a checkpoint that lnq.train or the authors' code wrote",
-        )
+    found = trained(contents, path)
     state = {
         key.removeprefix(PREFIX): value
-        for key, value in contents["state_dict"].items()
+        for key, value in found.state_dict.items()
         if key.startswith(PREFIX)
     }
-    z, y, x = record["config"]["datamodule"]["patch_size"]
-    return Checkpoint(path, state, record["config"]["network"], record["preprocessing"], (z, y, x))
+    config = found.lnq.config
+    return Checkpoint(
+        path, state, config.network, found.lnq.preprocessing, config.datamodule.patch_size
+    )
+
+
+def read_record(run_or_file: Path) -> dict[str, Any]:
+    """What `lnq.train` wrote into a checkpoint of the run that is to be resumed.
+
+    Raises:
+        UsageError: There is none, it is damaged, or it is not of `lnq.train`.
+    """
+    path = find_checkpoint(run_or_file)
+    contents = load_file(path)
+    trained(contents, path)
+    record: dict[str, Any] = contents["lnq"]
+    return record
 
 
 def _read_original(contents: Mapping[str, Any], path: Path) -> Checkpoint:
@@ -140,8 +149,8 @@ def _read_original(contents: Mapping[str, Any], path: Path) -> Checkpoint:
 def initialise_from(network: nn.Module, state: Mapping[str, Tensor], source: Path) -> list[str]:
     """Copies weights into `network`, heads of another number of classes excepted.
 
-    A decoder that only one side has is left alone: the baseline has no auxiliary decoder.
-    Everything else must be there with the same shape.
+    An auxiliary decoder that only one side has is left alone: the baseline has none. Everything
+    else must be there with the same shape.
 
     Args:
         network: What to initialise.
@@ -155,14 +164,16 @@ def initialise_from(network: nn.Module, state: Mapping[str, Tensor], source: Pat
         UsageError: The weights are of another architecture; the differences are listed.
     """
     own = network.state_dict()
-    skipped = {key for key in own if ".head." in key and _shape(state, key) != own[key].shape}
-    for decoder in ("main_decoder.", "aux_decoder."):
-        ours = [key for key in own if key.startswith(decoder)]
-        theirs = [key for key in state if key.startswith(decoder)]
-        if not theirs:
-            skipped.update(ours)
-        if not ours:
-            state = {key: value for key, value in state.items() if key not in theirs}
+    skipped = {
+        key for key in own.keys() & state.keys()
+        if ".head." in key and state[key].shape != own[key].shape
+    }  # fmt: skip
+    ours, theirs = (
+        {key for key in side if key.startswith("aux_decoder.")} for side in (own, state)
+    )
+    if not (ours and theirs):
+        skipped |= ours
+        state = {key: value for key, value in state.items() if key not in theirs}
     _refuse_differences(
         {key: tensor for key, tensor in own.items() if key not in skipped},
         {key: tensor for key, tensor in state.items() if key not in skipped},
@@ -182,12 +193,10 @@ def _refuse_differences(
         if _shape(own, key) != _shape(state, key)
     ]
     if differences:
-        listed = "; ".join(differences[:6])
-        more = f"; and {len(differences) - 6} more" if len(differences) > 6 else ""
         raise UsageError(
             "the weights are of another architecture",
             where=source,
-            why=listed + more,
+            why="; ".join(differences),
             remedy="use the network configuration that the weights were trained with",
         )
 

@@ -15,6 +15,8 @@ _TITLES = {
     "train/loss": "Loss",
     "train/loss_sup": "Supervised term",
     "train/loss_pseudo": "Pseudo-label term",
+    "train/pseudo_klce": "Consensus-weighted loss (KLCE), both branches",
+    "train/pseudo_dice": "Dice loss with the hard pseudo label, both branches",
     "train/lambda_p": "Weight of the pseudo-label term, λₚ",
     "train/ce": "Cross-entropy",
     "train/sce": "Symmetric cross-entropy, both branches",

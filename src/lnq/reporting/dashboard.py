@@ -20,6 +20,7 @@ CURVES: dict[str, dict[str, tuple[str, ...]]] = {
         "Terms of the supervised part": (
             "train/ce", "train/sce", "train/pce", "train/tversky", "train/dice",
         ),
+        "Terms of the pseudo-label part": ("train/pseudo_klce", "train/pseudo_dice"),
         "Restoration (pre-training)": ("train/mse_main", "train/mse_aux"),
     },
     "Schedules": {"λ_p": ("train/lambda_p",), "Learning rate": ("train/lr",)},

@@ -1,0 +1,52 @@
+"""L_p as a weighted sum of named terms (paper, Eq. 9 and the rows of Table 1)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+from torch import Tensor
+
+from lnq.losses.consensus import consensus_loss
+from lnq.losses.pseudo_label import hard_pseudo_label, truncated_pseudo_label
+from lnq.losses.tversky import dice_loss
+
+PseudoTerm = Literal["klce", "dice"]
+PSEUDO_TERMS: tuple[PseudoTerm, ...] = ("klce", "dice")
+
+
+def pseudo_terms(
+    main: Tensor,
+    aux: Tensor,
+    pseudo_label: Tensor,
+    names: Mapping[PseudoTerm, float],
+    *,
+    detach_weight: bool = False,
+    kl_apart: bool = False,
+    truncate_target: bool = False,
+) -> dict[PseudoTerm, Tensor]:
+    """The terms of L_p that have a weight, summed over both branches, not yet weighted.
+
+    Args:
+        main: (b, 2, z, y, x), logits of the main branch.
+        aux: (b, 2, z, y, x), of the auxiliary branch.
+        pseudo_label: ŷ (b, 2, z, y, x), soft, without gradient; `"dice"` makes it hard.
+        names: Weight of each term; a term that is not named is not computed.
+        detach_weight: See `consensus_loss`.
+        kl_apart: See `consensus_loss`.
+        truncate_target: `"klce"` compares with `truncated_pseudo_label`.
+    """
+
+    def klce() -> Tensor:
+        target = truncated_pseudo_label(pseudo_label) if truncate_target else pseudo_label
+        given = {"detach_weight": detach_weight, "kl_apart": kl_apart}
+        return consensus_loss(main, aux, target, **given) + consensus_loss(
+            aux, main, target, **given
+        )
+
+    def dice() -> Tensor:
+        target = hard_pseudo_label(pseudo_label)
+        return dice_loss(main, target) + dice_loss(aux, target)
+
+    compute = {"klce": klce, "dice": dice}
+    return {name: compute[name]() for name in names}

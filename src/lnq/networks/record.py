@@ -1,0 +1,91 @@
+"""What a checkpoint of `lnq.train` must hold, checked before any of it is used."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, PositiveInt, ValidationError
+from torch import Tensor
+
+from lnq.errors import UsageError
+
+REMEDY = "give a checkpoint that lnq.train or the authors' code wrote"
+
+
+def network_node(node: dict[str, Any]) -> dict[str, Any]:
+    """The node itself, from which a network will be built: so it may name nothing else.
+
+    Raises:
+        ValueError: `_target_` is no class of `lnq.networks`, or an argument is more than numbers
+            and words, such as a node of its own.
+    """
+    target = node.get("_target_")
+    if not (isinstance(target, str) and re.fullmatch(r"lnq\.networks(\.\w+)+", target)):
+        raise ValueError(f"_target_ {target} is not allowed: it is no class of lnq.networks")
+    for key, value in node.items():
+        if not _is_plain(value):
+            raise ValueError(f"{key} is not allowed: it holds more than numbers and words")
+    return node
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, list | tuple):
+        return all(map(_is_plain, value))
+    return isinstance(value, int | float | str | None)
+
+
+class Patches(BaseModel):
+    """What is read of the run's `datamodule`."""
+
+    patch_size: tuple[PositiveInt, PositiveInt, PositiveInt]
+
+
+class Configuration(BaseModel):
+    """What is read of the run's configuration."""
+
+    network: Annotated[dict[str, Any], AfterValidator(network_node)]
+    datamodule: Patches
+
+
+class Record(BaseModel):
+    """What is read of the entry `lnq`; the preprocessing has a schema of its own."""
+
+    config: Configuration
+    preprocessing: dict[str, Any]
+
+
+class Trained(BaseModel):
+    """What is read of the whole file."""
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+
+    state_dict: dict[str, Tensor]
+    lnq: Record
+
+
+def trained(contents: Mapping[str, Any], path: Path) -> Trained:
+    """The contents of a checkpoint of `lnq.train`.
+
+    Args:
+        contents: The whole file.
+        path: Named in errors.
+
+    Raises:
+        UsageError: Something else wrote it, or what it holds does not fit; all faults are listed.
+    """
+    if not {"lnq", "state_dict"} <= contents.keys():
+        raise UsageError(
+            "a foreign checkpoint", where=path,
+            why=f"it has {', '.join(sorted(map(str, contents))[:8])} but no record of lnq.train",
+            remedy=REMEDY,
+        )  # fmt: skip
+    try:
+        return Trained.model_validate(contents)
+    except ValidationError as error:
+        faults = [f"{'.'.join(map(str, f['loc']))}: {f['msg']}" for f in error.errors()]
+        raise UsageError(
+            "not a checkpoint of lnq.train", where=path, why="; ".join(faults), remedy=REMEDY
+        ) from error
