@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Literal
 
 from torch import Tensor
@@ -48,7 +48,7 @@ def supervised_terms(
             return nodes
         return nodes + partial_cross_entropy(logits.flip(1), known_background)
 
-    compute = {
+    compute: dict[SupervisedTerm, Callable[[], Tensor]] = {
         "ce": lambda: cross_entropy(logits, y),
         "sce": lambda: symmetric_cross_entropy(
             logits, y, gamma, mean_over_classes=mean_over_classes
