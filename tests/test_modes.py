@@ -67,7 +67,11 @@ HAND = logits_of(0.75, 0.2), annotation(1, 0)
 
 
 # Fields whose value is not the same as that of an option that is off or on.
-EXPECTED = {"loss_scale": (1.0, 0.25, 1.0), "known_background_hu": (None, None, (-36.0, 157.0))}
+EXPECTED = {
+    "loss_scale": (1.0, 0.25, 1.0),
+    "known_background_hu": (None, None, (-36.0, 157.0)),
+    "sharpen_logits": (False, False, True),
+}
 
 
 def test_paper_has_none_of_the_original_s_divergences_and_original_all() -> None:

@@ -141,17 +141,24 @@ class DBDMP(Method):
         The pseudo label is of this iteration's θ (Eqs. 6-10).
         """
         theta = float(generator(self.seed, "theta", self.global_step).random())
-        sharpened = sharpen(mix_branches(main, aux, theta), self.tau)
+        target = self.pseudo_label(main, aux, y, theta, background)
         by_name = pseudo_terms(
-            main, aux, soft_pseudo_label(y, sharpened, background), self.pseudo,
-            detach_weight=self.detach_weight, kl_apart=self.mode.kl_apart,
-            truncate_target=self.mode.truncate_target,
+            main, aux, target, self.pseudo, detach_weight=self.detach_weight,
+            kl_apart=self.mode.kl_apart, truncate_target=self.mode.truncate_target,
         )  # fmt: skip
         loss = sum((self.pseudo[name] * value for name, value in by_name.items()), y.new_zeros(()))
         return loss, {
             "train/loss_pseudo": loss,
             **{f"train/pseudo_{name}": value for name, value in by_name.items()},
         }
+
+    def pseudo_label(
+        self, main: Tensor, aux: Tensor, y: Tensor, theta: float, background: Tensor | None
+    ) -> Tensor:
+        """ŷ of both branches' mixture, sharpened (Eqs. 6 and 7); (b, 2, z, y, x)."""
+        mixed = mix_branches(main, aux, theta)
+        sharpened = sharpen(mixed, self.tau, of_logits=self.mode.sharpen_logits)
+        return soft_pseudo_label(y, sharpened, background)
 
     def finite(self, loss: Tensor, batch: Batch) -> Tensor:
         """`loss`; a batch that `mode=original` has no finite loss for is told from other causes.
@@ -190,7 +197,7 @@ class DBDMP(Method):
         for name, logits in zip(("main", "aux"), branches, strict=False):
             fractions[name] = logits.float().softmax(dim=1)[:, 1:]
         if self.pseudo:
-            sharpened = sharpen(mix_branches(branches[0], branches[1], theta=0.5), self.tau)
-            fractions["pseudo_label"] = soft_pseudo_label(y, sharpened, background)[:, 1:]
+            pseudo_label = self.pseudo_label(branches[0], branches[1], y, 0.5, background)
+            fractions["pseudo_label"] = pseudo_label[:, 1:]
             fractions["weight"] = agreement_weight(kl_divergence(branches[0], branches[1]))
         return {"scan": batch["image"]}, fractions
