@@ -195,7 +195,7 @@ def _as_nifti_holds_it(volume: Volume, path: Path) -> Volume:
 
 
 def _check_dicom(scans: Sequence[Path]) -> None:
-    others = [str(scan) for scan in scans if not scan.is_dir()]
+    others = [str(scan) for scan in scans if scan.is_file() and suffix_of(scan)]
     if others:
         raise UsageError(
             "no DICOM-SEG can be made for scans that are no DICOM", where=others[0],
