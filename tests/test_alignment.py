@@ -75,6 +75,25 @@ def test_other_spacing_or_direction() -> None:
         align_label(label_on(changed(direction=(C, -S, 0.0, S, C, 0.0, 0.0, 0.0, 1.0))), IMAGE)
 
 
+def test_spacings_are_judged_by_where_the_farthest_slice_comes_to_lie() -> None:
+    """Headers round: 1.25 and 1.25002 mm are 0.012 mm apart after 600 slices."""
+    image = Grid((600, 4, 4), (1.25, 0.7, 0.7))
+    label = np.zeros(image.size, np.uint8)
+    label[300, 1:3, 1:3] = 1
+    aligned, _ = align_label(Volume(label, Grid(image.size, (1.25002, 0.7, 0.7))), image)
+    assert np.array_equal(aligned.array, label)
+    for other in (1.2506, 1.25 + 1.25 / 599):  # a quarter and a whole voxel at the last slice
+        with pytest.raises(CaseError, match=rf"\({other:.7g}, .* differs from .*\(1\.25, "):
+            align_label(Volume(label, Grid(image.size, (other, 0.7, 0.7))), image)
+
+
+@pytest.mark.parametrize("order", [(0, 2, 1), (2, 1, 0), (1, 2, 0)])
+def test_exchanged_axes_are_refused(order: tuple[int, int, int]) -> None:
+    label = label_on(changed(size=tuple(IMAGE.size[axis] for axis in order)))
+    with pytest.raises(CaseError, match=r"is the scan's .* in another order"):
+        align_label(label, IMAGE)
+
+
 def test_a_node_outside_the_scan_is_no_label_of_it() -> None:
     with pytest.raises(CaseError, match="2 annotated voxels lie outside"):
         align_label(label_on(IMAGE.crop((-6, 0, 0), (24, 9, 11))), IMAGE)

@@ -301,7 +301,10 @@ def test_a_dataset_that_must_be_chosen_is_offered(capsys: pytest.CaptureFixture[
         preprocess.main([])
     assert end.value.code == 2
     said = capsys.readouterr().err
-    assert "Give data.root=DIR, and data=NAME, one of lnq2023, nnunet, pairs, phantom, tcia" in said
+    assert (
+        "Give data.root=DIR, and data=NAME, one of lnq2023, nnunet, pairs, phantom, scans, tcia"
+        in said
+    )
 
 
 def test_a_required_key_that_others_refer_to_is_named(capsys: pytest.CaptureFixture[str]) -> None:

@@ -77,6 +77,7 @@ def test_an_unknown_folder_and_what_lies_below_it(tmp_path: Path) -> None:
     touch(tmp_path, "train/notes.txt", "a.nrrd", "imagesTr/a_0000.nrrd")
     with pytest.raises(UsageError, match=r"not known.* looked for train/"):
         detect(tmp_path)
+    assert detect(tmp_path, anything=True).layout == "scans"
     touch(tmp_path, *(f"Dataset501_LNQ/{name}" for name in NNUNET))
     with pytest.raises(UsageError, match="below has one, Dataset501_LNQ: data=nnunet"):
         detect(tmp_path)

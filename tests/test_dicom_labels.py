@@ -24,6 +24,7 @@ from dicom_phantom import (
 from lnq.data.alignment import align_label
 from lnq.data.readers import Scan, content_hash, read_image, read_label
 from lnq.data.readers.contours import filled
+from lnq.data.readers.headers import read_header
 from lnq.data.readers.segments import Segment
 from lnq.errors import CaseError, UsageError
 from lnq.volume import Array, Grid
@@ -192,6 +193,26 @@ def test_segmentations_that_are_refused(
     assert "Mustermann" not in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("tag", "kind", "other"),
+    [("62000400", "US", "UW"), ("62000b00", "US", "FD"), ("08005511", "UI", "UW"),
+     ("20003200", "DS", "UW"), ("08001511", "SQ", "UT"), ("62000200", "SQ", "UT")],
+)  # fmt: skip
+def test_one_damaged_value_is_the_files_fault(
+    scan: Scan, tmp_path: Path, tag: str, kind: str, other: str
+) -> None:
+    """Values inside of sequences are decoded when they are looked at: never unforeseen."""
+    path = write_seg(tmp_path / "seg.dcm", scan.path, {"node": FIRST})
+    content, mark = path.read_bytes(), bytes.fromhex(tag)
+    assert mark + kind.encode() in content
+    path.write_bytes(content.replace(mark + kind.encode(), mark + other.encode(), 1))
+    with pytest.raises(CaseError, match=r"seg\.dcm\]: (damaged|truncated) DICOM"):
+        read_label(path, scan=scan)
+    if tag.startswith("0800"):  # those by which a segmentation is matched with its scan
+        with pytest.raises(CaseError, match=r"seg\.dcm\]: (damaged|truncated) DICOM"):
+            read_header(path)
+
+
 def test_which_segments_are_meant(scan: Scan, tmp_path: Path) -> None:
     path = write_seg(tmp_path / "seg.dcm", scan.path, {"Heart": SECOND, "Node": FIRST})
     with pytest.raises(CaseError, match="is unclear: it has 'Heart', 'Node'"):
@@ -292,6 +313,12 @@ def test_structures_of_another_scan_or_damaged(scan: Scan, tmp_path: Path) -> No
         read_label(path)
     change(path, lambda d: d.StructureSetROISequence.pop())
     with pytest.raises(CaseError, match="has 'BODY'"):
+        read_label(path, scan=scan)
+    path = rtstruct(tmp_path, good)
+    number = bytes.fromhex("06308400") + b"IS"  # of the ROI that contours are for
+    assert number in path.read_bytes()
+    path.write_bytes(path.read_bytes().replace(number, number[:4] + b"UW", 1))
+    with pytest.raises(CaseError, match=r"\]: damaged DICOM file \(NotImplementedError\)"):
         read_label(path, scan=scan)
     path = rtstruct(tmp_path, good)
     change(path, lambda d: setattr(d.StructureSetROISequence[1],

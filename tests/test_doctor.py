@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from dicom_phantom import SIZE, write_ct, write_seg
 from rich.console import Console
 from synthetic_chest import SMALL, chest_with_spine
 
@@ -22,6 +23,7 @@ from lnq.data.examination import EMPTY_LABEL
 from lnq.data.inspection import CaseReport, compare_cases, inspect_case, inspect_cases
 from lnq.doctor import _table, main
 from lnq.files import sha256
+from lnq.inference.scans import write_volume
 from lnq.volume import Array, Grid, Volume, to_sitk
 
 GRID = SMALL
@@ -199,6 +201,29 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
         assert path is not None
         path.unlink()
     assert sha256(tmp_path / "data") == before
+
+
+def test_a_folder_of_no_layout(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Scans of two formats, two DICOM series in one folder, damaged files: all are in the table."""
+    data = tmp_path / "data"
+    write_volume(Volume(scan(), GRID), data / "a" / "x.nrrd")
+    (data / "x.nii").write_bytes(b"no header")
+    for patient in ("p1", "p2"):
+        for file in write_ct(tmp_path / patient, patient).iterdir():
+            (data / "both").mkdir(exist_ok=True)
+            file.rename(data / "both" / f"{patient}-{file.name}")
+    write_seg(data / "seg" / "1.dcm", write_ct(data / "ct", "p3"), {"node": np.ones(SIZE, bool)})
+    (data / "lost").mkdir()
+    (data / "lost" / "1.dcm").write_bytes(bytes(128) + b"DICM" + bytes(9))
+    assert run(tmp_path) == 3
+    said = capsys.readouterr()
+    assert "data=scans (no known layout: every scan that lies there, without labels)" in said.err
+    record = json.loads((tmp_path / "out/doctor/scans.json").read_text())
+    found = {one["case_id"]: one for one in record["cases"]}
+    assert set(found) == {"x", "x_2", "p1-1-001.dcm", "p2-1-001.dcm", "ct", "lost"}
+    assert [found[name]["size"] for name in ("p1-1-001.dcm", "ct")] == [list(SIZE)] * 2
+    assert "no NIfTI file" in found["x_2"]["problems"][0]["why"]
+    assert "damaged" in found["lost"]["problems"][0]["why"]
 
 
 def test_the_command_refuses_a_missing_root(

@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from lnq.data.layouts.detection import detect
+
 # What must not be refused; all else of the folder is no CT of a chest, and is told so.
 CHESTS = {
     "4d-lung-P113/ct_bin3x3x1.nii.gz", "4d-lung-P113/ct_mediastinumcrop_native.nrrd",
@@ -84,6 +86,20 @@ def test_every_file_is_reported(reports: dict[str, Any]) -> None:
 @pytest.mark.parametrize("name", WORDS)
 def test_the_reason_is_the_right_one(name: str, reports: dict[str, Any]) -> None:
     assert WORDS[name] in reports[name]["problems"][0]["why"]
+
+
+def test_the_folder_of_odd_files_as_it_lies(real_data: Path, tmp_path: Path) -> None:
+    """No layout, one file that kills native readers, one DICOM-SEG with its CT."""
+    done = subprocess.run(
+        [sys.executable, "-m", "lnq.doctor", f"data.root={real_data / 'odd'}", "num_workers=0",
+         f"paths.outputs={tmp_path}"],
+        capture_output=True, text=True, timeout=570, check=False,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )  # fmt: skip
+    assert done.returncode == 3, done.stderr
+    found = json.loads((tmp_path / "doctor" / "scans.json").read_text())["cases"]
+    assert {"5D_small", "LPS", "image", "highdicom", "pydicom"} <= {one["case_id"] for one in found}
+    assert detect(real_data, anything=True).layout == "scans"
 
 
 def test_what_is_known_of_the_chests(reports: dict[str, Any]) -> None:

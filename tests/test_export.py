@@ -128,6 +128,37 @@ def test_contours_and_chosen_segments_are_drawn_on_their_scans(tmp_path: Path) -
             assert np.array_equal(read_label(label).array > 0, expected)
 
 
+def test_instances_are_kept_beside_the_merged_label(tmp_path: Path) -> None:
+    """Segments and ROIs that touch stay apart; of a single one, what is not connected is."""
+    data = tmp_path / "data"
+    numbers = np.zeros(SIZE, np.uint16)
+    numbers[2, 3:6, 2:5], numbers[2, 3:6, 5:7], numbers[4, 1:3, 1:3] = 1, 2, 3
+    scan = write_ct(data / "scan")
+    masks = {f"LN {n}": numbers == n for n in (1, 2, 3)}
+    write_seg(data / "seg.dcm", scan, masks)
+    write_seg(data / "one.dcm", scan, {"LN": numbers > 0})
+    grid = read_image(scan).grid
+    rois = {
+        name: [grid.to_world(np.array([(2, 2.5, low), (2, 5.5, low), (2, 5.5, up), (2, 2.5, up)]))]
+        for name, low, up in (("LN 1", 1.5, 4.5), ("LN 2", 4.5, 6.5))
+    }
+    write_rtstruct(data / "rt.dcm", "case_0001", rois)
+    rows = "a,scan,seg.dcm\nb,scan,rt.dcm\nc,scan,one.dcm\n"
+    (data / "cases.csv").write_text(f"id,image,label\n{rows}")
+    given = ("data=pairs", "data.layout.table=cases.csv", "file_ending=.mha")
+    assert run(data, *given, "instances=true") == 0
+    folder = data.parent / "raw/Dataset501_LNQ"
+    drawn, pieces = np.where(numbers == 3, 0, numbers), np.where(numbers == 3, 2, numbers > 0)
+    for case, expected in (("a", numbers), ("b", drawn), ("c", pieces)):
+        merged = read_label(folder / f"labelsTr/{case}.mha")
+        assert np.array_equal(merged.array, expected > 0)
+        kept = read_label(folder / f"instancesTr/{case}.mha", kind="instances").array
+        assert np.array_equal(kept, expected)
+    assert run(data, *given) == 0
+    assert names(folder / "instancesTr") == []
+    assert names(folder / "labelsTr") == ["a.mha", "b.mha", "c.mha"]
+
+
 def test_it_resumes_and_follows_the_dataset(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(data, "file_ending=.mha") == 0
     folder = data.parent / "raw/Dataset501_LNQ"

@@ -23,6 +23,7 @@ from synthetic_chest import SMALL, chest_with_spine
 from test_readers_dicom import NAME, write_slice
 
 from lnq import doctor, preprocess
+from lnq.data.patches import PatchDataset, PatchRule
 from lnq.data.store import CaseStore
 from lnq.volume import Array, Grid, Volume, to_sitk
 
@@ -190,8 +191,12 @@ REFUSED: dict[str, tuple[Maker, str]] = {
     "06 NRRD sizes too large": (raw("48 36 31"), "header promises"),
     "07 NRRD sizes too small": (raw("48 36 29"), "header promises"),
     "07 NRRD x and y swapped": (raw("36 48 30"), "seem exchanged"),
+    "07 label of exchanged axes": (
+        labelled(nodes().reshape(30, 48, 36), Grid((30, 48, 36), (10.0, 8.0, 8.0), (X, Y, Z)), 19),
+        "in another order"),
     "08 a flipped bit in a NRRD": (large("ct.nrrd", flipped), "damaged"),
     "09 a data file outside": (outside, "outside its folder"),
+    "09 a data file with a NUL": (raw(more="data file: c\0t.raw\n"), "is no file's name"),
     "10 spacing 0": (raw(steps="(0,0,0) (0,8,0) (0,0,10)"), "voxel size"),
     "10 spacing NaN": (raw(steps="(nan,0,0) (0,8,0) (0,0,10)"), "voxel size"),
     "11 enormous dims": (enormous, "more than"),
@@ -332,8 +337,17 @@ def test_nothing_else_failed_and_nobody_is_named(answers: Answers) -> None:
 
 
 def test_33_a_small_volume_fills_a_patch(answers: Answers) -> None:
-    assert CaseStore(answers.store).image("33 smaller than a patch").shape[0] < 8
-    assert CaseStore(answers.store).case_ids(supervision="none")
+    store, name = CaseStore(answers.store), "33 smaller than a patch"
+    small = store.image(name)
+    assert small.shape[0] < 8
+    rule = PatchRule((name,), (8, 8, 8), 0.0, 0)
+    patch = np.asarray(PatchDataset(store, rule, None)[0]["image"].data[0])
+    assert patch.shape == (8, 8, 8)
+    above = (8 - small.shape[0]) // 2
+    inside = patch[above : above + small.shape[0]]
+    windows = np.lib.stride_tricks.sliding_window_view(small, inside.shape)
+    assert (windows == inside).all(axis=(-3, -2, -1)).any()
+    assert (np.delete(patch, np.s_[above : above + small.shape[0]], axis=0) == small.min()).all()
 
 
 def test_55_56_57_a_damaged_or_stale_cache_is_rebuilt(answers: Answers) -> None:

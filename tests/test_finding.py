@@ -5,9 +5,32 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from dicom_phantom import write_ct
 
-from lnq.data.readers import find_labels, find_scans
+from lnq.data.readers import find_labels, find_scans, ordered_files
 from lnq.errors import UsageError
+from lnq.inference.scans import Format, plan
+
+
+def test_a_slice_chooses_its_series(tmp_path: Path) -> None:
+    alone = write_ct(tmp_path / "alone")
+    assert find_scans(next(alone.iterdir())) == [alone]
+    both = tmp_path / "both"
+    for patient in ("case_0001", "case_0002"):
+        for file in write_ct(tmp_path / patient, patient).iterdir():
+            both.mkdir(exist_ok=True)
+            file.rename(both / f"{patient}-{file.name}")
+    one = both / "case_0002-1-003.dcm"
+    assert find_scans(one) == [one]
+    assert {path.name[:9] for path in ordered_files(one)} == {"case_0002"}
+    wanted: dict[Format | None, str] = {
+        None: f"{one.name}.nrrd", "dicom-seg": f"{one.name}.dcm",
+    }  # fmt: skip
+    for format_, name in wanted.items():
+        (job,) = plan([one], one, tmp_path / "masks", format_)
+        assert (job.image, job.mask_name) == (one, name)
+    with pytest.raises(UsageError, match="the folder holds 2 CT series"):
+        find_scans(both)
 
 
 def test_find_scans(tmp_path: Path) -> None:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import csv
+import re
 import shutil
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,14 +15,18 @@ from dicom_phantom import SIZE, write_ct, write_seg
 
 from lnq.config.composition import compose
 from lnq.data.building import build_case, prepare_case
+from lnq.data.case import Case, Split, Supervision
 from lnq.data.inspection import inspect_case
 from lnq.data.layouts import PairsLayout, TciaLayout
 from lnq.data.layouts.detection import detect
+from lnq.data.layouts.splits import read_splits
+from lnq.data.nnunet_export import export_cases
 from lnq.data.preprocessing import Preprocessing
-from lnq.data.readers import Scan, content_hash, read_image, read_label
+from lnq.data.readers import Scan, content_hash, read_image, read_image_with_notes, read_label
 from lnq.data.readers.slices import series_of
-from lnq.errors import UsageError
+from lnq.errors import CaseError, UsageError
 from lnq.files import write_json
+from lnq.inference.scans import write_volume
 from lnq.volume import Array
 
 FULL, PARTIAL = "Fully Annotated", "Partially Annotated"
@@ -122,6 +130,13 @@ def test_it_is_detected_by_a_segmentation(root: Path, tmp_path: Path) -> None:
     )
     with pytest.raises(UsageError, match="not known"):
         detect(slices)
+    (root / "beside.nrrd").touch()
+    with pytest.raises(UsageError, match="not known"):  # odd files, no collection
+        detect(root)
+    (root / "beside.nrrd").unlink()
+    shutil.copy(next(root.rglob("0f3c.dcm")), slices)  # of a CT that is not there
+    with pytest.raises(UsageError, match="not known"):
+        detect(slices)
 
 
 def test_a_table_of_splits(root: Path, tmp_path: Path) -> None:
@@ -138,7 +153,9 @@ def test_a_table_of_splits(root: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "why"),
     [("Case\n0669\n", "partially annotated cases for testing: case_0669"),
-     ("Case\n9999\n", "none of its ids is there: 9999"), ("name\nx\n", "no column of ids"),
+     ("Case\n9999\n", "1 of its 1 ids are not there: 9999"),
+     ("Case\n0002\n9999\n", "1 of its 2 ids are not there: 9999"),
+     ("name\nx\n", "no column of ids"),
      ("id,split\n0002,training\n", "'0002' has the split 'training'"),
      ("id,split\n0002,val\n0002,test\n", "'0002' has the split 'test' and 'val'")],
 )  # fmt: skip
@@ -151,9 +168,30 @@ def test_tables_of_splits_that_do_not_fit(root: Path, tmp_path: Path, text: str,
         TciaLayout(root, splits=tmp_path / "nowhere.csv").cases()
 
 
+def test_the_split_of_the_challenge(real_data: Path, tmp_path: Path) -> None:
+    """393 / 20 / 100 by the test ids of its published results; the table's text stays outside."""
+    table = real_data.parent / "lnq2023_phase3_results.csv"
+    if not table.is_file():
+        pytest.skip(f"{table} is missing")
+    with table.open(newline="") as handle:
+        tested = sorted({row["Case"] for row in csv.DictReader(handle)})
+    others = [f"{n:04d}" for n in range(1, 2000) if f"{n:04d}" not in tested]
+
+    def case(number: str, split: Split, supervision: Supervision) -> Case:
+        return Case(f"case_{number}", tmp_path, tmp_path, split, supervision, f"case_{number}")
+
+    cases = [case(number, "train", "partial") for number in others[:393]]
+    cases += [case(number, "test", "full") for number in [*others[393:413], *tested]]
+    placed = read_splits(table, cases)
+    assert Counter(case.split for case in placed) == {"train": 393, "val": 20, "test": 100}
+    assert {case.case_id[-4:] for case in placed if case.split == "test"} == set(tested)
+    with pytest.raises(UsageError, match="99 of its 100 ids are not there"):
+        read_splits(table, [case for case in cases if case.case_id[-4:] not in tested[1:]])
+
+
 def test_what_the_layout_refuses(root: Path, tmp_path: Path) -> None:
     ct = root / "case_0700"
-    seg = write_seg(root / "x" / "a.dcm", ct, {"node": node(1)}, "Segmentation")
+    write_seg(root / "x" / "a.dcm", ct, {"node": node(1)}, "Segmentation")
     with pytest.raises(UsageError, match=r"a\.dcm: its description 'Segmentation' tells neither"):
         TciaLayout(root).cases()
     assert listed(TciaLayout(root, supervision="full"))[3] == ("case_0700", "test", "full")
@@ -161,25 +199,87 @@ def test_what_the_layout_refuses(root: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"b\.dcm: .*a\.dcm annotates the same CT"):
         TciaLayout(root, supervision="full").cases()
     twin.unlink()
-    shutil.copy(seg, root / "x" / "copy.dcm")
-    with pytest.raises(UsageError, match=r"copy\.dcm: a copy of .*a\.dcm"):
-        TciaLayout(root, supervision="full").cases()
-    (root / "x" / "copy.dcm").unlink()
     shutil.move(ct, tmp_path / "elsewhere")
     with pytest.raises(UsageError, match=r"a\.dcm: its CT series .* is missing"):
         TciaLayout(root, supervision="full").cases()
-    shutil.rmtree(root / "x")
+
+
+def empty_slice(root: Path) -> None:
+    next((root / "mediastinal_lymph_node_seg").rglob("1-003.dcm")).write_bytes(b"")
+
+
+def cut_slice(root: Path) -> None:
+    path = next((root / "mediastinal_lymph_node_seg").rglob("1-003.dcm"))
+    path.write_bytes(path.read_bytes()[:200])
+
+
+def cut_segmentation(root: Path) -> None:
+    path = next((root / "mediastinal_lymph_node_seg").rglob("0f3c.dcm"))
+    path.write_bytes(path.read_bytes()[:200])
+
+
+def copied_slice(root: Path) -> None:
+    path = next((root / "mediastinal_lymph_node_seg").rglob("1-003.dcm"))
+    shutil.copy(path, path.with_name("copy.dcm"))
+
+
+def copied_folder(root: Path) -> None:
     shutil.copytree(root / "mediastinal_lymph_node_seg", root / "again")
-    with pytest.raises(UsageError, match="a copy of"):
-        TciaLayout(root).cases()
-    shutil.rmtree(root / "again")
-    damaged = next((root / "mediastinal_lymph_node_seg").rglob("1-003.dcm"))
-    damaged.write_bytes(damaged.read_bytes()[:200])
-    with pytest.raises(UsageError, match=r"1-003\.dcm: (damaged|truncated) DICOM file"):
-        TciaLayout(root).cases()
-    damaged.write_bytes(b"")
-    with pytest.raises(UsageError, match=r"1-003\.dcm: no DICOM file, or cut off"):
-        TciaLayout(root).cases()
+
+
+def moved_slice(root: Path) -> None:
+    path = next((root / "mediastinal_lymph_node_seg").rglob("1-003.dcm"))
+    (root / "beside").mkdir()
+    shutil.move(path, root / "beside")
+
+
+@pytest.mark.parametrize(
+    ("damage", "why"),
+    [(empty_slice, r"1-003\.dcm: no DICOM file, or cut off"),
+     (cut_slice, r"1-003\.dcm: (damaged|truncated) DICOM file"),
+     (cut_segmentation, r"0f3c\.dcm: (damaged|truncated) DICOM file"),
+     (copied_slice, r"copy\.dcm: a copy of .*1-003\.dcm"),
+     (copied_folder, r"0f3c\.dcm: a copy of .*again/.*0f3c\.dcm"),
+     (moved_slice, "its slices are spread over")],
+)  # fmt: skip
+def test_a_damaged_or_doubled_file_is_one_cases_fault(
+    root: Path, tmp_path: Path, damage: Callable[[Path], None], why: str
+) -> None:
+    damage(root)
+    cases = TciaLayout(root).cases()
+    assert [case.case_id for case in cases if case.fault] == ["case_0669"]
+    assert len(cases) == 4
+    (problem,) = inspect_case(cases[2]).problems
+    assert re.search(why, str(problem))
+    write_json(tmp_path / "manifest.json", {"settings": Preprocessing().as_dict(), "cases": []})
+    outcome = build_case(cases[2], tmp_path)
+    assert (outcome.status, str(outcome.error)) == ("failed", str(problem))
+    (exported,) = export_cases([cases[2]], tmp_path / "raw", ".nrrd", write_volume)
+    assert str(exported.error) == str(problem)
+    assert read_image(cases[0].image).array.shape == SIZE
+
+
+def test_a_damaged_file_of_nobody_fails_by_its_name(root: Path) -> None:
+    shutil.rmtree(root / "mediastinal_lymph_node_seg")
+    flat = root / "flat"
+    for patient in ("case_0800", "case_0801"):
+        for file in write_ct(root / patient, patient).iterdir():
+            flat.mkdir(exist_ok=True)
+            shutil.move(file, flat / f"{patient}-{file.name}")
+        (root / patient).rmdir()
+    lost = flat / "case_0801-1-003.dcm"
+    lost.write_bytes(b"")
+    shutil.copy(lost, root)
+    cases = {case.case_id: case for case in TciaLayout(root).cases()}
+    assert {"case_0801-1-003.dcm", "case_0801-1-003.dcm_2"} == set(cases) - {
+        "case_0002", "case_0013", "case_0700", "case_0800", "case_0801",
+    }  # fmt: skip
+    assert "no DICOM file" in str(inspect_case(cases["case_0801-1-003.dcm_2"]).problems)
+    image, notes = read_image_with_notes(cases["case_0800"].image)
+    assert image.array.shape == SIZE
+    assert "1 files beside it cannot be read" in notes[0]
+    with pytest.raises(CaseError, match="slices are missing"):
+        read_image(cases["case_0801"].image)
 
 
 def test_empty_and_foreign_folders(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from rich.progress import track
 from rich.table import Column, Table
 
 from lnq.config import DataConfig, Paths, command, instantiate
-from lnq.config.detection import with_layout
+from lnq.config.detection import with_layout_or_scans
 from lnq.data.case import Case
 from lnq.data.inspection import CaseReport, compare_cases, inspect_cases
 from lnq.data.layouts import Layout
@@ -47,7 +47,7 @@ class DoctorConfig:
     paths: Paths
 
 
-@command("doctor", DoctorConfig, prepare=with_layout)
+@command("doctor", DoctorConfig, prepare=with_layout_or_scans)
 def main(cfg: DoctorConfig) -> int:
     """Reads every case of a dataset, tells what is wrong with it, and changes nothing."""
     layout: Layout = instantiate(cfg.data.layout or {})

@@ -31,6 +31,7 @@ class ExportConfig:
         dataset_id: Number of nnU-Net's dataset.
         dataset_name: Its name.
         file_ending: Format of all files.
+        instances: Also write each label with a number for each node, as references of `evaluate`.
         paths: Where everything goes.
     """
 
@@ -40,6 +41,7 @@ class ExportConfig:
     dataset_id: Annotated[int, Field(ge=1, le=999)]
     dataset_name: Annotated[str, Field(pattern=r"^\w+$")]
     file_ending: Ending
+    instances: bool
     paths: Paths
 
 
@@ -56,7 +58,7 @@ def main(cfg: ExportConfig) -> int:
     failures, done, states = FailureLog(), list[Case](), Counter[str]()
     with sole_user(folder):
         write_manifest(folder, "export", asdict(cfg), **facts)
-        work = export_cases(cases, folder, cfg.file_ending, write_volume)
+        work = export_cases(cases, folder, cfg.file_ending, write_volume, cfg.instances)
         quiet = not console.is_terminal
         for one in track(work, "export", len(cases), console=console, disable=quiet):
             for note in one.notes:

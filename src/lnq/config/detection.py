@@ -19,7 +19,7 @@ AUTO = "auto"
 _OF_PAIRS = ("data.layout.table", "data.layout.images")
 
 
-def with_layout(argv: list[str]) -> list[str]:
+def with_layout(argv: list[str], anything: bool = False) -> list[str]:
     """The command line with the layout that `data.root` has, and one line that says so.
 
     It becomes the command line that the user could have given: everything after this, the
@@ -27,6 +27,7 @@ def with_layout(argv: list[str]) -> list[str]:
 
     Args:
         argv: Arguments of a command that lists a dataset; those with `data=NAME` stay.
+        anything: As for `detect`.
 
     Raises:
         UsageError: There is no `data.root`, or its layout is unknown or ambiguous.
@@ -35,13 +36,18 @@ def with_layout(argv: list[str]) -> list[str]:
     given = None if arguments.passes_through else _values(arguments)
     if given is None or given.get("data", AUTO) != AUTO:
         return argv
-    found = _found(given)
+    found = _found(given, anything)
     rest = [argument for argument in argv if not argument.startswith(("data=", "+data="))]
     more = {key: value for key, value in found.values.items() if key not in given}
     return [*rest, f"data={found.layout}", *(f"{k}={quoted(v)}" for k, v in more.items())]
 
 
-def _found(given: dict[str, Any]) -> Found:
+def with_layout_or_scans(argv: list[str]) -> list[str]:
+    """As `with_layout`, for a command that can do with scans alone."""
+    return with_layout(argv, anything=True)
+
+
+def _found(given: dict[str, Any], anything: bool) -> Found:
     if any(key in given for key in _OF_PAIRS):
         return Found("pairs", "a table or a folder of images is given")
     root = given.get("data.root")
@@ -51,7 +57,7 @@ def _found(given: dict[str, Any]) -> Found:
             "which dataset?", where="data.root",
             remedy=f"give data.root=DIR, and data=NAME, one of {names}, to choose its layout",
         )  # fmt: skip
-    found = detect(Path(str(root)))
+    found = detect(Path(str(root)), anything)
     console = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
     console.print(f"layout of {root}: {found}")
     return found

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 
 from lnq.errors import CaseError
@@ -26,11 +28,19 @@ def align_label(label: Volume, image_grid: Grid) -> tuple[Volume, list[str]]:
         The annotation on exactly `image_grid`, and notes of what was mended.
 
     Raises:
-        CaseError: Its direction or voxel size is not the scan's, it lies more than a quarter of a
-            voxel off the scan's voxels, or foreground lies outside the scan.
+        CaseError: Its sizes are the scan's in another order, its direction or voxel size is not the
+            scan's, it lies more than a quarter of a voxel off the scan's voxels, or foreground lies
+            outside the scan.
     """
     if label.grid.difference(image_grid, TOLERANCE_MM) is None:
         return Volume(label.array, image_grid), []
+    if label.grid.size != image_grid.size and sorted(label.grid.size) == sorted(image_grid.size):
+        # A header with exchanged axes: its voxels would be read in a wrong order.
+        raise _refusal(
+            f"its size (z, y, x) {label.grid.size} is the scan's {image_grid.size} in another "
+            "order",
+            "write its header anew, or export it again from the program that made it",
+        )
     start, off_mm = _lattice_start(label.grid, image_grid)
     sizes = np.asarray(label.grid.size), np.asarray(image_grid.size)
     low, high = np.maximum(start, 0), np.minimum(start + sizes[0], sizes[1])
@@ -63,24 +73,30 @@ def _lattice_start(grid: Grid, image_grid: Grid) -> tuple[Array, float]:
             f"the label's direction {shown[0]} differs from the scan's {shown[1]}",
             "resample the label onto the scan",
         )
-    stretch = np.abs(np.subtract(grid.spacing_mm, image_grid.spacing_mm)) * np.asarray(grid.size)
-    if stretch.max() > TOLERANCE_MM:
+    corners = np.array(list(itertools.product(*((0, n - 1) for n in grid.size))))
+    position = image_grid.to_index(grid.to_world(corners))
+    # Spacings that are rounded differently add up along an axis: the farthest corner decides.
+    if _apart(position - position[0] - corners, image_grid):
         raise _refusal(
             f"the label's spacing (z, y, x) {_shown(grid.spacing_mm)} mm differs from the scan's "
             f"{_shown(image_grid.spacing_mm)} mm",
             "resample the label onto the scan",
         )
-    corners = np.array([(0, 0, 0), np.asarray(grid.size) - 1])
-    position = image_grid.to_index(grid.to_world(corners))
-    off = np.abs(position - np.round(position))
-    off_mm = off * np.asarray(image_grid.spacing_mm)
-    if ((off > NEAREST_VOXELS) & (off_mm > TOLERANCE_MM)).any():
+    off = position - np.round(position)
+    off_mm = np.abs(off) * np.asarray(image_grid.spacing_mm)
+    if _apart(off, image_grid):
         raise _refusal(
             f"the label's origin {_shown(grid.origin_mm)} mm lies between the scan's voxels "
             f"(scan origin {_shown(image_grid.origin_mm)} mm, off by up to {off_mm.max():.3g} mm)",
             "correct the origin, or resample the label onto the scan",
         )
     return np.asarray(np.round(position[0]), int), float(off_mm.max())
+
+
+def _apart(off: Array, grid: Grid) -> bool:
+    """Whether a distance, in voxels `z y x` of a grid, is too large to be rounding."""
+    far = np.abs(off) > np.maximum(NEAREST_VOXELS, TOLERANCE_MM / np.asarray(grid.spacing_mm))
+    return bool(far.any())
 
 
 def _refusal(why: str, remedy: str) -> CaseError:
@@ -92,4 +108,4 @@ def _box(start: Array, stop: Array) -> tuple[slice, ...]:
 
 
 def _shown(values: tuple[float, float, float]) -> str:
-    return "(" + ", ".join(f"{v:.5g}" for v in values) + ")"
+    return "(" + ", ".join(f"{v:.7g}" for v in values) + ")"

@@ -115,6 +115,8 @@ def build_case(case: Case, root: Path) -> Outcome:
         RunError: The disk does not take it.
     """
     store = CaseStore(root)
+    if case.refusal is not None:
+        return _failed(case, case.refusal, store)
     try:
         hashes = content_hash(case.image), label_hash(case)
         fault = store.fault(case, *hashes)

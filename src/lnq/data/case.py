@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from lnq.errors import CaseError
+
 Split = Literal["train", "val", "test"]
 Supervision = Literal["full", "partial", "none"]
 
@@ -24,6 +26,7 @@ class Case:
         notes: What a user should know of how the dataset lists it.
         label_names: Regular expression of the segments or ROIs that are nodes, for labels that name
             theirs; None = by what the names say.
+        fault: Why it cannot be used, where listing its files has shown that already.
     """
 
     case_id: str
@@ -34,3 +37,14 @@ class Case:
     group: str
     notes: tuple[str, ...] = ()
     label_names: str | None = None
+    fault: str | None = None
+
+    @property
+    def refusal(self) -> CaseError | None:
+        """The fault as an error, with which all commands refuse the case unread."""
+        if self.fault is None:
+            return None
+        return CaseError(
+            "files of the case cannot be used", where=self.image, why=self.fault,
+            remedy="download damaged ones again, remove copies",
+        )  # fmt: skip

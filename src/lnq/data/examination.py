@@ -63,6 +63,8 @@ def examine_scan(path: Path) -> Examination:
 
 def examine(case: Case) -> Examination:
     """Reads scan and annotation; what is wrong with them is listed, not raised."""
+    if case.refusal is not None:
+        return Examination(notes=list(case.notes), problems=[case.refusal])
     found = examine_scan(case.image)
     found.notes = [*case.notes, *found.notes]
     if found.image is None:

@@ -3,6 +3,7 @@
 Dataset501_LNQ/dataset.json         nnU-Net's description; written last
 Dataset501_LNQ/imagesTr, labelsTr   labelled cases of train and val
 Dataset501_LNQ/imagesTs, labelsTs   cases of test, and whatever has no label
+Dataset501_LNQ/instancesTr, Ts      if wanted, those labels with a number for each node
 Dataset501_LNQ/splits_final.json    train and val as one fold, where there is a val
 Dataset501_LNQ/exported/ID.json     a finished case: its sources, its files and their hashes
 """
@@ -15,14 +16,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+import numpy as np
+
 from lnq.data.alignment import align_label
 from lnq.data.case import Case
 from lnq.data.examination import label_hash
 from lnq.data.layouts.nnunet import DATASET, SPLITS, Told
-from lnq.data.readers import Scan, content_hash, read_image_with_notes, read_label
+from lnq.data.readers import LabelKind, Scan, content_hash, read_image_with_notes, read_label
 from lnq.errors import CaseError, LnqError, UsageError
 from lnq.files import MANIFEST, read_json, sha256, write_json
-from lnq.volume import Volume
+from lnq.volume import Volume, components
 
 Ending = Literal[".nii.gz", ".nrrd", ".mha"]
 Writer = Callable[[Volume, Path], None]
@@ -71,7 +74,7 @@ def check_target(folder: Path, root: object) -> None:
 
 
 def export_cases(
-    cases: Sequence[Case], folder: Path, ending: Ending, write: Writer
+    cases: Sequence[Case], folder: Path, ending: Ending, write: Writer, instances: bool = False
 ) -> Iterator[Exported]:
     """Writes what the folder does not hold yet; a bad case does not stop the others.
 
@@ -82,6 +85,7 @@ def export_cases(
         folder: Where to.
         ending: Format of all files.
         write: Writes a volume whole or not at all.
+        instances: Write each label a second time, with a number for each node.
 
     Yields:
         One outcome a case.
@@ -94,7 +98,7 @@ def export_cases(
             _remove(folder, record.stem)
     for case in cases:
         try:
-            yield _export(case, folder, ending, write)
+            yield _export(case, folder, ending, write, instances)
         except CaseError as error:
             _remove(folder, case.case_id)
             where = error.where or case.image
@@ -131,16 +135,21 @@ def _in_training(case: Case) -> bool:
     return case.label is not None and case.split != "test"
 
 
-def _places(case: Case, ending: Ending) -> list[str]:
+def _places(case: Case, ending: Ending, instances: bool) -> list[str]:
     part = "Tr" if _in_training(case) else "Ts"
     image = f"images{part}/{case.case_id}_0000{ending}"
-    return [image] if case.label is None else [image, f"labels{part}/{case.case_id}{ending}"]
+    if case.label is None:
+        return [image]
+    kinds = ("labels", "instances") if instances else ("labels",)
+    return [image, *(f"{kind}{part}/{case.case_id}{ending}" for kind in kinds)]
 
 
-def _export(case: Case, folder: Path, ending: Ending, write: Writer) -> Exported:
+def _export(case: Case, folder: Path, ending: Ending, write: Writer, instances: bool) -> Exported:
     """Writes scan and label, both on the scan's grid, unless they are there as they are now."""
+    if case.refusal is not None:
+        raise case.refusal
     record = folder / RECORDS / f"{case.case_id}.json"
-    places = _places(case, ending)
+    places = _places(case, ending, instances)
     sources = {"image": content_hash(case.image), "label": label_hash(case)}
     entry = _entry(record)
     if entry is not None and entry["sources"] == sources and list(entry["files"]) == places:
@@ -152,9 +161,12 @@ def _export(case: Case, folder: Path, ending: Ending, write: Writer) -> Exported
     volumes = [image]
     if case.label is not None:
         scan = Scan(case.image, image.grid)
-        given = read_label(case.label, scan=scan, names=case.label_names)
+        kind: LabelKind = "instances" if instances else "binary"
+        given = read_label(case.label, kind, scan, case.label_names)
         label, mended = align_label(given, image.grid)
-        volumes.append(label)
+        volumes.append(Volume((label.array > 0).astype(np.uint8), label.grid))
+        if instances:
+            volumes.append(_numbered(label))
         notes = [*notes, *mended]
     for volume, name in zip(volumes, places, strict=True):
         write(volume, folder / name)
@@ -163,12 +175,21 @@ def _export(case: Case, folder: Path, ending: Ending, write: Writer) -> Exported
     return Exported(case, notes=(*case.notes, *notes))
 
 
+def _numbered(label: Volume) -> Volume:
+    """A number for each node: what the annotation tells apart, else what is not connected."""
+    if len(np.unique(label.array)) > 2:
+        return label
+    pieces, _ = components(label.array)
+    return Volume(pieces.astype(np.uint16), label.grid)
+
+
 def _remove(folder: Path, case_id: str) -> None:
     """Takes a case away, in whatever form an earlier run left it."""
     (folder / RECORDS / f"{case_id}.json").unlink(missing_ok=True)
     for part, ending in itertools.product(("Tr", "Ts"), get_args(Ending)):
         (folder / f"images{part}" / f"{case_id}_0000{ending}").unlink(missing_ok=True)
-        (folder / f"labels{part}" / f"{case_id}{ending}").unlink(missing_ok=True)
+        for kind in ("labels", "instances"):
+            (folder / f"{kind}{part}" / f"{case_id}{ending}").unlink(missing_ok=True)
 
 
 def _entry(record: Path) -> dict[str, Any] | None:

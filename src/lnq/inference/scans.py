@@ -12,7 +12,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from lnq.data.examination import examine_scan, joined_notes
-from lnq.data.readers import SUFFIXES, scan_name, suffix_of
+from lnq.data.readers import scan_name, suffix_of
 from lnq.errors import CaseError, LnqError, RunError, UsageError
 from lnq.files import atomic_path
 from lnq.inference.dicom_seg import check_writable, write_dicom_seg
@@ -195,7 +195,7 @@ def _as_nifti_holds_it(volume: Volume, path: Path) -> Volume:
 
 
 def _check_dicom(scans: Sequence[Path]) -> None:
-    others = [str(scan) for scan in scans if not scan.is_dir()]
+    others = [str(scan) for scan in scans if scan.is_file() and suffix_of(scan)]
     if others:
         raise UsageError(
             "no DICOM-SEG can be made for scans that are no DICOM", where=others[0],
@@ -209,7 +209,7 @@ def _suffix(scan: Path, format_: Format | None) -> str:
         return ".dcm"
     if format_ is not None:
         return f".{format_}"
-    if scan.is_dir():
+    suffix = suffix_of(scan)
+    if scan.is_dir() or suffix is None:  # DICOM
         return ".nrrd"
-    suffix = next(s for s in SUFFIXES if scan.name.lower().endswith(s))
     return _ONE_FILE.get(suffix, suffix)

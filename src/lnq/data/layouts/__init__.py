@@ -7,6 +7,7 @@ from lnq.data.layouts.lnq2023 import Lnq2023Layout
 from lnq.data.layouts.nnunet import NnunetLayout
 from lnq.data.layouts.pairs import PairsLayout
 from lnq.data.layouts.phantom import PhantomLayout
+from lnq.data.layouts.scans import ScansLayout
 from lnq.data.layouts.tcia import TciaLayout
 
 
@@ -24,5 +25,6 @@ __all__ = [
     "NnunetLayout",
     "PairsLayout",
     "PhantomLayout",
+    "ScansLayout",
     "TciaLayout",
 ]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lnq.data.layouts.checks import existing_folder, shortened
-from lnq.data.layouts.dicom_index import holds_segmentation
+from lnq.data.layouts.dicom_index import is_collection
 from lnq.data.layouts.lnq2023 import has_cases
 from lnq.data.layouts.nnunet import DATASET
 from lnq.data.layouts.pairs import is_table
@@ -16,8 +16,8 @@ from lnq.errors import UsageError
 
 LOOKED_FOR = (
     "train/, val/ or test/ with ID-ct.nrrd (lnq2023), dataset.json with imagesTr/ (nnunet), "
-    "a CSV or JSON table with a column image, or images/ with labels/ (pairs), DICOM files with a "
-    "DICOM-SEG among them (tcia)"
+    "a CSV or JSON table with a column image, or images/ with labels/ (pairs), DICOM CT with a "
+    "DICOM-SEG of it, and no scans of other formats (tcia)"
 )
 
 
@@ -41,17 +41,20 @@ class Found:
         return f"data={self.layout}{given} ({self.evidence})"
 
 
-def detect(root: Path) -> Found:
+def detect(root: Path, anything: bool = False) -> Found:
     """The one layout that a folder has.
 
     Args:
         root: The dataset's folder.
+        anything: Where no layout is known, take every scan that lies there.
 
     Raises:
         UsageError: It is missing, or has no layout that is known, or could have several; all of
             them are named.
     """
     found = candidates(existing_folder(root, LOOKED_FOR))
+    if not found and anything:
+        return Found("scans", "no known layout: every scan that lies there, without labels")
     if not found:
         below = [f"{folder.name}: {one}" for folder in _folders(root) for one in candidates(folder)]
         raise UsageError(
@@ -98,7 +101,7 @@ def _pairs(root: Path) -> Iterator[Found]:
 
 
 def _tcia(root: Path) -> Iterator[Found]:
-    if holds_segmentation(root):
+    if is_collection(root):
         yield Found("tcia", "DICOM with a DICOM-SEG")
 
 

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lnq.data.layouts.checks import shortened
 from lnq.data.readers.dicom import DICOM_SUFFIXES
 from lnq.data.readers.headers import ObjectHeader, read_header
 from lnq.data.readers.names import suffix_of
 from lnq.data.readers.slices import is_dicom
-from lnq.errors import CaseError, UsageError
+from lnq.errors import CaseError
 
 Track = Callable[[Sequence[Path]], Iterable[Path]]
 
@@ -26,12 +25,14 @@ class Series:
         patient: Patient ID; empty where the files have none.
         files: Its slices by SOP instance UID.
         place: Its folder; its first slice, where other series lie in that folder too.
+        faults: What is wrong with its files and those of its segmentation.
     """
 
     uid: str
     patient: str
     files: dict[str, Path] = field(default_factory=dict)
     place: Path = Path()
+    faults: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -56,69 +57,90 @@ class Index:
     Attributes:
         series: CT series by UID.
         annotations: DICOM-SEG, in the order of their paths.
+        strays: Damaged files of which nothing tells to which series they belong, each with why.
     """
 
     series: dict[str, Series]
     annotations: list[Annotation]
+    strays: dict[Path, str]
 
 
 def index_dicom(root: Path, bar: Track) -> Index:
     """Reads the headers of all DICOM files under a folder; hidden files are left out.
 
+    A damaged file, or one that is there twice, is a fault of its series.
+
     Args:
         root: The folder.
         bar: Shows progress: gets the files, gives them back one by one.
-
-    Raises:
-        UsageError: A file is damaged; slices or segmentations are there twice.
     """
     series: dict[str, Series] = {}
-    segmentations: list[tuple[Path, ObjectHeader]] = []
-    faults: list[str] = []
+    segmentations: dict[str, tuple[Path, ObjectHeader]] = {}
+    damaged: dict[Path, str] = {}
+    copies: list[tuple[Path, str]] = []
     for path in bar(_candidates(root)):
         if not is_dicom(path):
             if path.suffix.lower() in DICOM_SUFFIXES:
-                faults.append(f"{path}: no DICOM file, or cut off")
+                damaged[path] = "no DICOM file, or cut off"
             continue
         try:
             header = read_header(path)
         except CaseError as error:
-            faults.append(f"{path}: {error.why}")
+            damaged[path] = str(error.why)
             continue
         if header is None:
             continue
         if header.is_segmentation:
-            segmentations.append((path, header))
+            if segmentations.setdefault(header.instance, (path, header))[0] != path:
+                copies.append((path, header.instance))
         elif header.is_ct:
             one = series.setdefault(header.series, Series(header.series, header.patient))
             first = one.files.setdefault(header.instance, path)
             if first != path:
-                faults.append(f"{path}: a copy of {first}")
-    faults += _copies(segmentations)
-    if faults:
-        raise UsageError(
-            "DICOM files that cannot be used", where=root, why=shortened(faults),
-            remedy="download damaged ones again, remove copies",
-        )  # fmt: skip
-    _place(root, series)
+                one.faults.append(f"{path}: a copy of {first}")
     slices = {uid: one.uid for one in series.values() for uid in one.files}
-    return Index(series, [_annotation(path, header, slices) for path, header in segmentations])
+    annotations = {
+        instance: _annotation(path, header, slices)
+        for instance, (path, header) in segmentations.items()
+    }
+    for path, instance in copies:
+        for uid in annotations[instance].series & series.keys():
+            series[uid].faults.append(f"{path}: a copy of {annotations[instance].path}")
+    _place(series)
+    return Index(series, list(annotations.values()), _strays(damaged, series))
 
 
-def holds_segmentation(root: Path) -> bool:
-    """Whether any file below a folder is a DICOM-SEG; a damaged one does not count."""
-    for path in _candidates(root):
+def is_collection(root: Path) -> bool:
+    """Whether below a folder lie a CT series and a DICOM-SEG of it, and no scans of other formats.
+
+    Damaged files do not count, and DICOM objects that belong to nothing are no collection.
+    """
+    files = _files(root)
+    if any(suffix_of(path) for path in files):
+        return False
+    there: set[str] = set()
+    meant: set[str] = set()
+    for path in files:
         try:
             header = read_header(path) if is_dicom(path) else None
         except CaseError:
             continue
         if header is not None and header.is_segmentation:
+            meant |= header.referenced_series | header.referenced_instances
+        elif header is not None and header.is_ct:
+            there |= {header.series, header.instance}
+        if not there.isdisjoint(meant):
             return True
     return False
 
 
 def _candidates(root: Path) -> list[Path]:
     """Files that may be DICOM; of a downloader's lists and licences the first bytes tell."""
+    return [path for path in _files(root) if suffix_of(path) is None]
+
+
+def _files(root: Path) -> list[Path]:
+    """All visible files."""
     found: list[Path] = []
     seen: set[Path] = set()
     for folder, subfolders, names in os.walk(root, followlinks=True):
@@ -129,7 +151,7 @@ def _candidates(root: Path) -> list[Path]:
         seen.add(here.resolve())
         subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
         found += [here / name for name in sorted(names) if not name.startswith(".")]
-    return [path for path in found if path.is_file() and suffix_of(path) is None]
+    return [path for path in found if path.is_file()]
 
 
 def _annotation(path: Path, header: ObjectHeader, slices: dict[str, str]) -> Annotation:
@@ -137,30 +159,30 @@ def _annotation(path: Path, header: ObjectHeader, slices: dict[str, str]) -> Ann
     return Annotation(path, header.description, frozenset(header.referenced_series or by_slices))
 
 
-def _copies(segmentations: Sequence[tuple[Path, ObjectHeader]]) -> list[str]:
-    first: dict[str, Path] = {}
-    return [
-        f"{path}: a copy of {first[header.instance]}"
-        for path, header in segmentations
-        if first.setdefault(header.instance, path) != path
-    ]
+def _strays(damaged: Mapping[Path, str], series: Mapping[str, Series]) -> dict[Path, str]:
+    """Damaged files that lie near no series or near several; others become faults of the one."""
+    below: dict[Path, set[str]] = {}
+    for one in series.values():
+        for folder in {above for path in one.files.values() for above in path.parents}:
+            below.setdefault(folder, set()).add(one.uid)
+    strays = {}
+    for path, why in damaged.items():
+        near = next((below[folder] for folder in path.parents if folder in below), set[str]())
+        if len(near) == 1:
+            series[next(iter(near))].faults.append(f"{path}: {why}")
+        else:
+            strays[path] = why
+    return strays
 
 
-def _place(root: Path, series: dict[str, Series]) -> None:
+def _place(series: Mapping[str, Series]) -> None:
     folders: dict[Path, set[str]] = {}
     for one in series.values():
         for path in one.files.values():
             folders.setdefault(path.parent, set()).add(one.uid)
-    scattered = []
     for one in series.values():
-        mine = {path.parent for path in one.files.values()}
-        if len(mine) > 1:
-            scattered.append(f"{one.uid} in {', '.join(str(folder) for folder in sorted(mine))}")
-            continue
+        mine = sorted({path.parent for path in one.files.values()})
         first = min(one.files.values())
         one.place = first if len(folders[first.parent]) > 1 else first.parent
-    if scattered:
-        raise UsageError(
-            "CT series spread over several folders", where=root, why=shortened(scattered),
-            remedy="put the slices of a series into one folder",
-        )  # fmt: skip
+        if len(mine) > 1:
+            one.faults.append(f"its slices are spread over {', '.join(map(str, mine))}")

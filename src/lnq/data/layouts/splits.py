@@ -29,19 +29,25 @@ def read_splits(table: Path, cases: Sequence[Case]) -> list[Case]:
         cases: All cases of the dataset.
 
     Raises:
-        UsageError: The table cannot be read, has an unknown split or two for one case; none of its
-            ids is there; an id fits several cases; or a case that it lists for testing is
-            not completely annotated, so that its ids must mean other cases.
+        UsageError: The table cannot be read, has an unknown split or two for one case; an id is
+            not there, or fits several cases; or a case that it lists for testing is not
+            completely annotated, so that its ids must mean other cases.
     """
     rows, has_splits = _rows(table)
     found: dict[str, Split] = {}
+    missing = []
     for key, split in rows.items():
         mine = [case for case in cases if _fits(key, case)]
         if len({case.group for case in mine}) > 1:
             raise _refusal(table, f"'{key}' fits {shortened([c.case_id for c in mine])}")
+        if not mine:
+            missing.append(key)
         found |= {case.case_id: split for case in mine}
-    if not found:
-        raise _refusal(table, f"none of its ids is there: {shortened(list(rows))}")
+    if missing:
+        raise _refusal(
+            table, f"{len(missing)} of its {len(rows)} ids are not there: {shortened(missing)}; do "
+            "they mean other cases, or is only a part of the collection here?",
+        )  # fmt: skip
     placed = [
         replace(case, split=found[case.case_id]) if case.case_id in found
         else replace(case, split="val") if case.supervision == "full" and not has_splits

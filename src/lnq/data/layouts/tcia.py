@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import track
 
 from lnq.data.case import Case, Split, Supervision
-from lnq.data.layouts.checks import checked, existing_folder, shortened
+from lnq.data.layouts.checks import checked, existing_folder, numbered, shortened
 from lnq.data.layouts.dicom_index import Annotation, Index, Series, index_dicom
 from lnq.data.layouts.splits import read_splits
 from lnq.data.readers import checked_pattern
@@ -55,10 +55,12 @@ class TciaLayout:
     def cases(self) -> list[Case]:
         """The dataset's cases, ordered by id; reads the header of every DICOM file.
 
+        A damaged or doubled file is its case's fault; where it could be several cases', it is
+        listed as a case of its own, so that it fails by name and the others go on.
+
         Raises:
-            UsageError: A segmentation has no CT or a CT several, a file is damaged or there twice,
-                a description or a patient's id is missing, or the splits do not fit; all offenders
-                are named.
+            UsageError: A segmentation has no CT or a CT several, a description or a patient's id
+                is missing, or the splits do not fit; all offenders are named.
         """
         existing_folder(self.root, "DICOM CT series and DICOM-SEG")
         console = Console(stderr=True)
@@ -74,7 +76,7 @@ class TciaLayout:
         ]
         if self.splits is not None:
             cases = read_splits(self.splits, cases)
-        return checked(cases, self.root, self.allow_links_outside)
+        return checked([*cases, *_strays(index)], self.root, self.allow_links_outside)
 
     def _labels(self, index: Index) -> dict[str, Annotation]:
         """The segmentation of each series that has one."""
@@ -119,7 +121,17 @@ class TciaLayout:
             supervision=supervision or "none",
             group=series.patient,
             label_names=self.label_names if annotation else None,
+            fault=shortened(series.faults) or None,
         )
+
+
+def _strays(index: Index) -> list[Case]:
+    """A case for each damaged file of an unknown one; copies of a name are numbered."""
+    ids = numbered([path.name for path in index.strays])
+    return [
+        Case(case_id, path, None, "train", "none", group=case_id, fault=why)
+        for case_id, (path, why) in zip(ids, index.strays.items(), strict=True)
+    ]
 
 
 def _case_ids(root: Path, series: Sequence[Series]) -> Mapping[str, str]:

@@ -5,17 +5,20 @@ before the one native reader opens it: the danger is not the crash but the silen
 """
 
 from lnq.data.readers.dicom import ordered_files
-from lnq.data.readers.finding import find_labels, find_scans
+from lnq.data.readers.finding import every_scan, find_labels, find_scans
 from lnq.data.readers.identity import Scan
 from lnq.data.readers.names import SUFFIXES, label_name, scan_name, suffix_of
+from lnq.data.readers.plausibility import LabelKind
 from lnq.data.readers.reading import content_hash, read_image, read_image_with_notes, read_label
 from lnq.data.readers.segments import checked_pattern
 
 __all__ = [
     "SUFFIXES",
+    "LabelKind",
     "Scan",
     "checked_pattern",
     "content_hash",
+    "every_scan",
     "find_labels",
     "find_scans",
     "label_name",

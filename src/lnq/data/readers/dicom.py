@@ -10,7 +10,7 @@ import SimpleITK as sitk
 from lnq.data.readers.header import check_geometry, refusal
 from lnq.data.readers.names import SUFFIXES
 from lnq.data.readers.slices import Slice, is_dicom, read_slice, series_of
-from lnq.errors import UsageError
+from lnq.errors import CaseError, UsageError
 from lnq.volume import Array, Grid, Volume, from_sitk
 
 DICOM_SUFFIXES = (".dcm", ".ima")
@@ -36,13 +36,19 @@ def read_series(path: Path) -> tuple[Volume, list[str]]:
         UsageError: Several series.
     """
     folder = path if path.is_dir() else path.parent
-    slices = _ordered(path)
+    files, unreadable = _files(path)
+    slices = _ordered(files)
     grid = _common_grid(folder, slices)
     volume = _read_ordered(folder, slices)
     difference = grid.difference(volume.grid, 10 * _SHIFT_TOLERANCE_MM)
     if difference:
         raise refusal(folder, f"the reader places it elsewhere: {difference}", "export it again")
     notes = []
+    if unreadable:
+        notes.append(
+            f"{len(unreadable)} files beside it cannot be read and may be slices of it "
+            f"({unreadable[0].where} ...). Copy them again"
+        )
     if any(one.tilt for one in slices):
         notes.append(
             "the header states a gantry tilt, the slices' positions are straight. If a sagittal "
@@ -61,19 +67,7 @@ def series_files(path: Path) -> list[Path]:
         UsageError: A folder with several series.
         CaseError: No CT slices there, or a file is damaged.
     """
-    if path.is_dir():
-        files = one_series(path)
-        if not files:
-            raise refusal(
-                path, "it holds no DICOM CT slices", "give a folder of CT slices or a file"
-            )
-        return files
-    if not is_dicom(path):
-        raise refusal(path, "neither DICOM nor a known suffix", f"give {', '.join(SUFFIXES)}")
-    series = series_of(path)
-    if series is None:
-        raise refusal(path, "a DICOM object that is no CT slice", "give a slice or its folder")
-    return _ct_files(path.parent)[series]
+    return _files(path)[0]
 
 
 def ordered_files(path: Path) -> list[Path]:
@@ -82,7 +76,19 @@ def ordered_files(path: Path) -> list[Path]:
     Args:
         path: As for `read_series`, which raises the same.
     """
-    return [one.path for one in _ordered(path)]
+    return [one.path for one in _ordered(series_files(path))]
+
+
+def places(folder: Path) -> list[Path]:
+    """By which paths a folder's series are read: the folder's, or the first slice's of each.
+
+    Args:
+        folder: A folder with DICOM files; where damage hides what they are, it is named too.
+    """
+    series, damaged = _ct_files(folder)
+    if len(series) > 1:
+        return [files[0] for files in series.values()]
+    return [folder] if series or damaged else []
 
 
 def one_series(folder: Path) -> list[Path]:
@@ -95,7 +101,9 @@ def one_series(folder: Path) -> list[Path]:
         UsageError: Several series, listed: which one is meant is the user's to say.
         CaseError: A file is empty, has a DICOM suffix and is none, or cannot be parsed.
     """
-    series = _ct_files(folder)
+    series, damaged = _ct_files(folder)
+    if damaged:
+        raise damaged[0]
     if len(series) > 1:
         listed = "; ".join(
             f"{uid} ({len(files)} slices, {files[0].name} ...)" for uid, files in series.items()
@@ -104,29 +112,55 @@ def one_series(folder: Path) -> list[Path]:
             f"the folder holds {len(series)} CT series",
             where=folder,
             why=listed,
-            remedy="move each series into a folder of its own and give the one that is meant",
+            remedy="give one slice of the one that is meant, or move each into a folder of its own",
         )
     return [file for files in series.values() for file in files]
 
 
-def _ordered(path: Path) -> list[Slice]:
-    return sorted((read_slice(file) for file in series_files(path)), key=lambda one: one.height)
+def _files(path: Path) -> tuple[list[Path], list[CaseError]]:
+    """A series' files, and why others are none that may belong to it or to its neighbours."""
+    if path.is_dir():
+        files = one_series(path)
+        if not files:
+            raise refusal(
+                path, "it holds no DICOM CT slices", "give a folder of CT slices or a file"
+            )
+        return files, []
+    if not is_dicom(path):
+        raise refusal(path, "neither DICOM nor a known suffix", f"give {', '.join(SUFFIXES)}")
+    series = series_of(path)
+    if series is None:
+        raise refusal(path, "a DICOM object that is no CT slice", "give a slice or its folder")
+    found, damaged = _ct_files(path.parent)
+    if damaged and len(found) == 1:
+        raise damaged[0]
+    return found[series], damaged
 
 
-def _ct_files(folder: Path) -> dict[str, list[Path]]:
-    """The folder's CT slices by series UID."""
+def _ordered(files: list[Path]) -> list[Slice]:
+    return sorted(map(read_slice, files), key=lambda one: one.height)
+
+
+def _ct_files(folder: Path) -> tuple[dict[str, list[Path]], list[CaseError]]:
+    """The folder's CT slices by series UID, and what is wrong with files that cannot be read."""
     found: dict[str, list[Path]] = {}
+    damaged: list[CaseError] = []
     for file in sorted(folder.iterdir()):
         if file.name.startswith(".") or not file.is_file():
             continue
         if not is_dicom(file):
             if file.suffix.lower() in DICOM_SUFFIXES or file.stat().st_size == 0:
-                raise refusal(file, "an empty or damaged slice: no DICOM mark", "copy it again")
+                why = "an empty or damaged slice: no DICOM mark"
+                damaged.append(refusal(file, why, "copy it again"))
             continue
-        series = series_of(file)
+        try:
+            series = series_of(file)
+        except CaseError as error:
+            damaged.append(error)
+            continue
         if series is not None:
             found.setdefault(series, []).append(file)
-    return found
+    return found, damaged
 
 
 def _common_grid(folder: Path, slices: list[Slice]) -> Grid:

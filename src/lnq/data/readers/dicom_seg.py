@@ -14,7 +14,7 @@ from lnq.data.readers.identity import Identity, Scan, check_belongs, identity_of
 from lnq.data.readers.plausibility import LabelKind
 from lnq.data.readers.seg_frames import Frame, frame_grid, frames_of, voxels_of
 from lnq.data.readers.segments import Segment, chosen_segments, painted, unique_names
-from lnq.data.readers.slices import check_frames, parsed
+from lnq.data.readers.slices import check_frames, damage_told, parsed
 from lnq.volume import Array, Volume
 
 SEGMENTATION = "1.2.840.10008.5.1.4.1.1.66.4"
@@ -47,13 +47,8 @@ def read_dicom_seg(path: Path, kind: LabelKind, names: str | None, scan: Scan | 
     identity = identity_of(scan)
     with pydicom.config.disable_value_validation():
         data = parsed(path, _TAGS, pixels=True)
-        try:
+        with damage_told(path, "DICOM-SEG"):
             return _read(path, data, kind, names, scan, identity)
-        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
-            # The error's own words may quote a tag's value.
-            missing = getattr(error, "name", None)
-            why = f"the tag {missing} is missing" if missing else "a tag is missing or malformed"
-            raise refusal(path, f"damaged DICOM-SEG: {why}", _COPY_AGAIN) from error
 
 
 def _read(

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from lnq.data.readers.dicom import one_series
+from lnq.data.readers.dicom import one_series, places
 from lnq.data.readers.names import (
     SLICER_ROLE,
     SUFFIXES,
@@ -31,7 +31,8 @@ def find_scans(path: Path) -> list[Path]:
         Files with one of `SUFFIXES`, and folders of DICOM CT slices (recognised by their content).
 
     Raises:
-        UsageError: Nothing there, no scan in it, or a folder that holds several DICOM series.
+        UsageError: Nothing there, no scan in it, or a folder that holds several DICOM series, of
+            which one of its slices chooses one.
     """
     if not path.exists():
         raise UsageError("there is no such file or folder", where=path, remedy="correct the path")
@@ -49,6 +50,20 @@ def find_scans(path: Path) -> list[Path]:
             why=f"looked for {', '.join(SUFFIXES)} and folders of DICOM CT slices",
             remedy="give another file or folder",
         )
+    return sorted(found)
+
+
+def every_scan(folder: Path) -> list[Path]:
+    """As `find_scans`, but no folder is refused: of several DICOM series, each is its first slice.
+
+    Args:
+        folder: A directory tree; it may hold no scan at all.
+    """
+    found: list[Path] = []
+    for here, files in _folders(folder):
+        found += _without_annotations([file for file in files if suffix_of(file)])
+        if _has_dicom(files):
+            found += places(here)
     return sorted(found)
 
 
@@ -92,19 +107,21 @@ def _single(path: Path) -> Path:
             why="it has no known suffix and is no DICOM file",
             remedy=f"give {', '.join(SUFFIXES)} or a folder of DICOM CT slices",
         )
-    one_series(path.parent)
-    return path.parent
+    return path.parent if path.parent in places(path.parent) else path
 
 
 def _is_series(folder: Path, files: list[Path]) -> bool:
-    candidates = (f for f in files if f.is_file() and suffix_of(f) is None)
-    if not any(is_dicom(file) for file in candidates):
+    if not _has_dicom(files):
         return False
     try:
         return bool(one_series(folder))
     except CaseError:
         # A damaged slice is this one scan's fault: reading it will say so, the others go on.
         return True
+
+
+def _has_dicom(files: list[Path]) -> bool:
+    return any(is_dicom(file) for file in files if file.is_file() and suffix_of(file) is None)
 
 
 def _without_annotations(files: list[Path]) -> list[Path]:

@@ -9,7 +9,7 @@ from typing import Any
 import pydicom
 
 from lnq.data.readers.dicom_seg import LABEL_MAP, SEGMENTATION
-from lnq.data.readers.slices import is_ct, is_object, parsed
+from lnq.data.readers.slices import damage_told, is_ct, is_object, parsed
 
 # No name among them. The patient's id is a pseudonym in a public collection, and groups scans.
 _TAGS = ["SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "PatientID", "Modality"]
@@ -58,7 +58,10 @@ def read_header(path: Path) -> ObjectHeader | None:
             patient=_text(data, "PatientID").strip(),
             is_ct=is_ct(data),
         )
-        return _with_references(path, header) if data.SOPClassUID in _SEGMENTATIONS else header
+        if data.SOPClassUID not in _SEGMENTATIONS:
+            return header
+        with damage_told(path, "DICOM-SEG"):
+            return _with_references(path, header)
 
 
 def _with_references(path: Path, header: ObjectHeader) -> ObjectHeader:

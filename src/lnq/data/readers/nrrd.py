@@ -102,8 +102,10 @@ def detached_payload(path: Path, name: str) -> Path:
         name: What it says.
 
     Raises:
-        CaseError: A pattern or list of files, a file elsewhere, or none there.
+        CaseError: A pattern or list of files, a damaged name, a file elsewhere, or none there.
     """
+    if not name.isprintable():
+        raise refusal(path, f"its data file {name!r} is no file's name", "copy the header again")
     if name.upper().startswith("LIST") or "%" in name:
         raise refusal(path, "its voxels are spread over several files", "save it as one .nrrd")
     payload = path.parent / name

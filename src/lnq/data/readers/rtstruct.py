@@ -21,7 +21,7 @@ from lnq.data.readers.identity import (
 )
 from lnq.data.readers.plausibility import LabelKind
 from lnq.data.readers.segments import Segment, chosen_segments, painted, unique_names
-from lnq.data.readers.slices import parsed
+from lnq.data.readers.slices import damage_told, parsed
 from lnq.volume import Array, Grid, Volume
 
 RTSTRUCT = "1.2.840.10008.5.1.4.1.1.481.3"
@@ -73,13 +73,8 @@ def read_rtstruct(path: Path, kind: LabelKind, names: str | None, scan: Scan | N
     identity = identity_of(scan)
     with pydicom.config.disable_value_validation():
         data = parsed(path, _TAGS, pixels=False)
-        try:
+        with damage_told(path, "RTSTRUCT"):
             return _drawn(path, data, kind, names, scan.grid, identity)
-        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
-            # The error's own words may quote a tag's value.
-            missing = getattr(error, "name", None)
-            why = f"the tag {missing} is missing" if missing else "a tag is missing or malformed"
-            raise refusal(path, f"damaged RTSTRUCT: {why}", "copy it again") from error
 
 
 def _drawn(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -170,8 +172,9 @@ def parsed(path: Path, tags: list[str], pixels: bool) -> Any:
     """
     try:
         data = pydicom.dcmread(path, specific_tags=tags, stop_before_pixels=not pixels)
-        # Values are decoded when first looked at: here, where a malformed one is expected.
-        for _ in (*data.file_meta, *data):
+        # Values are decoded when first looked at: here, where a malformed one is expected, those
+        # inside of sequences too.
+        for _ in (*data.file_meta, *data.iterall()):
             pass
         return data
     except OSError as error:
@@ -185,6 +188,25 @@ def parsed(path: Path, tags: list[str], pixels: bool) -> Any:
         raise refusal(
             path, f"damaged DICOM file ({type(error).__name__})", "copy it again"
         ) from error
+
+
+@contextmanager
+def damage_told(path: Path, what: str) -> Iterator[None]:
+    """Refuses a file of which a tag that is needed is missing or of another kind than it should be.
+
+    Args:
+        path: The file.
+        what: What it is, for messages.
+
+    Raises:
+        CaseError: Names the tag where it is missing; its value, which may be a name, is not told.
+    """
+    try:
+        yield
+    except (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError) as error:
+        missing = getattr(error, "name", None)
+        why = f"the tag {missing} is missing" if missing else "a tag is missing or malformed"
+        raise refusal(path, f"damaged {what}: {why}", "copy or export the file again") from error
 
 
 def _check_pixels(path: Path, data: Any) -> None:
