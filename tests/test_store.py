@@ -9,6 +9,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -254,6 +255,33 @@ def test_kill_while_writing_leaves_no_half_case(
     assert os.waitpid(child, 0)[1] == signal.SIGKILL
     assert CaseStore(root).case_ids() == []
     assert states(cases[:1], root) == {"c0": "built"}
+
+
+@pytest.mark.parametrize("change", ["stale", "broken"])
+def test_kill_while_removing_leaves_no_half_case(
+    change: str, cases: list[Case], root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build_case(cases[0], root)
+    scan = cases[0].image.read_bytes()
+    cases[0].image.write_bytes(scan[:-1000])
+    if change == "stale":
+        write_volume(Volume(chest().array + np.int16(1), GRID), cases[0].image)
+    child = os.fork()
+    if child == 0:
+        unlink = os.unlink
+
+        def one_only(*args: Any, **kwargs: Any) -> None:
+            unlink(*args, **kwargs)
+            os.kill(os.getpid(), signal.SIGKILL)
+
+        monkeypatch.setattr(os, "unlink", one_only)
+        build_case(cases[0], root)
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == signal.SIGKILL
+    assert list((root / "cases").glob("[!.]*")) == []
+    assert CaseStore(root).case_ids() == []
+    states(cases[:1], root)
+    assert list((root / "cases").glob(".*")) == []
 
 
 def test_full_disk_stops_the_run(

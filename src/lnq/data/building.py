@@ -175,7 +175,7 @@ def prepare_case(
 
 def _failed(case: Case, error: CaseError, store: CaseStore) -> Outcome:
     # What is there is stale or damaged: no training may take it for this case.
-    shutil.rmtree(store.root / "cases" / case.case_id, ignore_errors=True)
+    store.remove(case.case_id)
     where = error.where or case.image
     located = CaseError(error.what, where=where, why=error.why, remedy=error.remedy)
     return Outcome(case.case_id, "failed", error=located)

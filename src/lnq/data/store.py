@@ -203,7 +203,7 @@ class CaseStore:
             shutil.rmtree(temporary, ignore_errors=True)
             temporary.mkdir(parents=True)
             self._fill(temporary, record, arrays)
-            shutil.rmtree(folder, ignore_errors=True)
+            self.remove(record.case_id)
             temporary.replace(folder)
         except OSError as error:
             raise RunError(
@@ -213,6 +213,26 @@ class CaseStore:
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
         self._records[record.case_id] = record
+
+    def remove(self, case_id: str) -> None:
+        """Takes a case out, if it is there: out of sight first, so that a kill leaves no half.
+
+        Raises:
+            RunError: The disk does not allow it.
+        """
+        folder = self._folder(case_id)
+        leaving = folder.with_name(f".{os.getpid()}.tmp.old.{case_id}")
+        try:
+            shutil.rmtree(leaving, ignore_errors=True)
+            if folder.exists():
+                folder.replace(leaving)
+        except OSError as error:
+            raise RunError(
+                "cannot remove a preprocessed case", where=folder, why=str(error),
+                remedy="make the folder writable or choose another output folder",
+            ) from error  # fmt: skip
+        shutil.rmtree(leaving, ignore_errors=True)
+        self._records.pop(case_id, None)
 
     def fault(self, case: Case, image_sha256: str, label_sha256: str | None) -> str | None:
         """Why the stored form of a case cannot be used, or None where it can; reads it in full.
