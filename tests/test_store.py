@@ -137,11 +137,29 @@ def test_damaged_arrays_are_rebuilt(name: str, damage: str, cases: list[Case], r
     assert file.read_bytes() == sound
 
 
-def test_damaged_record_is_rebuilt(cases: list[Case], root: Path) -> None:
+RECORDS = {
+    "cut short": lambda text: text[: len(text) // 2],
+    "a digit more": lambda text: text.replace('"sd": ', '"sd": 1'),
+    "a key flipped": lambda text: text.replace('"size"', '"sixe"'),
+    "its record a list": lambda text: json.dumps({**json.loads(text), "record": [1, 2]}),
+    "a list": lambda text: "[]",
+    "no checksum": lambda text: text.replace('"sha256":', '"sha257":'),
+    "no text": lambda text: "\udcff",
+}
+
+
+@pytest.mark.parametrize("damage", RECORDS)
+def test_damaged_record_is_rebuilt(damage: str, cases: list[Case], root: Path) -> None:
     states(cases[:1], root)
-    (root / "cases" / "c0" / "case.json").write_text('{"record": ')
-    assert CaseStore(root).case_ids() == []
+    file = root / "cases" / "c0" / "case.json"
+    sound = file.read_text()
+    file.write_text(RECORDS[damage](sound), errors="surrogateescape")
+    assert file.read_bytes() != sound.encode()
+    for use in (CaseStore.case_ids, lambda store: store.image("c0")):  # as training does
+        with pytest.raises(RunError, match=r"case\.json.*Run lnq\.preprocess again"):
+            use(CaseStore(root))
     assert states(cases[:1], root) == {"c0": "its record cannot be read"}
+    assert file.read_text() == sound
 
 
 def test_stale_cases_are_rebuilt(cases: list[Case], root: Path) -> None:
