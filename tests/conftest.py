@@ -39,6 +39,16 @@ def real_data() -> Path:
     return folder
 
 
+OUT_OF_MEMORY = (
+    MemoryError("Unable to allocate 656. MiB for an array"),
+    RuntimeError("Exception thrown in SimpleITK ...\nFailed to allocate memory for image."),
+    RuntimeError(
+        "[enforce fail at alloc_cpu.cpp:114] . DefaultCPUAllocator: can't allocate memory"
+    ),
+)
+"""As numpy, ITK and torch say it."""
+
+
 def names(folder: Path) -> list[str]:
     """What lies in a folder."""
     return sorted(path.name for path in folder.iterdir())

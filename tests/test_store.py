@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from conftest import OUT_OF_MEMORY
 from synthetic_chest import GRID, chest, ellipsoid
 
 import lnq.data.store
@@ -205,6 +206,27 @@ def test_bad_case_fails_alone_and_leaves_nothing_stale(cases: list[Case], root: 
     assert str(cases[1].image) in str(error)
     assert (outcomes["c0"].status, outcomes["c2"].status) == ("kept", "kept")
     assert CaseStore(root).case_ids() == ["c0", "c2"]
+
+
+@pytest.mark.parametrize("error", OUT_OF_MEMORY)
+def test_too_little_memory_costs_one_case_only(
+    error: Exception, cases: list[Case], root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    apply = Preprocessing.apply
+    given = iter((error, None, RuntimeError("a mistake of ours")))
+
+    def hungry(*arguments: Any) -> Any:
+        if fault := next(given):
+            raise fault
+        return apply(*arguments)
+
+    monkeypatch.setattr(Preprocessing, "apply", hungry)
+    outcomes = list(build_store(cases[:2], root, 0))
+    assert [one.status for one in outcomes] == ["failed", "built"]
+    assert "not enough memory" in str(outcomes[0].error)
+    assert str(cases[0].image) in str(outcomes[0].error)
+    with pytest.raises(RuntimeError, match="a mistake of ours"):
+        build_case(cases[0], root)
 
 
 def test_empty_label_and_nodes_outside_the_crop_are_noted(cases: list[Case], root: Path) -> None:

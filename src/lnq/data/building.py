@@ -23,7 +23,7 @@ from lnq.data.examination import examine, joined_notes, label_hash
 from lnq.data.preprocessing import Preprocessing
 from lnq.data.readers import content_hash
 from lnq.data.store import CaseRecord, CaseStore
-from lnq.errors import CaseError
+from lnq.errors import CaseError, memory_for
 from lnq.volume import Volume
 
 Result = TypeVar("Result")
@@ -116,14 +116,16 @@ def build_case(case: Case, root: Path) -> Outcome:
     """
     store = CaseStore(root)
     try:
-        hashes = content_hash(case.image), label_hash(case)
-        fault = store.fault(case, *hashes)
-        if fault is None:
-            return Outcome(case.case_id, "kept", record=store.record(case.case_id))
-        record, image, label = prepare_case(case, Preprocessing.from_dict(store.settings), hashes)
+        with memory_for(case.image):
+            hashes = content_hash(case.image), label_hash(case)
+            fault = store.fault(case, *hashes)
+            if fault is None:
+                return Outcome(case.case_id, "kept", record=store.record(case.case_id))
+            settings = Preprocessing.from_dict(store.settings)
+            record, image, label = prepare_case(case, settings, hashes)
+            store.write(record, image.array, None if label is None else label.array)
     except CaseError as error:
         return _failed(case, error, store)
-    store.write(record, image.array, None if label is None else label.array)
     if fault == "missing":
         return Outcome(case.case_id, "built", record=record)
     return Outcome(case.case_id, "rebuilt", reason=fault, record=record)
