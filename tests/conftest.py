@@ -76,7 +76,7 @@ def write_store(
         record = CaseRecord(
             case_id, split, supervision, case_id, Path(f"/scans/{case_id}.nrrd"),
             None if label is None else Path(f"/labels/{case_id}.nrrd"), "0" * 64,
-            None if label is None else "1" * 64, grid, grid, -500.0, 400.0,
+            None if label is None else "1" * 64, case_id, grid, grid, -500.0, 400.0,
             0 if label is None else int(label.sum()), lungs_found=True,
         )  # fmt: skip
         store.write(record, image, label)

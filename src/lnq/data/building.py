@@ -125,7 +125,7 @@ def build_case(case: Case, root: Path) -> Outcome:
             record, image, label = prepare_case(case, settings, hashes)
             store.write(record, image.array, None if label is None else label.array)
     except CaseError as error:
-        return _failed(case, error, store)
+        return failed(case, error, store)
     if fault == "missing":
         return Outcome(case.case_id, "built", record=record)
     return Outcome(case.case_id, "rebuilt", reason=fault, record=record)
@@ -164,6 +164,7 @@ def prepare_case(
         label=None if case.label is None else case.label.absolute(),
         image_sha256=hashes[0],
         label_sha256=hashes[1],
+        voxel_sha256=found.voxel_hash,
         source_grid=found.image.grid,
         grid=prepared.volume.grid,
         mean=prepared.mean,
@@ -175,8 +176,14 @@ def prepare_case(
     return record, prepared.volume, label
 
 
-def _failed(case: Case, error: CaseError, store: CaseStore) -> Outcome:
-    # What is there is stale or damaged: no training may take it for this case.
+def failed(case: Case, error: CaseError, store: CaseStore) -> Outcome:
+    """The outcome of a case that cannot be used; what the store holds of it is removed.
+
+    It is stale, damaged or not to be trained on: no training may take it for this case.
+
+    Raises:
+        RunError: The disk does not allow it.
+    """
     store.remove(case.case_id)
     where = error.where or case.image
     located = CaseError(error.what, where=where, why=error.why, remedy=error.remedy)

@@ -117,17 +117,12 @@ def compare_cases(cases: Sequence[Case], reports: Sequence[CaseReport]) -> list[
     by_id = {report.case_id: report for report in reports}
     ordered = [by_id[case.case_id] for case in cases]
     hashes = {one.case_id: one.image_hash for one in ordered if one.image_hash is not None}
-    twins, leaks = duplicates(hashes), shared_patients(cases)
+    twins, leaks = duplicates(cases, hashes), shared_patients(cases)
     for report in ordered:
         if report.case_id in leaks:
             report.problems.append(leaks[report.case_id])
         if report.case_id in twins:
-            report.problems.append(
-                CaseError(
-                    f"the same scan as {twins[report.case_id]}", where=report.image,
-                    why="all voxels are equal", remedy="remove one of the two",
-                )
-            )  # fmt: skip
+            report.problems.append(twins[report.case_id].error())
     return ordered
 
 

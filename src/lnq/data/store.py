@@ -47,6 +47,7 @@ class CaseRecord:
         label: The annotation it was made from, or None.
         image_sha256: Of the scan's bytes.
         label_sha256: Of the annotation's bytes, or None.
+        voxel_sha256: Of the scan's voxels, equal in copies of one scan.
         source_grid: Grid of the scan.
         grid: Working grid of the arrays.
         mean: HU subtracted in normalisation.
@@ -64,6 +65,7 @@ class CaseRecord:
     label: Path | None
     image_sha256: str
     label_sha256: str | None
+    voxel_sha256: str
     source_grid: Grid
     grid: Grid
     mean: float
