@@ -54,8 +54,8 @@ def _make(folder: Path) -> CaseStore:
     grid = Grid(size, (3.0, 0.8, 0.8))
     path = folder / "a.nii.gz"
     record = CaseRecord(
-        "a", "train", "partial", "a", path, path, "0" * 64, "0" * 64, grid, grid, 0.0, 1.0,
-        int(label.sum()), lungs_found=True,
+        "a", "train", "partial", "a", path, path, "0" * 64, "0" * 64, "0" * 64, grid, grid,
+        0.0, 1.0, int(label.sum()), lungs_found=True,
     )  # fmt: skip
     store.write(record, rng.normal(size=size).astype(np.float32), label)
     return store

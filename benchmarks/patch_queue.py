@@ -57,8 +57,8 @@ def _make(folder: Path, size: tuple[int, int, int]) -> CaseStore:
         grid = Grid(size, (3.0, 0.8, 0.8))
         path = folder / f"{name}.nii.gz"
         record = CaseRecord(
-            name, "train", "partial", name, path, path, "0" * 64, "0" * 64, grid, grid, 0.0, 1.0,
-            int(label.sum()), lungs_found=True,
+            name, "train", "partial", name, path, path, "0" * 64, "0" * 64, "0" * 64, grid, grid,
+            0.0, 1.0, int(label.sum()), lungs_found=True,
         )  # fmt: skip
         store.write(record, image, label)
         sitk.WriteImage(sitk.GetImageFromArray(image), str(path))

@@ -39,6 +39,16 @@ def real_data() -> Path:
     return folder
 
 
+OUT_OF_MEMORY = (
+    MemoryError("Unable to allocate 656. MiB for an array"),
+    RuntimeError("Exception thrown in SimpleITK ...\nFailed to allocate memory for image."),
+    RuntimeError(
+        "[enforce fail at alloc_cpu.cpp:114] . DefaultCPUAllocator: can't allocate memory"
+    ),
+)
+"""As numpy, ITK and torch say it."""
+
+
 def names(folder: Path) -> list[str]:
     """What lies in a folder."""
     return sorted(path.name for path in folder.iterdir())
@@ -66,7 +76,7 @@ def write_store(
         record = CaseRecord(
             case_id, split, supervision, case_id, Path(f"/scans/{case_id}.nrrd"),
             None if label is None else Path(f"/labels/{case_id}.nrrd"), "0" * 64,
-            None if label is None else "1" * 64, grid, grid, -500.0, 400.0,
+            None if label is None else "1" * 64, case_id, grid, grid, -500.0, 400.0,
             0 if label is None else int(label.sum()), lungs_found=True,
         )  # fmt: skip
         store.write(record, image, label)

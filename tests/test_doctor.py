@@ -13,10 +13,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from conftest import OUT_OF_MEMORY
 from dicom_phantom import SIZE, write_ct, write_seg
 from rich.console import Console
 from synthetic_chest import SMALL, chest_with_spine
 
+from lnq.data import inspection
 from lnq.data.case import Case
 from lnq.data.dataset_faults import shared_patients
 from lnq.data.examination import EMPTY_LABEL
@@ -105,6 +107,15 @@ def test_duplicates_by_their_voxels(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
+def test_a_scan_too_large_for_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def hungry(_: object) -> None:
+        raise OUT_OF_MEMORY[0]
+
+    monkeypatch.setattr(inspection, "examine", hungry)
+    report = inspect_case(case(tmp_path, "a"))
+    assert ["not enough memory" in str(problem) for problem in report.problems] == [True]
+
+
 def test_a_patient_in_two_splits() -> None:
     cases = [
         Case(name, Path(name), None, split, "none", patient)  # type: ignore[arg-type]  # literals
@@ -124,6 +135,7 @@ KILLS = """
 import os, signal, sys
 from pathlib import Path
 import lnq.data.examination as examination
+from lnq.data import inspection
 from lnq.data.case import Case
 from lnq.data.inspection import inspect_cases
 

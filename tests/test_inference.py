@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
+from conftest import OUT_OF_MEMORY
 from synthetic_chest import GRID, chest, chest_with_spine, ellipsoid
 from torch import Tensor
 
@@ -343,3 +344,17 @@ def test_bad_scan_is_named(tmp_path: Path) -> None:
     with pytest.raises(CaseError, match=r"not finite \[.*s\.nrrd\]"):
         segment(Job("s", scan, "s.nrrd"), broken, tmp_path / "out", save_probabilities=False)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("error", OUT_OF_MEMORY)
+def test_too_little_memory_is_the_scans_fault(
+    error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def hungry(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(Predictor, "predict", hungry)
+    write_volume(chest(), tmp_path / "s.nrrd")
+    job = Job("s", tmp_path / "s.nrrd", "s.nrrd")
+    with pytest.raises(CaseError, match=r"not enough memory.*s\.nrrd"):
+        segment(job, predictor(), tmp_path / "out", save_probabilities=False)

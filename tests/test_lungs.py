@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from scipy import ndimage
 from synthetic_chest import GRID, LUNG_CENTRES, LUNG_RADII, chest, coordinates, ellipsoid, lungs
 
 from lnq.data.lungs import Box, LungBox, find_chest, lung_box
@@ -62,6 +63,36 @@ def test_padding_around_a_round_field_of_view(padding: int) -> None:
         assert (np.abs(room - 10) <= 5).all()
 
 
+def narrowed(scan: Volume, lungs_: Array, radius_mm: float, padding: int) -> tuple[Volume, Array]:
+    """Scan and lungs as a round field of view around the lungs' middle leaves them."""
+    middle = scan.grid.to_world((np.stack(bounds(lungs_)).sum(axis=0) - 1) / 2)
+    first = np.stack(np.meshgrid([0], *map(np.arange, scan.grid.size[1:]), indexing="ij"), axis=-1)
+    offset = scan.grid.to_world(first) - middle
+    cut = np.hypot(offset[..., 0], offset[..., 1]) > radius_mm
+    assert (lungs_ & ~cut).sum() > 0.55 * lungs_.sum()
+    return Volume(np.where(cut, np.int16(padding), scan.array), scan.grid), lungs_ & ~cut
+
+
+@pytest.mark.parametrize("padding", [-3024, -2048, -1024])
+@pytest.mark.parametrize("radius_mm", [135, 125, 110, 95])
+def test_a_field_of_view_that_cuts_both_lungs(radius_mm: float, padding: int) -> None:
+    scan, left = narrowed(chest(), lungs(), radius_mm, padding)
+    found = box_of(scan)
+    assert found.lungs_found
+    assert found.notes == ()
+    for room in margins(found.box, left, scan.grid):
+        assert (room >= 5).all()
+        assert (room <= 15).all()
+
+
+def test_padding_that_is_not_even_is_padding() -> None:
+    scan, left = narrowed(chest(), lungs(), 110, -3024)
+    ripples = np.random.default_rng(0).integers(-9, 10, GRID.size, dtype=np.int16)
+    scan.array[scan.array == -3024] += ripples[scan.array == -3024]
+    for room in margins(box_of(scan).box, left, scan.grid):
+        assert (room <= 15).all()
+
+
 @pytest.mark.parametrize(
     ("start", "stop"),
     [
@@ -78,9 +109,9 @@ def test_a_third_cut_off(start: tuple[int, int, int], stop: tuple[int, int, int]
     part = Volume(whole.array[window], whole.grid.crop(start, stop))
     found = box_of(part)
     assert found.lungs_found
-    first, last = bounds(lungs()[window])
-    assert (np.asarray(found.box.start) <= first).all()
-    assert (np.asarray(found.box.stop) >= last).all()
+    for room in margins(found.box, lungs()[window], part.grid):
+        assert (room >= 0).all()
+        assert (room <= 15).all()
 
 
 @pytest.mark.parametrize("remains_mm", [0, 20])
@@ -229,8 +260,31 @@ def lung_segments(real_data: Path) -> tuple[Volume, Array]:
     return scan, resample(on_scan, scan.grid, "nearest").array > 0
 
 
+def lungs_by_intensity(real_data: Path) -> tuple[Volume, Array]:
+    scan = reorient(
+        from_sitk(sitk.ReadImage(real_data / "4d-lung-P113" / "ct_bin3x3x1.nii.gz", sitk.sitkInt16))
+    )
+    seen = find_chest(scan)
+    near = ndimage.binary_dilation(
+        resample(Volume(seen.lungs, seen.coarse.grid), scan.grid, "nearest").array
+    )
+    return scan, near & (scan.array < -500)
+
+
+@pytest.mark.parametrize("case", [whole_lungs, lung_segments, lungs_by_intensity])
+def test_a_field_of_view_that_cuts_real_lungs(case, real_data: Path) -> None:  # type: ignore[no-untyped-def]
+    scan, mask = case(real_data)
+    for radius_mm, padding in ((125, -3024), (110, -1024), (95, -2048)):
+        part, left = narrowed(scan, mask, radius_mm, padding)
+        found = box_of(part)
+        assert found.lungs_found
+        for room in margins(found.box, left, scan.grid):
+            assert (room >= 0).all()
+            assert (room <= 15).all()
+
+
 @pytest.mark.parametrize("case", [whole_lungs, lung_segments])
-def test_real_lungs_lie_in_a_close_box(case, real_data: Path) -> None:  # type: ignore[no-untyped-def]
+def test_real_lungs_lungs_lie_in_a_close_box(case, real_data: Path) -> None:  # type: ignore[no-untyped-def]
     scan, mask = case(real_data)
     found = box_of(scan)
     assert found.lungs_found

@@ -9,7 +9,7 @@ import pytest
 import SimpleITK as sitk
 from synthetic_chest import GRID, chest
 
-from lnq import preprocess
+from lnq import doctor, preprocess
 from lnq.data.case import Case, Split
 from lnq.data.layouts.patients import (
     check_patients,
@@ -105,3 +105,26 @@ def test_a_torn_patient_is_refused(
     assert run(tmp_path, preprocess.main) == 2
     assert "b is in test, a of the same patient in train" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_a_scan_that_is_there_twice(
+    tmp_path: Path, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = ("num_workers=0", "preprocessing.spacing_mm=[10,8,8]")
+    (data / "b.nrrd").write_bytes((data / "a.nrrd").read_bytes())
+    store = tmp_path / "out/preprocess/pairs"
+    write_table(data, "test", "test")
+    assert run(tmp_path, preprocess.main, *settings) == 0
+    assert "b: warning: the same scan as a" in capsys.readouterr().out
+    assert CaseStore(store).case_ids() == ["a", "b"]
+    write_table(data, "test", "train")
+    for _ in range(2):
+        assert run(tmp_path, preprocess.main, *settings) == 3
+        said = capsys.readouterr().out
+        assert "a: failed: the same scan as b" in said
+        assert "it is in test, b in train" in said
+        assert CaseStore(store).case_ids() == ["b"]
+        (failure,) = json.loads((store / "failures.json").read_text())
+        assert failure["case"] == "a"
+    assert run(tmp_path, doctor.main, "num_workers=0") == 3
+    assert "problem: a: the same scan as b" in capsys.readouterr().out

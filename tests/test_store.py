@@ -9,9 +9,11 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from conftest import OUT_OF_MEMORY
 from synthetic_chest import GRID, chest, ellipsoid
 
 import lnq.data.store
@@ -136,11 +138,29 @@ def test_damaged_arrays_are_rebuilt(name: str, damage: str, cases: list[Case], r
     assert file.read_bytes() == sound
 
 
-def test_damaged_record_is_rebuilt(cases: list[Case], root: Path) -> None:
+RECORDS = {
+    "cut short": lambda text: text[: len(text) // 2],
+    "a digit more": lambda text: text.replace('"sd": ', '"sd": 1'),
+    "a key flipped": lambda text: text.replace('"size"', '"sixe"'),
+    "its record a list": lambda text: json.dumps({**json.loads(text), "record": [1, 2]}),
+    "a list": lambda text: "[]",
+    "no checksum": lambda text: text.replace('"sha256":', '"sha257":'),
+    "no text": lambda text: "\udcff",
+}
+
+
+@pytest.mark.parametrize("damage", RECORDS)
+def test_damaged_record_is_rebuilt(damage: str, cases: list[Case], root: Path) -> None:
     states(cases[:1], root)
-    (root / "cases" / "c0" / "case.json").write_text('{"record": ')
-    assert CaseStore(root).case_ids() == []
+    file = root / "cases" / "c0" / "case.json"
+    sound = file.read_text()
+    file.write_text(RECORDS[damage](sound), errors="surrogateescape")
+    assert file.read_bytes() != sound.encode()
+    for use in (CaseStore.case_ids, lambda store: store.image("c0")):  # as training does
+        with pytest.raises(RunError, match=r"case\.json.*Run lnq\.preprocess again"):
+            use(CaseStore(root))
     assert states(cases[:1], root) == {"c0": "its record cannot be read"}
+    assert file.read_text() == sound
 
 
 def test_stale_cases_are_rebuilt(cases: list[Case], root: Path) -> None:
@@ -186,6 +206,27 @@ def test_bad_case_fails_alone_and_leaves_nothing_stale(cases: list[Case], root: 
     assert str(cases[1].image) in str(error)
     assert (outcomes["c0"].status, outcomes["c2"].status) == ("kept", "kept")
     assert CaseStore(root).case_ids() == ["c0", "c2"]
+
+
+@pytest.mark.parametrize("error", OUT_OF_MEMORY)
+def test_too_little_memory_costs_one_case_only(
+    error: Exception, cases: list[Case], root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    apply = Preprocessing.apply
+    given = iter((error, None, RuntimeError("a mistake of ours")))
+
+    def hungry(*arguments: Any) -> Any:
+        if fault := next(given):
+            raise fault
+        return apply(*arguments)
+
+    monkeypatch.setattr(Preprocessing, "apply", hungry)
+    outcomes = list(build_store(cases[:2], root, 0))
+    assert [one.status for one in outcomes] == ["failed", "built"]
+    assert "not enough memory" in str(outcomes[0].error)
+    assert str(cases[0].image) in str(outcomes[0].error)
+    with pytest.raises(RuntimeError, match="a mistake of ours"):
+        build_case(cases[0], root)
 
 
 def test_empty_label_and_nodes_outside_the_crop_are_noted(cases: list[Case], root: Path) -> None:
@@ -254,6 +295,33 @@ def test_kill_while_writing_leaves_no_half_case(
     assert os.waitpid(child, 0)[1] == signal.SIGKILL
     assert CaseStore(root).case_ids() == []
     assert states(cases[:1], root) == {"c0": "built"}
+
+
+@pytest.mark.parametrize("change", ["stale", "broken"])
+def test_kill_while_removing_leaves_no_half_case(
+    change: str, cases: list[Case], root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build_case(cases[0], root)
+    scan = cases[0].image.read_bytes()
+    cases[0].image.write_bytes(scan[:-1000])
+    if change == "stale":
+        write_volume(Volume(chest().array + np.int16(1), GRID), cases[0].image)
+    child = os.fork()
+    if child == 0:
+        unlink = os.unlink
+
+        def one_only(*args: Any, **kwargs: Any) -> None:
+            unlink(*args, **kwargs)
+            os.kill(os.getpid(), signal.SIGKILL)
+
+        monkeypatch.setattr(os, "unlink", one_only)
+        build_case(cases[0], root)
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == signal.SIGKILL
+    assert list((root / "cases").glob("[!.]*")) == []
+    assert CaseStore(root).case_ids() == []
+    states(cases[:1], root)
+    assert list((root / "cases").glob(".*")) == []
 
 
 def test_full_disk_stops_the_run(

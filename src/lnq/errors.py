@@ -7,6 +7,12 @@ A message tells what happened, where, why, and what to do about it. The class de
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+# How ITK and torch, which raise a plain RuntimeError, say that memory could not be had.
+_NO_MEMORY = ("Failed to allocate memory", "DefaultCPUAllocator")
+
 
 class LnqError(Exception):
     """Base of all errors with a message made for the user.
@@ -77,3 +83,24 @@ class RunError(LnqError):
     """The environment or the run failed: disk full, worker killed, NaN loss (exit code 4)."""
 
     exit_code = 4
+
+
+@contextmanager
+def memory_for(scan: object) -> Iterator[None]:
+    """Lets a scan that is too large for the machine fail alone, as any bad case does.
+
+    Args:
+        scan: What is read and computed with in the block.
+
+    Raises:
+        CaseError: The block ran out of memory.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError) and not any(s in str(error) for s in _NO_MEMORY):
+            raise
+        raise CaseError(
+            "not enough memory for this scan", where=scan,
+            remedy="crop it, use fewer workers, or a machine with more memory",
+        ) from error  # fmt: skip

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,8 +14,9 @@ from rich.progress import track
 
 from lnq.config import DataConfig, Paths, command, instantiate
 from lnq.config.detection import with_layout
-from lnq.data.building import Outcome, build_store
+from lnq.data.building import Outcome, build_store, failed
 from lnq.data.case import Case
+from lnq.data.dataset_faults import duplicates
 from lnq.data.layouts.checks import shortened
 from lnq.data.layouts.patients import (
     check_patients,
@@ -25,6 +26,7 @@ from lnq.data.layouts.patients import (
     split_table,
 )
 from lnq.data.preprocessing import Preprocessing
+from lnq.data.store import CaseStore
 from lnq.errors import UsageError
 from lnq.files import FAILURES, FailureLog, sole_user, write_manifest
 from lnq.networks.transfer import read_checkpoint
@@ -66,17 +68,19 @@ def main(cfg: PreprocessConfig) -> int:
             **_split(cases, cfg.output, console),
         }
         write_manifest(cfg.output, "preprocess", asdict(cfg), **facts)
-        outcomes = []
-        failures = FailureLog()
+        outcomes = {}
         work = build_store(cases, cfg.output, cfg.num_workers)
         quiet = not console.is_terminal
         for outcome in track(work, "preprocess", len(cases), console=console, disable=quiet):
-            outcomes.append(outcome)
+            outcomes[outcome.case_id] = outcome
+            _tell(outcome, console)
+        outcomes |= _compare(cases, outcomes, CaseStore(cfg.output), console)
+        counts = _counts(list(outcomes.values()))
+        write_manifest(cfg.output, "preprocess", asdict(cfg), **facts, counts=counts)
+        failures = FailureLog()
+        for outcome in outcomes.values():
             if outcome.error is not None:
                 failures.add(outcome.case_id, outcome.error)
-            _tell(outcome, console)
-        counts = _counts(outcomes)
-        write_manifest(cfg.output, "preprocess", asdict(cfg), **facts, counts=counts)
         code = failures.write(cfg.output)
     console.print(", ".join(f"{n} {name}" for name, n in counts.items() if n), f"-> {cfg.output}")
     if code:
@@ -112,6 +116,22 @@ def _settings(cfg: PreprocessConfig, console: Console) -> Preprocessing:
     shown = ", ".join(f"{key}={value}" for key, value in found.as_dict().items())
     console.print(f"as for {cfg.checkpoint}: {shown}", markup=False, highlight=False)
     return found
+
+
+def _compare(
+    cases: Sequence[Case], outcomes: Mapping[str, Outcome], store: CaseStore, console: Console
+) -> dict[str, Outcome]:
+    """Tells which scans are there twice; those of two splits fail, and their outcomes come back."""
+    records = {name: one.record for name, one in outcomes.items() if one.record is not None}
+    hashes = {name: record.voxel_sha256 for name, record in records.items()}
+    leaks = {}
+    for case_id, twin in duplicates(cases, hashes).items():
+        if twin.is_leak:
+            leaks[case_id] = failed(twin.case, twin.error(), store)
+            _tell(leaks[case_id], console)
+        else:
+            console.print(f"{case_id}: warning: {twin.error()}", markup=False, highlight=False)
+    return leaks
 
 
 def _tell(outcome: Outcome, console: Console) -> None:

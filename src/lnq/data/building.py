@@ -23,7 +23,7 @@ from lnq.data.examination import examine, joined_notes, label_hash
 from lnq.data.preprocessing import Preprocessing
 from lnq.data.readers import content_hash
 from lnq.data.store import CaseRecord, CaseStore
-from lnq.errors import CaseError
+from lnq.errors import CaseError, memory_for
 from lnq.volume import Volume
 
 Result = TypeVar("Result")
@@ -116,16 +116,18 @@ def build_case(case: Case, root: Path) -> Outcome:
     """
     store = CaseStore(root)
     if case.refusal is not None:
-        return _failed(case, case.refusal, store)
+        return failed(case, case.refusal, store)
     try:
-        hashes = content_hash(case.image), label_hash(case)
-        fault = store.fault(case, *hashes)
-        if fault is None:
-            return Outcome(case.case_id, "kept", record=store.record(case.case_id))
-        record, image, label = prepare_case(case, Preprocessing.from_dict(store.settings), hashes)
+        with memory_for(case.image):
+            hashes = content_hash(case.image), label_hash(case)
+            fault = store.fault(case, *hashes)
+            if fault is None:
+                return Outcome(case.case_id, "kept", record=store.record(case.case_id))
+            settings = Preprocessing.from_dict(store.settings)
+            record, image, label = prepare_case(case, settings, hashes)
+            store.write(record, image.array, None if label is None else label.array)
     except CaseError as error:
-        return _failed(case, error, store)
-    store.write(record, image.array, None if label is None else label.array)
+        return failed(case, error, store)
     if fault == "missing":
         return Outcome(case.case_id, "built", record=record)
     return Outcome(case.case_id, "rebuilt", reason=fault, record=record)
@@ -164,6 +166,7 @@ def prepare_case(
         label=None if case.label is None else case.label.absolute(),
         image_sha256=hashes[0],
         label_sha256=hashes[1],
+        voxel_sha256=found.voxel_hash,
         source_grid=found.image.grid,
         grid=prepared.volume.grid,
         mean=prepared.mean,
@@ -175,9 +178,15 @@ def prepare_case(
     return record, prepared.volume, label
 
 
-def _failed(case: Case, error: CaseError, store: CaseStore) -> Outcome:
-    # What is there is stale or damaged: no training may take it for this case.
-    shutil.rmtree(store.root / "cases" / case.case_id, ignore_errors=True)
+def failed(case: Case, error: CaseError, store: CaseStore) -> Outcome:
+    """The outcome of a case that cannot be used; what the store holds of it is removed.
+
+    It is stale, damaged or not to be trained on: no training may take it for this case.
+
+    Raises:
+        RunError: The disk does not allow it.
+    """
+    store.remove(case.case_id)
     where = error.where or case.image
     located = CaseError(error.what, where=where, why=error.why, remedy=error.remedy)
     return Outcome(case.case_id, "failed", error=located)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import get_args
 
 from lnq.data.case import Case, Split
@@ -18,9 +19,8 @@ def shared_patients(cases: Sequence[Case]) -> dict[str, CaseError]:
     Args:
         cases: The dataset.
     """
-    order: tuple[Split, ...] = get_args(Split)
     first: dict[str, Case] = {}
-    for case in sorted(cases, key=lambda one: order.index(one.split)):
+    for case in _by_split(cases):
         first.setdefault(case.group, case)
     return {
         case.case_id: CaseError(
@@ -35,12 +35,47 @@ def shared_patients(cases: Sequence[Case]) -> dict[str, CaseError]:
     }
 
 
-def duplicates(hashes: Mapping[str, str]) -> dict[str, str]:
-    """Cases that are the same scan as an earlier one, by id, with the earlier one's id.
+@dataclass(frozen=True)
+class Duplicate:
+    """A case that is the same scan as an earlier one.
+
+    Attributes:
+        case: The case.
+        earlier: The one before it: of an earlier split (train, val, test) where they differ.
+    """
+
+    case: Case
+    earlier: Case
+
+    @property
+    def is_leak(self) -> bool:
+        """Whether numbers on the case tell how well the earlier one is remembered."""
+        return self.case.split != self.earlier.split
+
+    def error(self) -> CaseError:
+        """The same, in words."""
+        splits = f", and it is in {self.case.split}, {self.earlier.case_id} in {self.earlier.split}"
+        return CaseError(
+            f"the same scan as {self.earlier.case_id}", where=self.case.image,
+            why=f"all voxels are equal{splits if self.is_leak else ''}",
+            remedy="remove one of the two",
+        )  # fmt: skip
+
+
+def duplicates(cases: Sequence[Case], hashes: Mapping[str, str]) -> dict[str, Duplicate]:
+    """Cases that are the same scan as an earlier one, by id.
 
     Args:
-        hashes: Hash of each scan by case id, in the dataset's order.
+        cases: The dataset.
+        hashes: Hash of each scan that could be read, by case id.
     """
-    first: dict[str, str] = {}
-    found = {case_id: first.setdefault(digest, case_id) for case_id, digest in hashes.items()}
-    return {case_id: earlier for case_id, earlier in found.items() if case_id != earlier}
+    first: dict[str, Case] = {}
+    read = [case for case in _by_split(cases) if case.case_id in hashes]
+    found = [Duplicate(case, first.setdefault(hashes[case.case_id], case)) for case in read]
+    return {one.case.case_id: one for one in found if one.case is not one.earlier}
+
+
+def _by_split(cases: Sequence[Case]) -> list[Case]:
+    """In the order train, val, test; in a split as given."""
+    order: tuple[Split, ...] = get_args(Split)
+    return sorted(cases, key=lambda one: order.index(one.split))

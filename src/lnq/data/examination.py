@@ -39,7 +39,7 @@ class Examination:
     image: Volume | None = None
     label: Volume | None = None
     anatomy: Anatomy | None = None
-    voxel_hash: str | None = None
+    voxel_hash: str = ""
     notes: list[str] = field(default_factory=list)
     problems: list[CaseError] = field(default_factory=list)
 

@@ -14,7 +14,7 @@ from lnq.data.building import over_cases
 from lnq.data.case import Case
 from lnq.data.dataset_faults import duplicates, shared_patients
 from lnq.data.examination import examine
-from lnq.errors import CaseError
+from lnq.errors import CaseError, memory_for
 from lnq.volume import Volume, components
 
 
@@ -71,7 +71,11 @@ class CaseReport:
 
 def inspect_case(case: Case) -> CaseReport:
     """Reads one case with the checks that all commands apply; problems are listed, not raised."""
-    found = examine(case)
+    try:
+        with memory_for(case.image):
+            found = examine(case)
+    except CaseError as error:
+        return _unread(case, error)
     report = _report(case)
     report.notes, report.problems = found.notes, found.problems
     if found.image is None or found.anatomy is None:
@@ -98,7 +102,7 @@ def inspect_cases(cases: Sequence[Case], num_workers: int = 0) -> Iterator[CaseR
         cases: The dataset.
         num_workers: Processes; 0 = this one, which then dies of a file that kills its reader.
     """
-    return over_cases(inspect_case, cases, num_workers, _killed)
+    return over_cases(inspect_case, cases, num_workers, _unread)
 
 
 def compare_cases(cases: Sequence[Case], reports: Sequence[CaseReport]) -> list[CaseReport]:
@@ -113,17 +117,12 @@ def compare_cases(cases: Sequence[Case], reports: Sequence[CaseReport]) -> list[
     by_id = {report.case_id: report for report in reports}
     ordered = [by_id[case.case_id] for case in cases]
     hashes = {one.case_id: one.image_hash for one in ordered if one.image_hash is not None}
-    twins, leaks = duplicates(hashes), shared_patients(cases)
+    twins, leaks = duplicates(cases, hashes), shared_patients(cases)
     for report in ordered:
         if report.case_id in leaks:
             report.problems.append(leaks[report.case_id])
         if report.case_id in twins:
-            report.problems.append(
-                CaseError(
-                    f"the same scan as {twins[report.case_id]}", where=report.image,
-                    why="all voxels are equal", remedy="remove one of the two",
-                )
-            )  # fmt: skip
+            report.problems.append(twins[report.case_id].error())
     return ordered
 
 
@@ -132,7 +131,7 @@ def _report(case: Case) -> CaseReport:
     return CaseReport(case.case_id, case.split, case.supervision, str(case.image), label)
 
 
-def _killed(case: Case, error: CaseError) -> CaseReport:
+def _unread(case: Case, error: CaseError) -> CaseReport:
     report = _report(case)
     report.problems.append(error)
     return report

@@ -6,7 +6,8 @@ thin-slice scan of one patient give the same box, quickly.
 
 How lungs are told from the other air in a scan: air around the patient is reached from the scan's
 sides through voxels as dark as free air; gas in trachea, stomach and bowel is as dark; foam of the
-table and blankets has body on one side only; airways are narrow. What remains is lung.
+table and blankets has body on one side only; airways are narrow. What remains is lung. A field of
+view may cut chest wall and lungs off: sides on which its border comes first are not counted.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from lnq.volume import Grid, Volume, from_sitk, reorient, to_sitk
+from lnq.volume import Array, Grid, Volume, from_sitk, reorient, to_sitk
 
 Mask = NDArray[np.bool_]
 
@@ -31,7 +32,10 @@ RIM_MM = 6.0  # partial-volume rim between free air and tissue
 AIRWAY_RADIUS_MM = 10.0  # a trachea is at most about 25 mm wide, wall's partial volume included
 MIN_LUNG_ML = 20.0  # remains of a collapsed lung still count
 MIN_LUNGS_ML = 150.0  # less than that in all is no pair of lungs
-MIN_ENCLOSED = 0.7  # mean part of the four sides on which body lies; a lung cut on one side has 3/4
+PADDING_HU = -1100.0  # darker than any air: what a scanner writes outside of its field of view
+AIR_AT_LEAST_HU = -1010.0  # or at least not lighter than this, and the same in all of it
+MIN_ENCLOSED = 0.7  # part of the sides (left, right, front, back) on which body lies, not free air
+MIN_SIDES = 1.5  # mean number of sides with body: foam that the field of view cuts has one
 MIN_BODY_ML = 500.0
 MIN_HALF_WIDTH = 0.6  # narrower half of the box about the body's middle, as a part of the wider
 NO_LUNGS = "no lungs found"
@@ -197,17 +201,22 @@ def _lungs(volume: Volume, body: Mask) -> Mask:
     spacing, voxel_ml = volume.grid.spacing_mm, volume.grid.voxel_volume_mm3 / 1000
     air = volume.array <= TISSUE_HU
     dark = volume.array < FREE_AIR_HU
-    inner = air & ~_outside(air, dark, spacing)
+    padding = _padding(volume.array)
+    free = _from_the_sides(dark | padding) & ~padding
+    # With the partial-volume rim against the skin.
+    inner = air & ~padding & ~_within(free, RIM_MM, spacing)
     core = _open(inner, AIRWAY_RADIUS_MM, spacing)
     labels, count = ndimage.label(core)
-    enclosed = _enclosed(body)
+    enclosed, known = _sides(body), _sides(body | free)
     kept = np.zeros(count + 1, bool)
     for number, where in enumerate(ndimage.find_objects(labels), start=1):
         piece = labels[where] == number
+        sides = enclosed[where][piece]
         kept[number] = (
             piece.sum() * voxel_ml >= MIN_LUNG_ML
             and np.median(volume.array[where][piece]) >= FREE_AIR_HU
-            and enclosed[where][piece].mean() >= MIN_ENCLOSED
+            and sides.mean() >= MIN_SIDES
+            and sides.sum() >= MIN_ENCLOSED * known[where][piece].sum()
         )
     core = kept[labels]
     if core.sum() * voxel_ml < MIN_LUNGS_ML:
@@ -218,23 +227,29 @@ def _lungs(volume: Volume, body: Mask) -> Mask:
     return grown.astype(bool)
 
 
-def _outside(air: Mask, dark: Mask, spacing: tuple[float, ...]) -> Mask:
-    """Free air and padding around the patient, with the partial-volume rim against the skin."""
-    sides = np.zeros_like(dark)
+def _padding(hu: Array) -> Mask:
+    """What lies outside of the field of view, with the voxels that may hold some of it."""
+    lowest = hu.min()
+    even = (hu == lowest) & (lowest < AIR_AT_LEAST_HU)
+    outside = _from_the_sides((hu < PADDING_HU) | even)
+    return ndimage.binary_dilation(outside, np.ones((1, 3, 3), bool)).astype(bool)
+
+
+def _from_the_sides(mask: Mask) -> Mask:
+    """The pieces of a mask that reach a side of the scan: left, right, front or back."""
+    sides = np.zeros_like(mask)
     # Not the first and last slice: air there may be lung or windpipe that runs out of the scan.
-    sides[:, [0, -1], :] = dark[:, [0, -1], :]
-    sides[:, :, [0, -1]] = dark[:, :, [0, -1]]
-    free = ndimage.binary_propagation(sides, mask=dark)
-    return _within(free, RIM_MM, spacing) & air
+    sides[:, [0, -1], :] = mask[:, [0, -1], :]
+    sides[:, :, [0, -1]] = mask[:, :, [0, -1]]
+    return ndimage.binary_propagation(sides, mask=mask).astype(bool)
 
 
-def _enclosed(body: Mask) -> NDArray[np.float32]:
-    """For each voxel, on how many of its sides (left, right, front, back) body lies: 0 to 1."""
-    hits = np.zeros(body.shape, np.float32)
+def _sides(mask: Mask) -> NDArray[np.uint8]:
+    """For each voxel, on how many of its sides (left, right, front, back) the mask lies: 0 to 4."""
+    hits = np.zeros(mask.shape, np.uint8)
     for axis in (1, 2):
-        hits += np.logical_or.accumulate(body, axis=axis)
-        hits += np.flip(np.logical_or.accumulate(np.flip(body, axis), axis=axis), axis)
-    hits /= 4
+        hits += np.logical_or.accumulate(mask, axis=axis)
+        hits += np.flip(np.logical_or.accumulate(np.flip(mask, axis), axis=axis), axis)
     return hits
 
 
@@ -242,7 +257,7 @@ def _balance(
     start: NDArray[np.int64], stop: NDArray[np.int64], lungs: Mask, body: Mask
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], bool]:
     """Widens a box of which one side, seen from the body's middle, is much narrower."""
-    filled = (body | (_enclosed(body) >= MIN_ENCLOSED))[start[0] : stop[0]]
+    filled = (body | (_sides(body) >= 3))[start[0] : stop[0]]
     mass = np.cumsum(filled.sum(axis=(0, 1)))
     if mass[-1] == 0:
         return start, stop, False

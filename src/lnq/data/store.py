@@ -4,13 +4,14 @@
     root/cases/<id>/image.npy       float16, z y x, normalised, on the working grid
     root/cases/<id>/label.npy       uint8, 0 or 1; missing where the case has no label
     root/cases/<id>/foreground.npy  (n, 3) int32, z y x of annotated voxels, at most 10,000 of them
-    root/cases/<id>/case.json       record, settings, SHA-256 of each array
+    root/cases/<id>/case.json       record, settings, SHA-256 of each array and of all this
 
 A case appears whole or not at all, and carries what is needed to tell that it is damaged or stale.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -29,6 +30,7 @@ from lnq.volume import Array, Grid
 
 MAX_FOREGROUND = 10_000  # plenty of places to centre a patch on, and small to read
 CASE_FILE = "case.json"
+_CHECKSUM = "sha256"
 _REBUILD = "run lnq.preprocess again: it rebuilds what is damaged"
 
 
@@ -45,6 +47,7 @@ class CaseRecord:
         label: The annotation it was made from, or None.
         image_sha256: Of the scan's bytes.
         label_sha256: Of the annotation's bytes, or None.
+        voxel_sha256: Of the scan's voxels, equal in copies of one scan.
         source_grid: Grid of the scan.
         grid: Working grid of the arrays.
         mean: HU subtracted in normalisation.
@@ -62,6 +65,7 @@ class CaseRecord:
     label: Path | None
     image_sha256: str
     label_sha256: str | None
+    voxel_sha256: str
     source_grid: Grid
     grid: Grid
     mean: float
@@ -126,6 +130,9 @@ class CaseStore:
         """Ids of the finished cases, in the dataset's order, of one split and kind of supervision.
 
         A case that failed, or that was made with other settings, is not among them.
+
+        Raises:
+            RunError: A case's record is damaged.
         """
         finished = []
         for case_id in self._listed:
@@ -144,6 +151,7 @@ class CaseStore:
 
         Raises:
             CaseError: The store does not hold it.
+            RunError: It is damaged.
         """
         if case_id not in self._records:
             entry = self._entry(case_id)
@@ -203,7 +211,7 @@ class CaseStore:
             shutil.rmtree(temporary, ignore_errors=True)
             temporary.mkdir(parents=True)
             self._fill(temporary, record, arrays)
-            shutil.rmtree(folder, ignore_errors=True)
+            self.remove(record.case_id)
             temporary.replace(folder)
         except OSError as error:
             raise RunError(
@@ -214,6 +222,26 @@ class CaseStore:
             shutil.rmtree(temporary, ignore_errors=True)
         self._records[record.case_id] = record
 
+    def remove(self, case_id: str) -> None:
+        """Takes a case out, if it is there: out of sight first, so that a kill leaves no half.
+
+        Raises:
+            RunError: The disk does not allow it.
+        """
+        folder = self._folder(case_id)
+        leaving = folder.with_name(f".{os.getpid()}.tmp.old.{case_id}")
+        try:
+            shutil.rmtree(leaving, ignore_errors=True)
+            if folder.exists():
+                folder.replace(leaving)
+        except OSError as error:
+            raise RunError(
+                "cannot remove a preprocessed case", where=folder, why=str(error),
+                remedy="make the folder writable or choose another output folder",
+            ) from error  # fmt: skip
+        shutil.rmtree(leaving, ignore_errors=True)
+        self._records.pop(case_id, None)
+
     def fault(self, case: Case, image_sha256: str, label_sha256: str | None) -> str | None:
         """Why the stored form of a case cannot be used, or None where it can; reads it in full.
 
@@ -222,11 +250,12 @@ class CaseStore:
             image_sha256: Of the scan as it is now.
             label_sha256: Of the annotation as it is now.
         """
-        if not (self._folder(case.case_id) / CASE_FILE).exists():
-            return "missing"
-        entry = self._entry(case.case_id)
-        if entry is None:
+        try:
+            entry = self._entry(case.case_id)
+        except RunError:
             return "its record cannot be read"
+        if entry is None:
+            return "missing"
         if entry["settings"] != self.settings:
             older = entry["settings"].get("algorithm") != ALGORITHM
             return f"it was made {'by another version' if older else 'with other settings'}"
@@ -245,14 +274,24 @@ class CaseStore:
         return self.root / "cases" / case_id
 
     def _entry(self, case_id: str) -> dict[str, Any] | None:
-        """The content of `case.json`, or None where it is missing or damaged."""
-        try:
-            entry = read_json(self._folder(case_id) / CASE_FILE)
-        except LnqError:
+        """The content of `case.json` as it was written; None where there is no such case.
+
+        Raises:
+            RunError: It is damaged.
+        """
+        path = self._folder(case_id) / CASE_FILE
+        if not path.exists():
             return None
-        whole = isinstance(entry, dict) and {"record", "settings", "arrays"} <= entry.keys()
-        names = {field.name for field in fields(CaseRecord)}
-        return entry if whole and names <= entry["record"].keys() else None
+        why = "its checksum is missing or another one"
+        try:
+            entry = read_json(path)
+            if isinstance(entry, dict) and entry.pop(_CHECKSUM, None) == _digest(entry):
+                return entry
+        except LnqError as error:
+            why = str(error.why)
+        raise RunError(
+            "the record of a preprocessed case is damaged", where=path, why=why, remedy=_REBUILD
+        )
 
     def _fill(self, folder: Path, record: CaseRecord, arrays: dict[str, Array]) -> None:
         for name, array in arrays.items():
@@ -266,7 +305,7 @@ class CaseStore:
             "arrays": {name: sha256(folder / name) for name in arrays},
         }
         with (folder / CASE_FILE).open("w", encoding="utf-8") as handle:
-            json.dump(entry, handle, indent=2, allow_nan=False)
+            json.dump({**entry, _CHECKSUM: _digest(entry)}, handle, indent=2, allow_nan=False)
             handle.flush()
             os.fsync(handle.fileno())
 
@@ -288,6 +327,11 @@ class CaseStore:
                 "cannot read a preprocessed array", where=path, why=str(error), remedy=_REBUILD
             ) from error
         return array
+
+
+def _digest(entry: dict[str, Any]) -> str:
+    """SHA-256 of an entry's content, however its file is laid out."""
+    return hashlib.sha256(json.dumps(entry, sort_keys=True).encode()).hexdigest()
 
 
 def _foreground(label: Array, case_id: str) -> Array:

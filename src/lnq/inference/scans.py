@@ -13,7 +13,7 @@ import SimpleITK as sitk
 
 from lnq.data.examination import examine_scan, joined_notes
 from lnq.data.readers import scan_name, suffix_of
-from lnq.errors import CaseError, LnqError, RunError, UsageError
+from lnq.errors import CaseError, LnqError, RunError, UsageError, memory_for
 from lnq.files import atomic_path
 from lnq.inference.dicom_seg import check_writable, write_dicom_seg
 from lnq.inference.found_nodes import FoundNode, found_nodes
@@ -118,22 +118,16 @@ def segment(job: Job, predictor: Predictor, output: Path, save_probabilities: bo
         RunError: The disk does not take the mask.
     """
     try:
-        examined = examine_scan(job.image)
-        scan, anatomy = examined.image, examined.anatomy
-        if scan is None or anatomy is None:
-            raise examined.problems[0]
-        prediction = predictor.predict(scan, anatomy.chest)
+        with memory_for(job.image):
+            examined = examine_scan(job.image)
+            scan, anatomy = examined.image, examined.anatomy
+            if scan is None or anatomy is None:
+                raise examined.problems[0]
+            prediction = predictor.predict(scan, anatomy.chest)
     except CaseError as error:
         raise CaseError(
             error.what, where=error.where or job.image, why=error.why, remedy=error.remedy
         ) from error
-    except (MemoryError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and "DefaultCPUAllocator" not in str(error):
-            raise
-        raise CaseError(
-            "not enough memory for this scan", where=job.image,
-            remedy="crop it, or use a machine with more memory",
-        ) from error  # fmt: skip
     if job.dicom:
         write_dicom_seg(prediction.mask, job.image, output / job.mask_name)
     else:
