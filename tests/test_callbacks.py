@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import torch
 import wandb
-from conftest import names
+from conftest import fill_disk_under, names
 
 from lnq.callbacks import (
     AtomicCheckpointIO,
@@ -84,32 +84,19 @@ def test_a_checkpoint_is_replaced_whole_and_the_old_one_kept(tmp_path: Path) -> 
     assert names(tmp_path) == ["last.ckpt", "last.ckpt.previous"]
 
 
-def test_a_save_that_fails_in_the_middle_leaves_the_old_checkpoint(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize("before", [0, 2])
+def test_a_full_disk_leaves_the_old_checkpoint(tmp_path: Path, before: int) -> None:
     saver, path = AtomicCheckpointIO(), tmp_path / "last.ckpt"
-    for number in range(2):
+    for number in range(before):
         saver.save_checkpoint({"number": number}, path)
-
-    def half(checkpoint: Any, target: Path) -> None:
-        Path(target).write_bytes(b"PK half a zip")
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(torch, "save", half)
-    with pytest.raises(OSError, match="No space"):
+    kept = names(tmp_path)
+    fill_disk_under(path)
+    with pytest.raises(OSError, match=r"No space left on device: .*last\.ckpt"):
         saver.save_checkpoint({"number": 2}, path)
-    assert torch.load(path, weights_only=True) == {"number": 1}
-    assert torch.load(tmp_path / "last.ckpt.previous", weights_only=True) == {"number": 0}
-    assert names(tmp_path) == ["last.ckpt", "last.ckpt.previous"]
-
-
-def test_a_first_save_that_fails_leaves_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(torch, "save", lambda checkpoint, path: Path(path).write_bytes(b"PK") / 0)
-    with pytest.raises(ZeroDivisionError):
-        AtomicCheckpointIO().save_checkpoint({}, tmp_path / "last.ckpt")
-    assert names(tmp_path) == []
+    assert names(tmp_path) == kept
+    if before:
+        assert torch.load(path, weights_only=True) == {"number": 1}
+        assert torch.load(tmp_path / "last.ckpt.previous", weights_only=True) == {"number": 0}
 
 
 def test_ctrl_c_waits_for_the_next_step() -> None:
@@ -123,6 +110,18 @@ def test_ctrl_c_waits_for_the_next_step() -> None:
         with pytest.raises(KeyboardInterrupt):
             callback.on_train_batch_start(nothing, nothing, None, 1)
     assert signal.getsignal(signal.SIGINT) is previous
+
+
+def test_a_signal_of_the_last_step_is_heard_at_the_end() -> None:
+    heard: list[int] = []
+    previous = signal.signal(signal.SIGUSR2, lambda number, _: heard.append(number))
+    try:
+        with BetweenSteps().handler():
+            os.kill(os.getpid(), signal.SIGUSR2)
+            assert heard == []
+        assert heard == [signal.SIGUSR2]
+    finally:
+        signal.signal(signal.SIGUSR2, previous)
 
 
 def test_curves_go_on_where_a_resumed_run_does(tmp_path: Path) -> None:
