@@ -264,6 +264,25 @@ def test_a_changed_configuration_is_refused(
     assert told in capsys.readouterr().err
 
 
+def test_other_numbers_of_workers_make_the_same_run(
+    tmp_path: Path, tiny_store: Path, undisturbed: Path, train: Train,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    original = StepSeed.on_train_batch_start
+    run = arguments(tiny_store, tmp_path / "run")
+    for stop, workers in ((3, 0), (9, 2), (None, 0)):
+
+        def hook(self: StepSeed, trainer: Any, *rest: Any, stop: int | None = stop) -> None:
+            original(self, trainer, *rest)
+            if trainer.global_step == stop:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+        monkeypatch.setattr(StepSeed, "on_train_batch_start", hook)
+        given = (f"datamodule.num_workers={workers}", *(["ckpt_path=last"] if stop != 3 else []))
+        assert train(*run, *given) == (143 if stop else 0)
+    assert_same(tmp_path / "run", undisturbed)
+
+
 def test_what_is_shown_of_a_run_may_change(
     tmp_path: Path, undisturbed: Path, tiny_store: Path, train: Train
 ) -> None:
