@@ -54,6 +54,12 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
+def fill_disk_under(path: Path) -> None:
+    """The next atomic write of a file meets a device that is full."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.with_name(f".{os.getpid()}.tmp.{path.name}").symlink_to("/dev/full")
+
+
 def write_store(
     root: Path, cases: dict[str, tuple[np.ndarray, np.ndarray | None, str, str]]
 ) -> Path:

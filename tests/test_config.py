@@ -202,13 +202,51 @@ def test_a_missing_required_key_is_asked_for(
 @pytest.mark.parametrize(
     "place",
     ["optimizer._target_", "method.inferer._target_", "+callbacks.mine._target_",
-     "datamodule.transform._target_", "+network.extra.deep._target_"],
+     "datamodule.transform._target_", "+network.extra.deep._target_",
+     "+hydra.callbacks.mine._target_", "hydra.launcher._target_"],
 )  # fmt: skip
 def test_only_classes_of_known_packages_are_built(
     refused: Callable[..., str], target: str, place: str
 ) -> None:
     said = refused(f"{place}={target}")
     assert f"_target_ {target} " in said
+
+
+OPENS = "{_target_: builtins.open, file: bad, mode: w}"
+
+
+@pytest.mark.parametrize(
+    "node",
+    [
+        "callbacks: {x: {_target_: torch.load, f: bad, weights_only: false}}",
+        "callbacks: {x: '${oc.create:\"" + OPENS + "\"}'}",
+        "sweeper: {jobs: {deep: [" + OPENS + "]}}",
+        "job_logging: {root: {handlers: [x]}, handlers: {x: {class: builtins.open, file: bad}}}",
+        "mode: MULTIRUN",
+    ],
+)
+def test_what_hydra_itself_would_call_is_refused(
+    refused: Callable[..., str], tmp_path: Path, node: str
+) -> None:
+    file = tmp_path / "own" / "experiment" / "mine.yaml"
+    file.parent.mkdir(parents=True)
+    file.write_text(f"# @package _global_\nhydra: {{{node}}}\n")
+    for several in ([], ["-m"]):
+        said = refused(*several, "--config-dir", str(tmp_path / "own"), "+experiment=mine")
+        assert said.startswith(f"error: hydra.{node.partition(':')[0]}")
+
+
+def test_what_is_run_is_what_was_checked(
+    composed: Callable[..., list[TrainConfig]], refused: Callable[..., str], tmp_path: Path
+) -> None:
+    """A file of the user's that is called as one of ours replaces it in neither."""
+    file = tmp_path / "own" / "hydra" / "default.yaml"
+    file.parent.mkdir(parents=True)
+    file.write_text(f"callbacks: {{x: {OPENS}}}\n")
+    assert len(composed("--config-dir", str(tmp_path / "own"))) == 1
+    assert not (tmp_path / "bad").exists()
+    for option in ("--run", "--config-name=train", "--package=x", "--multi"):
+        assert "cannot parse the command line" in refused(option)
 
 
 def test_lists_are_searched_for_targets_too(

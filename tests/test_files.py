@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import signal
 import subprocess
@@ -99,6 +100,22 @@ def test_sole_user_keeps_a_second_process_out_until_the_first_ends(tmp_path: Pat
     with sole_user(tmp_path / "out"):
         assert "another run is writing into this folder" in second()
     assert second() == "in\n"
+
+
+def test_a_worker_that_lives_on_does_not_keep_the_folder(tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    with sole_user(tmp_path / "out"):
+        worker = os.fork()
+        if not worker:
+            os.write(writing, b"x")
+            signal.pause()
+        os.read(reading, 1)
+    try:
+        with sole_user(tmp_path / "out"):
+            pass
+    finally:
+        os.kill(worker, signal.SIGKILL)
+        os.waitpid(worker, 0)
 
 
 def test_sole_user_refuses_a_file_in_the_folders_place(tmp_path: Path) -> None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -57,6 +60,17 @@ def test_each_command_explains_itself(stage: str, capsys: pytest.CaptureFixture[
             for path in (CONF / group.split("@")[0]).rglob("*.yaml")
         }
         assert all(found.values()), f"a file of conf/{group} has no opening comment"
+
+
+def test_a_reader_that_has_enough_is_no_fault() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [sys.executable, "-m", "lnq.rank", "--help"], stdout=writing, stderr=subprocess.PIPE,
+        text=True, check=False, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )  # fmt: skip
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_defaults_and_own_keys_are_marked() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
@@ -15,7 +16,7 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
-from conftest import TINY
+from conftest import TINY, fill_disk_under
 
 from lnq.callbacks import StepSeed
 from lnq.methods import DBDMP
@@ -118,6 +119,38 @@ def test_a_signal_between_steps(
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
+def test_slurm_s_signal_waits_for_a_whole_step(
+    tmp_path: Path, tiny_store: Path, undisturbed: Path, train: Train,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    original, steps = torch.optim.SGD.step, itertools.count()
+
+    def half(self: torch.optim.SGD, closure: Callable[[], float]) -> float:
+        loss = closure()
+        if next(steps) == 6:
+            with torch.no_grad():  # what an optimiser has done when the signal meets it
+                first = self.param_groups[0]["params"][0]
+                before = first.clone()
+                first.add_(1.0)
+                os.kill(os.getpid(), signal.SIGUSR2)
+                first.copy_(before)
+        original(self)
+        return loss
+
+    monkeypatch.setattr(torch.optim.SGD, "step", half)
+    # As submitit does at a job's time limit, once it has queued the job again.
+    previous = signal.signal(signal.SIGUSR2, lambda *_: sys.exit(-1))
+    run = arguments(tiny_store, tmp_path / "run")
+    try:
+        assert train(*run) == 130
+        assert signal.getsignal(signal.SIGUSR2) not in (signal.SIG_DFL, previous)
+    finally:
+        signal.signal(signal.SIGUSR2, previous)
+    assert saved(tmp_path / "run")["global_step"] == 7
+    assert train(*run, "ckpt_path=last") == 0
+    assert_same(tmp_path / "run", undisturbed)
+
+
 def test_a_signal_in_validation(
     tmp_path: Path, tiny_store: Path, undisturbed: Path, train: Train,
     monkeypatch: pytest.MonkeyPatch,
@@ -155,6 +188,16 @@ def test_a_crash_at_any_place_is_resumed(
     monkeypatch.undo()
     assert train(*run, "ckpt_path=last") == 0
     assert_same(tmp_path / "run", undisturbed)
+
+
+def test_a_full_disk_ends_the_training_and_is_told(
+    tmp_path: Path, tiny_store: Path, train: Train, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = tmp_path / "run" / "checkpoints" / "last.ckpt"
+    fill_disk_under(target)
+    assert train(*arguments(tiny_store, tmp_path / "run")) == 4
+    told = f"error: cannot write [{target}]: No space left on device\n"
+    assert capsys.readouterr().err == told
 
 
 @pytest.mark.parametrize("kill", ["itself", "SIGTERM"])
@@ -219,6 +262,25 @@ def test_a_changed_configuration_is_refused(
 ) -> None:  # fmt: skip
     assert train(*arguments(tiny_store, undisturbed), "ckpt_path=last", change) == 2
     assert told in capsys.readouterr().err
+
+
+def test_other_numbers_of_workers_make_the_same_run(
+    tmp_path: Path, tiny_store: Path, undisturbed: Path, train: Train,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    original = StepSeed.on_train_batch_start
+    run = arguments(tiny_store, tmp_path / "run")
+    for stop, workers in ((3, 0), (9, 2), (None, 0)):
+
+        def hook(self: StepSeed, trainer: Any, *rest: Any, stop: int | None = stop) -> None:
+            original(self, trainer, *rest)
+            if trainer.global_step == stop:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+        monkeypatch.setattr(StepSeed, "on_train_batch_start", hook)
+        given = (f"datamodule.num_workers={workers}", *(["ckpt_path=last"] if stop != 3 else []))
+        assert train(*run, *given) == (143 if stop else 0)
+    assert_same(tmp_path / "run", undisturbed)
 
 
 def test_what_is_shown_of_a_run_may_change(

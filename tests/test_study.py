@@ -8,14 +8,20 @@ import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import optuna
 import pytest
 from conftest import TINY
+from hydra.core.utils import JobStatus
 from optuna.trial import TrialState
 
-from lnq.callbacks import StepSeed
+from lnq.callbacks import ReportToTrial, StepSeed
+from lnq.config.sweeps import Study
+from lnq.config.sweeps.jobs import Job
+from lnq.config.sweeps.points import Point
+from lnq.errors import UsageError
 from lnq.run_folder import last_logged
 
 Train = Callable[..., int]
@@ -73,6 +79,49 @@ def test_a_study_is_continued_and_prolonged(
     assert len(study_in(folder).trials) == 5
     assert train(*given, "hydra.sweeper.jobs.metric=train/loss") == 2
     assert "another aim: maximize val/dice" in capsys.readouterr().err
+
+
+def test_how_a_trial_ended_is_entered(tmp_path: Path) -> None:
+    study = Study(6, "val/dice", "maximize", {"x": [0.5, 0.7]})
+    outcomes = [(0, 0.5), (3, 0.4), (4, 0.3), (0, None), (0, 0.1), (2, None)]
+    pruned = 4
+
+    def job_at(point: Point) -> Job:
+        return Job(point.name, [], SimpleNamespace(x=0.5, run_dir=tmp_path / point.name))
+
+    def launch(overrides: Any, first: int) -> list[Any]:
+        code, value = outcomes[first]
+        run = tmp_path / f"trial-{first}"
+        run.mkdir(exist_ok=True)
+        if value is not None:
+            (run / "metrics.csv").write_text(f"val/dice\n{value}\n")
+        if first == pruned:
+            stored = study_in(tmp_path)
+            trial = optuna.Trial(stored, stored.trials[first]._trial_id)
+            trial.set_user_attr(ReportToTrial.PRUNED, True)
+        return [SimpleNamespace(status=JobStatus.COMPLETED, return_value=code)]
+
+    assert study.run(tmp_path, job_at, launch, 1) == [code for code, _ in outcomes]
+    trials = study_in(tmp_path).trials
+    assert [(trial.state.name, trial.value) for trial in trials] == [
+        ("COMPLETE", 0.5), ("COMPLETE", 0.4), ("FAIL", None), ("FAIL", None),
+        ("PRUNED", None), ("RUNNING", None),
+    ]  # fmt: skip
+    # What could not be run is run once it can.
+    outcomes[5] = (0, 0.2)
+    assert study.run(tmp_path, job_at, launch, 1) == [0]
+    assert study_in(tmp_path).trials[5].value == 0.2
+    assert len(study_in(tmp_path).trials) == 6
+
+
+def test_a_study_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+    (tmp_path / "study.db").write_bytes(b"no database" * 100)
+    with pytest.raises(UsageError, match="this study cannot be read"):
+        Study(1, "val/dice", "maximize", {"x": [0.5, 0.7]}).run(tmp_path, no_job, no_job, 1)
+
+
+def no_job(*_: Any) -> Any:
+    raise AssertionError("there is nothing to run")
 
 
 def test_a_hopeless_trial_is_cut_short(tiny_store: Path, tmp_path: Path, train: Train) -> None:

@@ -18,6 +18,7 @@ import lnq.collect
 import lnq.preprocess
 from lnq.config.composition import Arguments
 from lnq.config.sweeps import OneGpuEach, Plan, plan
+from lnq.config.sweeps.jobs import Job, run_all
 from lnq.config.sweeps.points import Point, merged, named
 from lnq.train import GIVEN, TrainConfig
 from lnq.train import main as train_main
@@ -42,6 +43,24 @@ def hook(self, trainer, module, *rest):
     return original(self, trainer, module, *rest)
 StepSeed.on_train_batch_start = hook
 main()
+"""
+
+
+ORPHANED = """
+import os, signal, time
+from lnq.config.sweeps import EndsWithParent
+watch, (reading, writing), told = EndsWithParent(), os.pipe(), []
+if os.fork():
+    os.read(reading, 1)
+    os.kill(os.getpid(), signal.SIGKILL)
+signal.signal(signal.SIGTERM, lambda *_: told.append("SIGTERM"))
+watch.on_job_start(None)
+os.write(writing, b"x")
+while not told:
+    time.sleep(0.05)
+print(*told, flush=True)
+watch.on_job_start(None)
+print("the next job begins", flush=True)
 """
 
 
@@ -203,6 +222,31 @@ def test_launchers_run_jobs_in_processes_of_their_own(
         from joblib.externals.loky import get_reusable_executor
 
         get_reusable_executor().shutdown(wait=True)
+
+
+def test_a_worker_ends_with_a_killed_sweep() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", ORPHANED], capture_output=True, text=True, check=False, timeout=100,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )  # fmt: skip
+    assert (done.stdout, done.stderr) == ("SIGTERM\n", "")
+
+
+def test_a_finished_sweep_launches_nothing(tmp_path: Path) -> None:
+    class Finished:
+        run_dir = tmp_path
+
+        def is_finished(self) -> bool:
+            return True
+
+        def require_logged(self, metric: str) -> None:
+            """Whatever it is."""
+
+    def launch(overrides: Any, first: int) -> list[Any]:
+        assert overrides, "submitit takes no empty list"
+        return []
+
+    assert run_all([Job("a", [], Finished()), Job("b", [], Finished())], tmp_path, launch) == []
 
 
 def test_each_worker_has_a_gpu_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

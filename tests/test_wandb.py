@@ -6,8 +6,10 @@ import io
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,7 +23,7 @@ from matplotlib.image import imread
 from wandb_stub import KEY, WandbStub, wandb_stub
 
 from lnq import dashboard
-from lnq.callbacks import StepSeed
+from lnq.callbacks import OfflineFirstWandbLogger, StepSeed, loggers
 from lnq.reporting.dashboard import CURVES, PICTURES
 
 Train = Callable[..., int]
@@ -161,6 +163,61 @@ def test_without_a_server_a_model_may_be_asked_for(
     asked = (f"logger.wandb.mode={mode}", "logger.wandb.log_model=true", "trainer.max_epochs=1")
     assert train(*given, *asked) == 0
     assert bool(list(tmp_path.glob("run/wandb/offline-run-*"))) == (mode == "offline")
+
+
+def test_a_server_that_goes_away_does_not_hold_the_end_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loggers, "FINISH_SECONDS", 0.5)
+    wandb.teardown()
+    with wandb_stub() as server:
+        for name, value in server.environment.items():
+            monkeypatch.setenv(name, value)
+        logger = OfflineFirstWandbLogger("lnq", "test", tmp_path)
+        logger.log_metrics({"train/loss": 1.0}, 0)
+        assert logger.experiment.url.startswith(server.url)
+    logger.log_metrics({"train/loss": 0.5}, 1)
+    with pytest.warns(UserWarning, match="did not take everything; it is kept for `wandb sync"):
+        logger.finalize("success")
+    assert logger.place is not None
+    tools = Path(sys.executable).parent
+    with wandb_stub() as server:
+        subprocess.run(
+            f"{tools}/{logger.place}", shell=True, check=True, capture_output=True, timeout=100,
+            env={**os.environ, **server.environment}, cwd=tmp_path,
+        )  # fmt: skip
+        (rows,) = server.history.values()
+    assert [row["train/loss"] for row in rows] == [1.0, 0.5]
+
+
+def test_a_server_that_does_not_begin_a_run_leaves_it_offline(
+    stub: WandbStub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer, over = stub.answer, threading.Event()
+
+    def wait(operation: str, given: dict[str, Any]) -> dict[str, Any]:
+        if operation == "UpsertBucket":
+            over.wait()
+        return answer(operation, given)
+
+    monkeypatch.setattr(stub, "answer", wait)
+    logger = OfflineFirstWandbLogger("lnq", "test", tmp_path)
+    assert logger._wandb_init["mode"] == "online"
+    logger._wandb_init["settings"].init_timeout = 0.5
+    with pytest.warns(UserWarning, match="W&B logs offline: "):
+        logger.log_metrics({"train/loss": 1.0}, 0)
+    logger.finalize("success")
+    over.set()
+    assert list(tmp_path.glob("wandb/offline-run-*/*.wandb"))
+
+
+def test_a_server_that_takes_connections_alone_does_not_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(loggers, "CHECK_SECONDS", 0.1)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        found = loggers._no_answer(f"http://127.0.0.1:{silent.getsockname()[1]}")
+    assert found == "127.0.0.1 does not answer (timed out)"
 
 
 def run_dashboard(*arguments: str) -> int:

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from lnq.errors import LnqError, UsageError
 
@@ -40,6 +40,9 @@ def atomic_path(path: Path) -> Iterator[Path]:
         with temporary.open("rb+") as handle:
             os.fsync(handle.fileno())
         temporary.replace(path)
+    except OSError as error:
+        error.filename = error.filename or str(path)  # which a full disk does not say
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -78,9 +81,23 @@ def sole_user(folder: Path) -> Iterator[None]:
         except OSError as error:
             raise UsageError(
                 "another run is writing into this folder", where=folder,
-                remedy="wait for it, or choose another one with output=DIR",
+                remedy="wait for its end, or choose another folder",
             ) from error  # fmt: skip
-        yield
+        _locks.add(handle)
+        try:
+            yield
+        finally:
+            _locks.discard(handle)
+
+
+def _let_go() -> None:
+    """In a forked process, such as a loader's worker: it may live on when its parent is killed."""
+    for handle in _locks:
+        handle.close()
+
+
+_locks = set[IO[str]]()
+os.register_at_fork(after_in_child=_let_go)
 
 
 def read_json(path: Path) -> Any:

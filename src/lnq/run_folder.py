@@ -15,7 +15,7 @@ from lnq.networks.transfer import LAST
 
 MAY_DIFFER = (
     "run_dir", "ckpt_path", "init_from", "paths", "logger", "measure",
-    "trainer.profiler",
+    "datamodule.num_workers", "trainer.log_every_n_steps", "trainer.profiler",
     "callbacks.progress", "callbacks.panels", "callbacks.performance",
 )  # fmt: skip
 """Keys that do not change what a resumed run computes, with all below them."""

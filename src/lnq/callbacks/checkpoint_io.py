@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from pathlib import Path
 from typing import Any
@@ -24,9 +25,10 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None
     ) -> None:
         """Saves `checkpoint` at `path`."""
-        target = Path(path)
+        target, content = Path(path), io.BytesIO()
+        torch.save(checkpoint, content)  # to a file it would hide that the disk is full
         with atomic_path(target) as temporary:
-            torch.save(checkpoint, temporary)
+            temporary.write_bytes(content.getbuffer())
             if target.exists():
                 previous = target.with_name(target.name + PREVIOUS)
                 previous.unlink(missing_ok=True)

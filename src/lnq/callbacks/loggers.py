@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import queue
 import secrets
-import socket
+import ssl
 import threading
+import urllib.error
+import urllib.request
 import warnings
 from argparse import Namespace
+from collections.abc import Callable
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlparse
-from urllib.request import getproxies
 
 from lightning_fabric.loggers.logger import rank_zero_experiment
 from pytorch_lightning.loggers import WandbLogger
@@ -21,6 +24,12 @@ from lnq.files import write_text
 CHECK_SECONDS = 8.0
 """How long it may take to find out whether the server can be used."""
 
+FINISH_SECONDS = 10.0
+"""How long the end of training may wait for what was not sent yet."""
+
+MODEL_SECONDS = 600.0
+"""The same where a checkpoint is to be sent."""
+
 ID_FILE = Path("wandb") / "id"
 """The W&B run of a run's folder."""
 
@@ -29,7 +38,8 @@ class OfflineFirstWandbLogger(WandbLogger):
     """Lightning's W&B logger that never prompts, waits or fails.
 
     `mode="auto"` is online where a key is found and the server answers within seconds, else
-    offline with a warning; an offline run is sent later by `wandb sync`.
+    offline with a warning; an offline run is sent later by `wandb sync`. `online` asks for the key
+    alone before W&B is begun.
 
     Args:
         project: W&B project.
@@ -49,8 +59,8 @@ class OfflineFirstWandbLogger(WandbLogger):
         group: str | None = None,
         log_model: bool = False,
     ) -> None:
-        if mode == "auto":
-            reason = why_offline()
+        if mode in ("auto", "online"):
+            reason = why_offline() if mode == "auto" else _within_seconds(_no_key)
             mode = "offline" if reason else "online"
             if reason:
                 warnings.warn(f"W&B logs offline: {reason}", stacklevel=2)
@@ -59,8 +69,10 @@ class OfflineFirstWandbLogger(WandbLogger):
         # Offline, the warning said what there is to say; online, refusal must not take 90 s.
         # What is printed stays here: it may name cases, and a bar would make it long.
         settings = wandb.Settings(
-            silent=mode == "offline", init_timeout=CHECK_SECONDS, console="off"
-        )
+            silent=mode == "offline", console="off", init_timeout=CHECK_SECONDS,
+            finish_timeout=MODEL_SECONDS if log_model else FINISH_SECONDS,
+            finish_timeout_raises=True,
+        )  # fmt: skip
         options: dict[str, Any] = {"mode": mode, "group": group, "settings": settings}
         # Not `offline=True`: that sets WANDB_MODE for every later run of the process.
         super().__init__(
@@ -79,15 +91,16 @@ class OfflineFirstWandbLogger(WandbLogger):
 
         A run whose folder has an id already goes on with the W&B run of that id.
         """
-        from wandb.errors import Error
+        import wandb
 
         if self._experiment is None and self._wandb_init["mode"] != "disabled":
             self._wandb_init["id"] = self._kept_id()
         try:
             return super().experiment
-        except Error as error:
+        except Exception as error:  # not all of W&B's are a `wandb.Error`
             if self._wandb_init["mode"] == "offline":
                 raise
+            wandb.teardown()  # the attempt that was given up still holds the run's id
             warnings.warn(f"W&B logs offline: {str(error).splitlines()[0]}", stacklevel=2)
             self._wandb_init["mode"] = "offline"
             return super().experiment
@@ -103,7 +116,14 @@ class OfflineFirstWandbLogger(WandbLogger):
         super().finalize(status)
         if self._experiment is not None:
             self.place = self._place(self._experiment)
-            self._experiment.finish(exit_code=0 if status == "success" else 1)
+            try:
+                self._experiment.finish(exit_code=0 if status == "success" else 1)
+            except TimeoutError:
+                self.place = self._sync("--include-online {}/run", self._experiment)
+                warnings.warn(
+                    f"W&B's server did not take everything; it is kept for `{self.place}`",
+                    stacklevel=2,
+                )
 
     def _kept_id(self) -> str:
         """The id of the run's folder, made when it is first asked for."""
@@ -115,8 +135,12 @@ class OfflineFirstWandbLogger(WandbLogger):
         """Where the run can be seen: an address, or what sends it to one."""
         mode = self._wandb_init["mode"]
         if mode == "offline":
-            return f"wandb sync {self._id_file.parent}/offline-run-*-{run.id}"
+            return self._sync("{}/offline-run", run)
         return str(run.url) if mode == "online" else None
+
+    def _sync(self, sessions: str, run: Any) -> str:
+        """The command that sends what sessions left in the run's folder."""
+        return f"wandb sync {sessions.format(self._id_file.parent)}-*-{run.id}"
 
 
 def _without_cases(value: Any) -> Any:
@@ -127,9 +151,14 @@ def _without_cases(value: Any) -> Any:
 
 def why_offline() -> str | None:
     """The reason that W&B cannot be used, or None; found within `CHECK_SECONDS`."""
+    return _within_seconds(_obstacle)
+
+
+def _within_seconds(question: Callable[[], str | None]) -> str | None:
+    """The answer, or that there was none within `CHECK_SECONDS`."""
     answers: queue.Queue[str | None] = queue.Queue()
     # A thread, because neither name resolution nor W&B's own start can be given a deadline.
-    threading.Thread(target=lambda: answers.put(_obstacle()), daemon=True).start()
+    threading.Thread(target=lambda: answers.put(question()), daemon=True).start()
     try:
         return answers.get(timeout=CHECK_SECONDS)
     except queue.Empty:
@@ -142,14 +171,26 @@ def _obstacle() -> str | None:
     settings = wandb.setup().settings
     if settings.mode in ("offline", "disabled"):
         return f"WANDB_MODE is {settings.mode}"
+    return _no_key() or _no_answer(settings.base_url)
+
+
+def _no_key() -> str | None:
+    import wandb
+
     if not wandb.login(prompt=False, verify=False):
         return "no API key; run `wandb login` to log online"
-    # Where there is a proxy, the proxy is what must answer.
-    address = getproxies().get(urlparse(settings.base_url).scheme, settings.base_url)
-    server = urlparse(address)
-    port = server.port or (443 if server.scheme == "https" else 80)
+    return None
+
+
+def _no_answer(url: str) -> str | None:
+    """Why a server, or the proxy before it, does not answer; whatever it answers will do."""
     try:
-        socket.create_connection((server.hostname or "", port), CHECK_SECONDS).close()
+        urllib.request.urlopen(url, timeout=CHECK_SECONDS).close()
+    except urllib.error.HTTPError as error:
+        if error.code in (HTTPStatus.BAD_GATEWAY, HTTPStatus.GATEWAY_TIMEOUT):
+            return f"{url} is not reached ({error})"
     except OSError as error:
-        return f"{server.hostname} does not answer ({error})"
+        # W&B has certificates of its own to judge by.
+        if not isinstance(getattr(error, "reason", None), ssl.SSLCertVerificationError):
+            return f"{urlparse(url).hostname} does not answer ({error})"
     return None

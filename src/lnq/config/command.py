@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import importlib
+import os
 import re
 import sys
 import warnings
@@ -94,7 +95,7 @@ def command(
         def main(argv: Sequence[str] | None = None) -> None:
             arguments = list(sys.argv[1:] if argv is None else argv)
             if asks_for_help(arguments):
-                print(help_text(stage, arguments))
+                _print_help(help_text(stage, arguments))
                 sys.exit(0)
             sys.exit(task.run(prepare, arguments))
 
@@ -249,6 +250,13 @@ def _guarded(action: Callable[[], int]) -> int:
             f"error: {RunError('cannot write', where=error.filename, why=error.strerror)}"
         )
         return RunError.exit_code
+
+
+def _print_help(text: str) -> None:
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:  # `| head` has read enough; Python would flush, and fail, once more
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _one_line(message: Warning | str, *_: object, **__: object) -> str:

@@ -14,11 +14,22 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
+from lnq.config.hydra_node import faults_of_hydra
 from lnq.errors import ConfigError
 
+_ANSWERED = (
+    "--cfg",
+    "-c",
+    "--info",
+    "-i",
+    "--hydra-help",
+    "--version",
+    "--shell-completion",
+    "-sc",
+)
 _IN_WHEEL = Path(__file__).parents[1] / "conf"
 _IN_CHECKOUT = Path(__file__).parents[3] / "conf"
 CONF = _IN_WHEEL if _IN_WHEEL.is_dir() else _IN_CHECKOUT
@@ -33,7 +44,7 @@ class Arguments:
         overrides: Hydra overrides such as `method.tau=0.2`.
         config_dir: The user's own configuration folder.
         multirun: Whether `-m` is given: comma-separated values are one job each.
-        passes_through: True where Hydra answers by itself (`--help` ...): nothing to check.
+        passes_through: True where Hydra only prints (`--cfg` ...): nothing to check.
     """
 
     overrides: tuple[str, ...]
@@ -55,18 +66,20 @@ class Arguments:
                 config_dir = Path(argument.partition("=")[2])
             elif argument in ("-m", "--multirun"):
                 multirun = True
-            elif argument.startswith("-"):
+            elif argument.partition("=")[0] in _ANSWERED:
                 passes_through = True
             else:
                 overrides.append(argument)
         return cls(tuple(overrides), config_dir, multirun, passes_through)
 
     def options_first(self) -> list[str]:
-        """The command line as Hydra wants it: it takes no option between overrides."""
+        """The command line as Hydra wants it: it takes no option between overrides.
+
+        The user's folder is named as it is for the check, behind our own: Hydra's `--config-dir`
+        puts it before ours, and files of the same name would be run that nobody checked.
+        """
         options = ["--multirun"] if self.multirun else []
-        if self.config_dir is not None:
-            options += ["--config-dir", str(self.config_dir)]
-        return [*options, *self.overrides]
+        return [*options, *self.overrides, *_search(self.config_dir)]
 
     def several(self) -> list[int]:
         """Places of the overrides that give several values."""
@@ -112,21 +125,22 @@ def compose(
         stage: Name of the primary configuration file.
         overrides: One value each.
         config_dir: The user's own configuration folder.
-        with_hydra: Keep Hydra's own settings, under `hydra`.
+        with_hydra: Keep Hydra's own settings, under `hydra`, for a sweep.
 
     Raises:
-        ConfigError: An override names nothing that exists; the message offers the nearest name.
+        ConfigError: An override names nothing that exists, where the message offers the nearest
+            name; or Hydra itself would build what it must not.
     """
     if config_dir is not None and not config_dir.is_dir():
         raise ConfigError("no such folder", where=f"--config-dir {config_dir}")
-    search = [] if config_dir is None else [f"hydra.searchpath=[file://{config_dir.resolve()}]"]
     already = GlobalHydra.instance().is_initialized()
     if already:
         GlobalHydra.instance().clear()
     try:
         with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-            composed = [*overrides, *search]
-            return hydra.compose(stage, composed, return_hydra_config=with_hydra)
+            given = [*overrides, *_search(config_dir)]
+            composed = hydra.compose(stage, given, return_hydra_config=True)
+        faults = faults_of_hydra(composed.hydra, launches=with_hydra)
     except (HydraException, OmegaConfBaseException, ValueError) as error:
         # Hydra raises a bare ValueError for trainer=null and the like.
         raise ConfigError(
@@ -135,6 +149,19 @@ def compose(
             why=_first_line(error),
             remedy=_suggest(stage, overrides),
         ) from error
+    if faults:
+        raise ConfigError("\n".join(faults))
+    if not with_hydra:
+        with open_dict(composed):
+            del composed["hydra"]
+    return composed
+
+
+def _search(config_dir: Path | None) -> list[str]:
+    """The override that adds the user's own folder."""
+    if config_dir is None:
+        return []
+    return [f"hydra.searchpath=[{quoted(f'file://{config_dir.resolve()}')}]"]
 
 
 def nearest(name: str, valid: Sequence[str]) -> str | None:

@@ -2,8 +2,19 @@
 
 from lnq.config.sweeps.gpus import OneGpuEach
 from lnq.config.sweeps.jobs import Launch
+from lnq.config.sweeps.parent import EndsWithParent
 from lnq.config.sweeps.plan import Plan, plan
 from lnq.config.sweeps.points import Grid, OneAtATime, Points
 from lnq.config.sweeps.study import Study
 
-__all__ = ["Grid", "Launch", "OneAtATime", "OneGpuEach", "Plan", "Points", "Study", "plan"]
+__all__ = [
+    "EndsWithParent",
+    "Grid",
+    "Launch",
+    "OneAtATime",
+    "OneGpuEach",
+    "Plan",
+    "Points",
+    "Study",
+    "plan",
+]

@@ -53,6 +53,8 @@ def run_all(jobs: Sequence[Job], folder: Path, launch: Launch) -> list[int]:
     if finished:
         names = ", ".join(job.name for job in finished)
         say(f"{len(finished)} are finished and skipped: {names}")
+    if not left:  # some launchers cannot run nothing
+        return []
     codes = [result.return_value for result in launch([job.overrides for job in left], 0)]
     failed = [
         f"{job.name} (exit code {code})" for job, code in zip(left, codes, strict=True) if code

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 STUDY = "study.db"
 USERS_MISTAKE = 2
+SOME_CASES_FAILED = 3
 
 
 class Range(BaseModel):
@@ -144,11 +145,19 @@ class Study:
 
     def _open(self, folder: Path, job_at: Callable[[Point], Job]) -> optuna.Study:
         import optuna
+        from sqlalchemy.exc import SQLAlchemyError
 
-        study = optuna.create_study(
-            storage=f"sqlite:///{folder.absolute() / STUDY}", study_name=folder.name,
-            direction=self.direction, load_if_exists=True,
-        )  # fmt: skip
+        try:
+            study = optuna.create_study(
+                storage=f"sqlite:///{folder.absolute() / STUDY}", study_name=folder.name,
+                direction=self.direction, load_if_exists=True,
+            )  # fmt: skip
+        except (optuna.exceptions.OptunaError, SQLAlchemyError) as error:
+            raise UsageError(
+                "this study cannot be read", where=folder / STUDY,
+                why=str(error).splitlines()[0],
+                remedy="mend it, or choose another folder with hydra.sweep.dir=DIR",
+            ) from error  # fmt: skip
         before = study.user_attrs.get("metric", self.metric), study.direction.name.lower()
         if before != (self.metric, self.direction):
             raise UsageError(
@@ -219,7 +228,9 @@ class Study:
         value = last_logged(job.config.run_dir, self.metric)
         if study.trials[trial.number].user_attrs.get(ReportToTrial.PRUNED):
             study.tell(trial.number, state=TrialState.PRUNED)
-        elif code or value is None:
+        elif code == USERS_MISTAKE:  # its folder is in use, say: it goes on once that is mended
+            say(f"{job.name} could not be run: exit code {code}")
+        elif code not in (0, SOME_CASES_FAILED) or value is None:
             study.tell(trial.number, state=TrialState.FAIL)
             say(f"{job.name} failed: exit code {code}, {self.metric} is {value}")
         else:

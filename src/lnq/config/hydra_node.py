@@ -1,0 +1,60 @@
+"""Hydra's own node: Hydra builds what it names before any command of ours has a say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+BUILDABLE = frozenset({
+    "hydra._internal.core_plugins.basic_launcher.BasicLauncher",
+    "hydra._internal.core_plugins.basic_sweeper.BasicSweeper",
+    "hydra_plugins.hydra_joblib_launcher.joblib_launcher.JoblibLauncher",
+    "hydra_plugins.hydra_submitit_launcher.submitit_launcher.LocalLauncher",
+    "hydra_plugins.hydra_submitit_launcher.submitit_launcher.SlurmLauncher",
+    "hydra_plugins.lnq_sweeper.LnqSweeper",
+    *(f"lnq.config.sweeps.{n}" for n in (
+        "EndsWithParent", "Grid", "OneAtATime", "OneGpuEach", "Points", "Study",
+    )),
+})  # fmt: skip
+"""Hydra calls whatever a `_target_` names, so that these are named whole."""
+
+
+def faults_of_hydra(node: DictConfig, *, launches: bool) -> list[str]:
+    """What Hydra must not build or call by itself.
+
+    Args:
+        node: The node `hydra` of a composed configuration.
+        launches: Whether it is a sweep's, of which the launcher and the sweeper are built too.
+    """
+    faults = []
+    for name in ("callbacks", "launcher", "sweeper"):
+        # Resolved where it is built: an interpolation may bring a node, too.
+        built = launches or name == "callbacks"
+        plain = OmegaConf.to_container(node[name], resolve=built)
+        faults += [
+            f"{place}: _target_ {target} is not allowed: Hydra itself would call it"
+            for place, target in _targets(plain, f"hydra.{name}")
+            if target not in BUILDABLE
+        ]
+    # logging.config imports and calls what its handlers and formatters name.
+    faults += [
+        f"hydra.{name}: the commands print by themselves; leave hydra/{name}=none"
+        for name in ("job_logging", "hydra_logging")
+        if node[name] is None or node[name].get("root") is not None
+    ]
+    if node.mode is not None:
+        faults.append(f"hydra.mode={node.mode.name}: leave it out; -m runs a sweep")
+    return faults
+
+
+def _targets(node: Any, place: str) -> Iterator[tuple[str, Any]]:
+    if isinstance(node, dict):
+        if "_target_" in node:
+            yield place, node["_target_"]
+        for key, value in node.items():
+            yield from _targets(value, f"{place}.{key}")
+    elif isinstance(node, list):
+        for number, value in enumerate(node):
+            yield from _targets(value, f"{place}[{number}]")
