@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from wandb_stub import WandbStub, wandb_stub
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -107,6 +108,19 @@ def tiny_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
         image = rng.normal(0, 1, size).astype(np.float32) + 2 * label
         cases[case_id] = (image, label, split, supervision)
     return write_store(tmp_path_factory.mktemp("tiny") / "store", cases)
+
+
+@pytest.fixture
+def wandb_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[WandbStub]:
+    """The server that W&B finds in this process and those it starts."""
+    import wandb
+
+    with wandb_stub() as server:
+        wandb.teardown()  # it keeps the settings it began with
+        for name, value in server.environment.items():
+            monkeypatch.setenv(name, value)
+        yield server
+        wandb.teardown()
 
 
 @pytest.fixture

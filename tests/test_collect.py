@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,7 +15,7 @@ from lnq.evaluation import evaluate_folders
 from lnq.files import write_json
 from lnq.reporting import collect
 from lnq.reporting.collection import TRAINING
-from lnq.reporting.table1 import PUBLISHED, to_latex, to_markdown
+from lnq.reporting.table1 import PUBLISHED, table1, to_latex, to_markdown
 from lnq.volume import Array, Grid, Volume, to_sitk
 
 GRID = Grid((8, 20, 24), (3.0, 1.5, 1.5))
@@ -40,13 +41,22 @@ def write(path: Path, array: Array) -> None:
     sitk.WriteImage(to_sitk(Volume(array, GRID)), path)
 
 
-def a_run(folder: Path, row: str, seed: int, predicted: dict[str, Array]) -> None:
-    """A run with an evaluation of `predicted` on two scans that hold nodes at 2 and 12."""
+def record(folder: Path, name: str, seed: int, **config: Any) -> Path:
+    """What training leaves, of what is collected; each seed has its own outputs."""
+    outputs = folder.parent
     write_json(
         folder / "manifest.json",
         {"stage": "train", "command": ["lnq.train"], "versions": {}, "git_commit": None,
-         "config": {"name": row, "seed": seed, "method": {"tau": 0.3, "alpha": 0.4}}},
+         "finished": "2026-01-01", "config": {
+            "name": name, "seed": seed, "run_dir": str(folder), "paths": {"outputs": str(outputs)},
+            "store": f"{outputs}/preprocess", "method": {"tau": 0.3, "mode": "paper"}, **config}},
     )  # fmt: skip
+    return folder
+
+
+def a_run(folder: Path, row: str, seed: int, predicted: dict[str, Array], **config: Any) -> None:
+    """A run with an evaluation of `predicted` on two scans that hold nodes at 2 and 12."""
+    record(folder, row, seed, **config)
     for case, mask in predicted.items():
         write(folder / "predictions" / f"{case}.nrrd", mask)
         write(folder.parent / f"references_{seed}" / f"{case}.nrrd", block(2, 12))
@@ -63,8 +73,8 @@ def sweep(tmp_path: Path) -> Path:
     a_run(tmp_path / "s1/f", "table1_f", 1, {"p1": all_nodes, "p2": all_nodes})
     a_run(tmp_path / "s0/baseline", "table1_baseline", 0, {"p1": nothing, "p2": nothing})
     a_run(tmp_path / "s0/other", "mine", 0, {"p1": one, "p2": block(14)})
-    write_json(tmp_path / "s0/genesis/manifest.json",
-               {"stage": "train", "config": {"name": "genesis", "seed": 0}})  # fmt: skip
+    genesis = record(tmp_path / "s0/genesis", "genesis", 0, method={"rate": 0.5})
+    (genesis / "metrics.csv").write_text("step,val/dice\n1,0.1\n2,0.25\n3,\n")
     training = tmp_path / "s0/f" / TRAINING
     for name, mask in (("predictions", one), ("references", all_nodes), ("partial", block(12))):
         write(training.parent / name / "t.nrrd", mask)
@@ -76,20 +86,29 @@ def sweep(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_every_evaluated_run_once_and_the_others_named(sweep: Path) -> None:
+def test_every_run_once_and_those_without_an_evaluation_named(sweep: Path) -> None:
     found = collect(sweep)
-    assert list(found.runs["run"]) == ["s0/baseline", "s0/f", "s0/other", "s1/f"]
-    assert found.left_out == ["s0/genesis"]
+    assert list(found.runs["run"]) == ["s0/baseline", "s0/f", "s0/genesis", "s0/other", "s1/f"]
+    assert found.unevaluated == ["s0/genesis"]
+    # Each seed's own store is no variation; genesis has another method.
+    assert found.varied == ["method.mode", "method.rate", "method.tau"]
     assert len(found.cases) == 8
     runs = found.runs.set_index("run")
     # One node of two of 32 voxels each: 2 * 32 / (32 + 64).
     assert runs.loc["s0/f", "dice_mean"] == pytest.approx((1 + 2 / 3) / 2)
     assert runs.loc["s0/f", "dice_sd"] == pytest.approx(1 / 6)
     assert runs.loc["s0/f", "num_nodes_found"] == 3
-    assert runs.loc["s0/f", ["tau", "alpha"]].tolist() == [0.3, 0.4]
+    quartiles = runs.loc["s0/f", ["dice_q25", "dice_median", "dice_q75"]].tolist()
+    assert quartiles == pytest.approx([0.75, 5 / 6, 11 / 12])
+    assert runs.loc["s0/other", "assd_filled_median_mm"] == pytest.approx(
+        found.cases.set_index("run").loc["s0/other", "assd_filled_mm"].mean()
+    )
+    assert runs.loc["s0/genesis", "val/dice"] == 0.25
+    assert runs.loc["s0/genesis", ["num_cases", "dice_mean"]].isna().all()
+    assert runs["finished"].all()
     # The node at 2 was never annotated and is found; other runs have no such evaluation.
     assert runs.loc["s0/f", ["num_hidden", "num_hidden_found"]].tolist() == [1, 1]
-    assert np.isnan(runs.loc["s1/f", "num_hidden"])
+    assert pd.isna(runs.loc["s1/f", "num_hidden"])
 
 
 def test_missing_assd_is_filled_by_the_largest_of_all_runs(sweep: Path) -> None:
@@ -106,7 +125,7 @@ def test_table1_pools_seeds_in_the_papers_order(
     sweep: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(f"sweep={sweep}", f"paths.outputs={tmp_path}") == 0
-    assert "s0/genesis has no evaluation" in capsys.readouterr().out
+    assert "without an evaluation: s0/genesis\n" in capsys.readouterr().out
     lines = (sweep / "collection/table1.md").read_text().splitlines()
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
     head, baseline, f = rows[0], *rows[2:]
@@ -117,12 +136,45 @@ def test_table1_pools_seeds_in_the_papers_order(
     assert f_row["nodes found"] == "88 % of 8"
     assert f_row["hidden nodes found"] == "100 % of 1"
     assert f_row["paper: test DSC %"] == "56.10±17.58"
+    assert f_row["paper: val DSC %"] == "53.31±20.40"
+    assert f_row["paper: val ASSD mm"] == "8.07±6.55"
     assert dict(zip(head, baseline, strict=True))["empty"] == "2 of 2"
     latex = (sweep / "collection/table1.tex").read_text()
     assert r"\toprule" in latex
     assert r"56.10 $\pm$ 17.58" in latex
     assert r"88 \% of 8" in latex
-    assert len(pd.read_csv(sweep / "collection/runs.csv")) == 4
+    assert len(pd.read_csv(sweep / "collection/runs.csv")) == 5
+
+
+def test_rows_of_table1_are_parted_by_what_differs_and_named_by_their_mode(sweep: Path) -> None:
+    right, wrong, f = {"p1": block(2, 12)}, {"p1": block()}, "table1_f"
+    original = {"tau": 0.3, "mode": "original"}
+    for seed in (0, 1):
+        a_run(sweep / f"s{seed}/f_original", f, seed, wrong, method=original)
+    a_run(sweep / "s0/f_lr", f, 0, right, optimizer={"lr": 0.02})
+    a_run(sweep / "s0/e", "table1_e", 0, right, method=original)
+    table = table1(collect(sweep)).set_index("row")
+    assert list(table.index) == [
+        "baseline", "e (original)", "f", "f (optimizer.lr=0.02)", "f (original)",
+    ]  # fmt: skip
+    assert table.loc["f (original)", "by seed"] == "0.0, 0.0"
+
+
+def test_a_sweep_of_any_key_without_evaluations_is_a_table(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for lr in (0.01, 0.02):
+        folder = tmp_path / f"lr-{lr}_seed-0"
+        record(folder, "dbdmp", 0, optimizer={"lr": lr}, callbacks={"trial": {"number": lr}})
+        (folder / "metrics.csv").write_text(f"step,val/dice\n1,{lr}\n")
+    assert run(f"sweep={tmp_path}", f"paths.outputs={tmp_path}") == 0
+    assert "lr-0.01_seed-0   dbdmp        0.010" in capsys.readouterr().out
+    runs = pd.read_csv(tmp_path / "collection/runs.csv")
+    assert list(runs.columns[:7]) == [
+        "run", "experiment", "seed", "method.mode", "optimizer.lr", "finished", "val/dice",
+    ]  # fmt: skip
+    assert runs["optimizer.lr"].to_list() == runs["val/dice"].to_list() == [0.01, 0.02]
+    assert runs["dice_mean"].isna().all()
 
 
 def test_without_rows_of_table1_all_runs_are_shown(
@@ -136,7 +188,7 @@ def test_without_rows_of_table1_all_runs_are_shown(
 
 def test_nothing_to_collect(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(f"sweep={tmp_path}", f"paths.outputs={tmp_path}") == 2
-    assert "0 training runs lie below it" in capsys.readouterr().err
+    assert "no training run lies below it" in capsys.readouterr().err
 
 
 def test_published_rows_and_formats() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import logging
 import os
 import re
@@ -48,7 +49,16 @@ def test_without_a_terminal_there_are_lines_only(
     for line, expected in zip(lines[1:4], epochs, strict=True):
         assert re.fullmatch(expected, line), line
     run = tmp_path / "run"
+    with (run / "metrics.csv").open() as handle:
+        rows = list(csv.DictReader(handle))
+    loss, dice = (
+        [float(row[key]) for row in rows if row[key]][-1] for key in ("train/loss", "val/dice")
+    )
+    assert re.fullmatch(rf"took        {TIME}", lines.pop(5))
     assert lines[4:] == [
+        f"run         {run}",
+        f"train/loss  {loss:.4f}",
+        f"val/dice    {dice:.4f}",
         f"checkpoint  {run}/checkpoints/last.ckpt",
         f"curves      {run}/metrics.csv",
         f"pictures    {run}/panels",
@@ -84,7 +94,7 @@ def test_in_a_terminal_there_is_a_bar_with_the_time_left(
     plain = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", said)
     assert len(re.findall(r"^\s*epoch \d/3  loss", plain.replace("\r", "\n"), re.M)) == 3
     # The bar is gone and the cursor is back before the summary begins.
-    assert said.rindex("\x1b[?25h") < said.index("checkpoint  ")
+    assert said.rindex("\x1b[?25h") < said.index("took  ")
 
 
 def test_progress_null_is_silent(
@@ -100,7 +110,7 @@ def test_progress_null_is_silent(
     assert heard == []
     said = capsys.readouterr()
     assert [line.split()[0] for line in said.out.splitlines()] == [
-        "checkpoint", "curves", "pictures", "next", "next",
+        "run", "took", "train/loss", "checkpoint", "curves", "pictures", "next", "next",
     ]  # fmt: skip
     assert said.err == ""
 

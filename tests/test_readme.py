@@ -24,10 +24,37 @@ from lnq.data.phantom import LargestNodes, PhantomCase, make_case
 from lnq.train import GIVEN, TrainConfig
 from lnq.volume import Volume, to_sitk
 
-COMMAND = re.compile(r"^ {4,}python -m lnq\.(\w+) (.+)$", re.MULTILINE)
+COMMAND = re.compile(
+    r"^ {4,}((?:python|make|wandb) .+)$|`((?:python -m lnq|make )[^`]*)`", re.MULTILINE
+)
+"""A line of a block, or a command in the text."""
 REMARK = re.compile(r"\s{2,}(#|[a-zA-Z]).*")
+RUN_HERE = (
+    "Your own scans", "LNQ2023, from download to table", "Sweeps", "W&B and other ways of watching",
+)  # fmt: skip
+"""Sections whose commands of lnq are run below, in their order."""
+RUN_ELSEWHERE = {
+    "make demo": "test_end_to_end.py::test_every_stage_leaves_a_manifest",
+    "make test": "test_recipes.py::test_the_test_recipe_checks_and_tests",
+    "make table1": "test_recipes.py::test_table1_measures_every_row_of_every_seed",
+    "wandb sync": "test_wandb.py::test_offline_interrupted_resumed_and_synced",
+    "python -m lnq.train --help": "test_help.py::test_each_command_explains_itself",
+    "python -m lnq.train -m +experiment=dbdmp +sweep=sensitivity hydra/launcher=parallel":
+        "test_sweeps.py::test_launchers_run_jobs_in_processes_of_their_own",
+    "python -m lnq.train -m +experiment=dbdmp +sweep=sensitivity hydra/launcher=slurm "
+    "hydra.launcher.partition=NAME":
+        "test_sweeps.py::test_slurm_takes_every_option_of_our_launcher",
+    "python -m lnq.train +experiment=dbdmp trainer.devices=4 trainer.precision=bf16-mixed":
+        "test_train.py::test_two_processes_train_on_different_patches",
+}  # fmt: skip
+"""How other commands begin, and the test that runs each as far as a machine without it can."""
 # The paper's spacing, patches and schedules, made small.
-PREPROCESS = ["preprocessing.spacing_mm=[6,5,5]", "preprocessing.normalisation=ct", "num_workers=0"]
+SMALL = {
+    "preprocess": [
+        "preprocessing.spacing_mm=[6,5,5]", "preprocessing.normalisation=ct", "num_workers=0",
+    ],
+    "figures": ["patch_size=[16,40,64]"],
+}  # fmt: skip
 TRAIN = [
     *TINY, "datamodule.steps_per_epoch=1", "trainer.max_epochs=1", "callbacks.ramp_up=null",
     "callbacks.panels=null", "trainer.check_val_every_n_epoch=1",
@@ -45,17 +72,22 @@ def section(heading: str) -> str:
     return re.split(r"^## ", readme.split(f"\n## {heading}\n")[1], flags=re.MULTILINE)[0]
 
 
-def commands(heading: str) -> list[tuple[str, list[str]]]:
-    """Stage and arguments of each command, without remarks beside it."""
-    found = COMMAND.findall(section(heading))
-    return [(stage, shlex.split(REMARK.sub("", line))) for stage, line in found]
+def commands(text: str) -> list[list[str]]:
+    """The words of each command, without remarks beside it."""
+    found = [line or inline for line, inline in COMMAND.findall(text)]
+    return [shlex.split(REMARK.sub("", command)) for command in found]
+
+
+def commands_of_lnq(heading: str) -> list[tuple[str, list[str]]]:
+    """Stage and arguments of each command of lnq in a section."""
+    found = [words for words in commands(section(heading)) if words[:2] == ["python", "-m"]]
+    return [(words[2].removeprefix("lnq."), words[3:]) for words in found]
 
 
 def run(stage: str, arguments: Sequence[str], places: dict[str, Path]) -> None:
     """Runs a command with the README's places filled in, and everything small."""
     line = [re.sub(r"\b(DIR|FILE)\b", lambda m: str(places[m[0]]), a) for a in arguments]
-    if stage == "preprocess":
-        line += PREPROCESS
+    line += SMALL.get(stage, [])
     if stage == "train":
         line += [*TRAIN, *(extra for sweep, extra in SMALLER.items() if sweep in line)]
         for debug in (a for a in line if a.startswith("+debug=")):  # names are of the second
@@ -120,19 +152,19 @@ def collection(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {"DIR": root, "FILE": table}
 
 
-@pytest.mark.parametrize("heading", ["Your own scans", "Sweeps", "W&B and other ways of watching"])
+@pytest.mark.parametrize("heading", [RUN_HERE[0], *RUN_HERE[2:]])
 def test_commands_on_your_own_scans(
     heading: str, scans: Path, collection: dict[str, Path], home: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest,
 ) -> None:  # fmt: skip
     monkeypatch.chdir(home)
     places = {"DIR": scans}
-    for stage, arguments in commands(heading):
-        if stage == "dashboard":  # needs an account; tests of W&B have a server of their own
-            continue
+    for stage, arguments in commands_of_lnq(heading):
+        if stage == "dashboard":
+            request.getfixturevalue("wandb_server")
         if stage == "compare":
             second_run("baseline", places)
-        if "[genesis,phantom]" in arguments[0]:  # instead of the full-sized runs before it
+        if "+experiment=[genesis,phantom]" in arguments:  # instead of the full-sized runs before it
             shutil.rmtree("outputs/genesis")
             shutil.rmtree("outputs/dbdmp")
         run(stage, arguments, collection if "data=tcia" in arguments else places)
@@ -150,7 +182,7 @@ def test_commands_from_download_to_table(
     collection: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    stages = commands("LNQ2023, from download to table")
+    stages = commands_of_lnq(RUN_HERE[1])
     for stage, arguments in stages:
         run(stage, arguments, collection)
     rows = (tmp_path / "outputs/sweeps/table1/collection/table1.md").read_text()
@@ -159,7 +191,7 @@ def test_commands_from_download_to_table(
 
 @pytest.mark.parametrize("heading", ["Clusters", "Several GPUs"])
 def test_commands_that_need_a_cluster_compose(heading: str) -> None:
-    for stage, arguments in commands(heading):
+    for stage, arguments in commands_of_lnq(heading):
         assert stage == "train"
         jobs = plan(
             stage, Arguments.parse(arguments), lambda cfg: parse(cfg, TrainConfig, GIVEN)
@@ -167,11 +199,28 @@ def test_commands_that_need_a_cluster_compose(heading: str) -> None:
         assert jobs
 
 
-def test_every_section_with_commands_is_run() -> None:
-    """A section that is added is added here."""
-    readme = (REPOSITORY / "README.md").read_text()
-    headings = re.findall(r"^## (.+)$", readme, re.MULTILINE)
-    assert {heading for heading in headings if commands(heading)} == {
-        "Your own scans", "LNQ2023, from download to table", "Sweeps",
-        "W&B and other ways of watching", "Clusters", "Several GPUs",
-    }  # fmt: skip
+def uncovered(readme: str) -> list[str]:
+    """Commands that no test is known to run."""
+    here = [words for heading in RUN_HERE for words in commands(section(heading))]
+    return [
+        command
+        for words in commands(readme)
+        if not (words in here and words[0] == "python")
+        and not (command := shlex.join(words)).startswith(tuple(RUN_ELSEWHERE))
+    ]
+
+
+def test_every_command_is_run_by_a_test() -> None:
+    """A command that is added where nothing runs it is added above, with its test."""
+    readme = re.sub(r"\s*\\\n\s*", " ", (REPOSITORY / "README.md").read_text())
+    assert uncovered(readme) == []
+    for beginning, test in RUN_ELSEWHERE.items():
+        assert beginning in readme
+        file, name = test.split("::")
+        assert f"def {name}(" in (REPOSITORY / "tests" / file).read_text()
+
+
+@pytest.mark.parametrize("added", ["so does `python -m lnq.new x=1`.", "    make new   # a target",
+                                   "    wandb sweep new.yaml"])  # fmt: skip
+def test_a_command_that_nothing_runs_is_found(added: str) -> None:
+    assert len(uncovered(f"Some words:\n\n{added}\n")) == 1

@@ -24,6 +24,7 @@ STAGES = {
     "collect": "CollectConfig",
 }
 ROWS = ("baseline", "a", "b", "c", "d", "e", "f", "g")
+INSTALL = "apt-get install -y --no-install-recommends chromium"
 
 
 def recipe(target: str, *variables: str) -> str:
@@ -111,8 +112,33 @@ def test_the_test_recipe_checks_and_tests() -> None:
         assert tool in text
 
 
-def test_ci_runs_the_test_recipe() -> None:
-    assert "make test" in (REPOSITORY / ".ci" / "run").read_text()
+@pytest.mark.parametrize(
+    ("user", "status", "present", "asked"),
+    [
+        (0, 0, False, ["apt-get update", INSTALL, "make test"]),
+        (0, 100, False, ["apt-get update", "make test"]),  # no network, say
+        (0, 0, True, ["make test"]),
+        (1000, 0, False, ["make test"]),
+    ],
+)
+def test_ci_runs_the_test_recipe_with_a_browser_where_it_can(
+    user: int, status: int, present: bool, asked: list[str], tmp_path: Path
+) -> None:
+    said = tmp_path / "said"
+    programs = {"id": f"echo {user}", "dirname": f"echo {REPOSITORY / '.ci'}"}
+    for name, code in {
+        "apt-get": status,
+        "make": 0,
+        **({"chromium": 0} if present else {}),
+    }.items():
+        programs[name] = f'echo "{name} $*" >> {said}; exit {code}'
+    for name, body in programs.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{body}\n")
+        (tmp_path / name).chmod(0o755)
+    bash = shutil.which("bash")
+    assert bash is not None
+    subprocess.run([bash, REPOSITORY / ".ci" / "run"], env={"PATH": str(tmp_path)}, check=True)
+    assert said.read_text().splitlines() == asked
 
 
 def test_the_readme_names_both_commands() -> None:

@@ -195,7 +195,7 @@ def test_a_killed_sweep_goes_on_and_ends_in_a_figure(
     assert not stop.value.code
     assert "tau" in capfd.readouterr().out
     runs = pd.read_csv(folder / "collection" / "runs.csv")
-    assert sorted(runs["tau"]) == [0.1, 0.3]
+    assert sorted(runs["method.tau"]) == [0.1, 0.3]
     assert (folder / "collection" / "sensitivity_dbdmp.png").stat().st_size > 10_000
 
 

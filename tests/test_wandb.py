@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -29,17 +29,6 @@ from lnq.reporting.dashboard import CURVES, PICTURES
 Train = Callable[..., int]
 PATIENT = "SMITH-JOHN"
 LOGGED = [key for plots in CURVES.values() for keys in plots.values() for key in keys]
-
-
-@pytest.fixture
-def stub(monkeypatch: pytest.MonkeyPatch) -> Iterator[WandbStub]:
-    """The server that W&B finds in this process and those it starts."""
-    with wandb_stub() as server:
-        wandb.teardown()  # it keeps the settings it began with
-        for name, value in server.environment.items():
-            monkeypatch.setenv(name, value)
-        yield server
-        wandb.teardown()
 
 
 @pytest.fixture
@@ -76,11 +65,11 @@ def in_file(run: Path) -> dict[tuple[str, int], float]:
     return {(key, step): value for (step, key), value in long.dropna().items()}
 
 
-def check_arrived(stub: WandbStub, run: Path) -> None:
+def check_arrived(wandb_server: WandbStub, run: Path) -> None:
     """All that the run's folder has of curves and pictures is at the server, and no name."""
-    (run_id,) = stub.history
+    (run_id,) = wandb_server.history
     assert run_id == (run / "wandb" / "id").read_text().strip()
-    rows = stub.history[run_id]
+    rows = wandb_server.history[run_id]
     assert in_file(run) == values(rows)
     assert {key for key, _ in in_file(run)} == {
         "train/loss", "train/loss_sup", "train/loss_pseudo", "train/pseudo_klce", "train/sce",
@@ -91,18 +80,18 @@ def check_arrived(stub: WandbStub, run: Path) -> None:
     pictures = [row[PICTURES] for row in rows if PICTURES in row]
     assert [picture["captions"] for picture in pictures] == [["epoch=000"], ["epoch=001"]]
     for picture in pictures:
-        sent = imread(io.BytesIO(stub.files[picture["filenames"][0]]))
+        sent = imread(io.BytesIO(wandb_server.files[picture["filenames"][0]]))
         kept = imread(run / "panels" / f"{picture['captions'][0]}.png")
         assert np.array_equal(sent[..., :3], kept[..., :3])
-    config = {key: node["value"] for key, node in stub.config[run_id].items()}
+    config = {key: node["value"] for key, node in wandb_server.config[run_id].items()}
     assert config["method"]["tau"] == 0.3
     manifest = json.loads((run / "manifest.json").read_text())
     for key in ("versions", "git_commit", "preprocessing", "split_sha256"):
         assert config["manifest"][key] == manifest[key]
     assert PATIENT in json.dumps(manifest)
-    assert PATIENT.encode() not in stub.everything
-    assert KEY.encode() not in stub.everything
-    assert stub.groups[run_id] == "tau"
+    assert PATIENT.encode() not in wandb_server.everything
+    assert KEY.encode() not in wandb_server.everything
+    assert wandb_server.groups[run_id] == "tau"
 
 
 def stop_at(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -117,7 +106,7 @@ def stop_at(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_offline_interrupted_resumed_and_synced(
-    stub: WandbStub, given: list[str], tmp_path: Path, train: Train,
+    wandb_server: WandbStub, given: list[str], tmp_path: Path, train: Train,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     offline = [*given, "logger.wandb.mode=offline"]
@@ -126,7 +115,7 @@ def test_offline_interrupted_resumed_and_synced(
         assert train(*offline) == 130
     assert capsys.readouterr().err == "interrupted\n"
     assert train(*offline, "ckpt_path=last") == 0
-    assert stub.history == {}
+    assert wandb_server.history == {}
     said = capsys.readouterr()
     assert f"wandb sync {tmp_path}/run/wandb/offline-run-*" in said.out
     assert said.err == ""
@@ -136,23 +125,23 @@ def test_offline_interrupted_resumed_and_synced(
     subprocess.run(
         [tool, "sync", *sessions], check=True, capture_output=True, timeout=100, cwd=tmp_path
     )
-    check_arrived(stub, tmp_path / "run")
+    check_arrived(wandb_server, tmp_path / "run")
 
 
 def test_online_interrupted_and_resumed(
-    stub: WandbStub, given: list[str], tmp_path: Path, train: Train,
+    wandb_server: WandbStub, given: list[str], tmp_path: Path, train: Train,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     online = [*given, "logger.wandb.log_model=true"]
     with pytest.MonkeyPatch.context() as patch:
         stop_at(5, patch)
         assert train(*online) == 130
-    assert stub.artifacts == []
+    assert wandb_server.artifacts == []
     assert train(*online, "ckpt_path=last") == 0
-    check_arrived(stub, tmp_path / "run")
-    (run_id,) = stub.history
-    assert f"{stub.url}/me/lnq/runs/{run_id}" in capsys.readouterr().out
-    models = [sent for sent in stub.artifacts if sent["artifactTypeName"] == "model"]
+    check_arrived(wandb_server, tmp_path / "run")
+    (run_id,) = wandb_server.history
+    assert f"{wandb_server.url}/me/lnq/runs/{run_id}" in capsys.readouterr().out
+    models = [sent for sent in wandb_server.artifacts if sent["artifactTypeName"] == "model"]
     assert [sent["artifactCollectionName"] for sent in models] == [f"model-{run_id}"]
 
 
@@ -191,16 +180,16 @@ def test_a_server_that_goes_away_does_not_hold_the_end_up(
 
 
 def test_a_server_that_does_not_begin_a_run_leaves_it_offline(
-    stub: WandbStub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    wandb_server: WandbStub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    answer, over = stub.answer, threading.Event()
+    answer, over = wandb_server.answer, threading.Event()
 
     def wait(operation: str, given: dict[str, Any]) -> dict[str, Any]:
         if operation == "UpsertBucket":
             over.wait()
         return answer(operation, given)
 
-    monkeypatch.setattr(stub, "answer", wait)
+    monkeypatch.setattr(wandb_server, "answer", wait)
     logger = OfflineFirstWandbLogger("lnq", "test", tmp_path)
     assert logger._wandb_init["mode"] == "online"
     logger._wandb_init["settings"].init_timeout = 0.5
@@ -227,12 +216,12 @@ def run_dashboard(*arguments: str) -> int:
 
 
 def test_the_dashboard_shows_what_is_logged(
-    stub: WandbStub, capsys: pytest.CaptureFixture[str]
+    wandb_server: WandbStub, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run_dashboard("project=nodes") == 0
-    (view,) = stub.views
+    (view,) = wandb_server.views
     assert (view["entityName"], view["projectName"]) == ("me", "nodes")
-    assert f"the dashboard is {stub.url}/me/nodes" in capsys.readouterr().out
+    assert f"the dashboard is {wandb_server.url}/me/nodes" in capsys.readouterr().out
     section = view["spec"]["section"]
     panels = [p for s in section["panelBankConfig"]["sections"] for p in s["panels"]]
     lines = [key for p in panels for key in p["config"].get("metrics", [])]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from rich import box
@@ -12,9 +14,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from lnq.config import Paths, command
+from lnq.errors import UsageError
 from lnq.files import sole_user, write_manifest, write_text
 from lnq.reporting import (
     MEASURES,
+    VALIDATION,
     collect,
     save,
     sensitivity,
@@ -51,11 +55,13 @@ def prepare(argv: list[str]) -> list[str]:
 @command("collect", CollectConfig, prepare=prepare)
 def main(cfg: CollectConfig) -> int:
     """Writes tables and figures; prints Table 1 or Fig. 3 where that was run, else all runs."""
-    found = collect(cfg.folder)
     output = cfg.output or cfg.folder / "collection"
-    table = table1(found.runs, found.cases)
-    panels = sensitivity(found.runs, found.cases)
+    if not cfg.folder.is_dir():
+        raise UsageError("no such folder", where=f"sweep={cfg.folder}")
+    console = Console(soft_wrap=True, highlight=False)
     with sole_user(output):
+        found = collect(cfg.folder)
+        table, panels = table1(found), sensitivity(found)
         write_text(output / "runs.csv", found.runs.to_csv(index=False))
         write_text(output / "cases.csv", found.cases.to_csv(index=False))
         if len(table):
@@ -64,24 +70,37 @@ def main(cfg: CollectConfig) -> int:
         if len(panels):
             write_text(output / "sensitivity.csv", panels.to_csv(index=False))
         for name, own in panels.groupby("experiment"):
-            save(sensitivity_figure(own), output / f"sensitivity_{name}.png")
+            save(sensitivity_figure(own), output / f"sensitivity_{_file_name(name)}.png")
         write_manifest(output, "collect", asdict(cfg), runs=list(found.runs["run"]))
-    console = Console(soft_wrap=True, highlight=False)
     if len(table):
         console.print(_table(table[SHOWN]))
     if len(panels):
         console.print(_table(_panels(panels)))
     if not len(table) and not len(panels):
         console.print(_table(_readable(found.runs)))
-    for name in found.left_out:
-        console.print(f"note: {escape(name)} has no evaluation")
+    if found.unevaluated:
+        names = escape(", ".join(found.unevaluated))
+        console.print(f"note: without an evaluation: {names}")
     console.print(f"{len(found.runs)} runs; tables and figures are in {escape(str(output))}")
     return 0
 
 
+def _file_name(experiment: str) -> str:
+    """An experiment's name, perhaps with what it differs in, as part of a file's."""
+    return re.sub(r"[^\w.=-]+", "_", experiment).strip("_")
+
+
 def _readable(runs: pd.DataFrame) -> pd.DataFrame:
-    columns = ["run", "experiment", "seed", "dice_mean", "assd_filled_mean_mm", "num_missing"]
-    return runs[columns].map(lambda value: f"{value:.3f}" if isinstance(value, float) else value)
+    """What fits a terminal, of what there is: the runs' names say what was varied."""
+    columns = ["run", "experiment", VALIDATION, "dice_mean", "assd_filled_mean_mm", "num_missing"]
+    shown = runs[columns].dropna(axis="columns", how="all")
+    return shown.map(_number)
+
+
+def _number(value: Any) -> Any:
+    if pd.isna(value):
+        return "-"
+    return f"{value:.3f}" if isinstance(value, float) else value
 
 
 def _panels(panels: pd.DataFrame) -> pd.DataFrame:

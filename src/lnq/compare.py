@@ -62,8 +62,10 @@ def main(cfg: CompareConfig) -> int:
         raise UsageError("both are the same run", where=f"runs=[{a},{b}]")
     first, second = evaluation_of(a), evaluation_of(b)
     check_same_references(first.manifest, second.manifest)
-    found = compare_runs(first.metrics, second.metrics, confidence=cfg.confidence, seed=cfg.seed)
     with sole_user(cfg.output):
+        found = compare_runs(
+            first.metrics, second.metrics, confidence=cfg.confidence, seed=cfg.seed
+        )
         write_text(cfg.output / "comparison.csv", differences_table(found).to_csv(index=False))
         write_json(cfg.output / "comparison.json", asdict(found))
         write_manifest(cfg.output, "compare", asdict(cfg), a=a.resolve(), b=b.resolve())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import json
@@ -9,6 +10,7 @@ import os
 import platform
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -98,6 +100,24 @@ def _let_go() -> None:
 
 _locks = set[IO[str]]()
 os.register_at_fork(after_in_child=_let_go)
+
+
+def require_writable(path: Path) -> None:
+    """Refuses a file that cannot be written, before the work whose result it is to hold.
+
+    Raises:
+        UsageError: Its folder cannot be made or written, or it is a folder itself.
+    """
+    try:
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=path.parent).close()
+    except OSError as error:
+        raise UsageError(
+            "cannot write the output", where=path, why=error.strerror,
+            remedy="choose another one with output=FILE",
+        ) from error  # fmt: skip
 
 
 def read_json(path: Path) -> Any:

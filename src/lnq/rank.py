@@ -42,8 +42,8 @@ def main(cfg: RankConfig) -> int:
     table, notes = read_published(cfg.published), list[str]()
     if cfg.evaluation is not None:
         table, notes = with_run(table, evaluation_of(cfg.evaluation).metrics, cfg.name)
-    ranking = rank_teams(table)
     with sole_user(cfg.output):
+        ranking = rank_teams(table)
         write_text(cfg.output / "ranking.csv", ranking.to_csv(index=False))
         write_manifest(
             cfg.output, "rank", asdict(cfg), notes=notes, published_sha256=sha256(cfg.published)

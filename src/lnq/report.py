@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from lnq.config import Paths, command
+from lnq.files import require_writable
 from lnq.reporting import (
     MANY_RUNS,
     NONE,
@@ -54,6 +55,7 @@ def main(cfg: ReportConfig) -> int:
     runs = read_runs(folders, _several(cfg.evaluation) if cfg.evaluation else None)
     place = given[0] if len(given) == 1 else cfg.paths.outputs / "report"
     output = cfg.output or place / "report.html"
+    require_writable(output)
     console = Console(soft_wrap=True, highlight=False, markup=False)
     for note in write_report(runs, output, cfg.max_cases, notes):
         console.print(f"note: {note}")

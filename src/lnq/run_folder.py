@@ -129,12 +129,12 @@ def _refuse(folder: Path, found: list[tuple[str, Any, Any]]) -> None:
 
 
 def _config_differences(now: dict[str, Any], before: dict[str, Any]) -> list[tuple[str, Any, Any]]:
-    found = _differences(_movable(now), _movable(before))
+    found = _differences(movable(now), movable(before))
     free = tuple(f"{key}." for key in MAY_DIFFER)
     return [difference for difference in found if not f"{difference[0]}.".startswith(free)]
 
 
-def _movable(config: dict[str, Any]) -> dict[str, Any]:
+def movable(config: dict[str, Any]) -> dict[str, Any]:
     """The configuration with the run's and the outputs' folder named, not spelt: both may move."""
     places = {
         str(config.get("run_dir")): "RUN",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,7 @@ from lnq.callbacks import (
     ReportToTrial,
     RunRecord,
     StepSeed,
+    duration,
     silence,
     whereabouts,
 )
@@ -34,6 +36,7 @@ from lnq.run_folder import (
     check_resumable,
     claimed,
     last_checkpoint,
+    last_logged,
     resolve_last,
 )
 from lnq.trained import measure
@@ -43,6 +46,7 @@ from lnq.training import GIVEN, TrainConfig
 @command("train", TrainConfig, given=GIVEN, prepare=resolve_last)
 def main(cfg: TrainConfig) -> int:
     """Trains as configured, measures where asked, and says where everything lies."""
+    begun = time.monotonic()
     silence()
     resolved = cfg.with_store()
     console = Console(soft_wrap=True, highlight=False, markup=False)
@@ -59,7 +63,7 @@ def main(cfg: TrainConfig) -> int:
     if not trainer.is_global_zero:
         return 0
     code = 0 if _was_pruned(trainer) else _measure(cfg)
-    _tell_where(cfg.run_dir, trainer, method)
+    _tell_where(cfg.run_dir, time.monotonic() - begun, trainer, method)
     return code
 
 
@@ -163,11 +167,18 @@ def _has_bar(callbacks: Sequence[pl.Callback]) -> bool:
     return any(isinstance(callback, ProgressBar) for callback in callbacks)
 
 
-def _tell_where(run_dir: Path, trainer: pl.Trainer, method: Method) -> None:
-    """What the training leaves, and what can be done with it."""
+def _tell_where(run_dir: Path, seconds: float, trainer: pl.Trainer, method: Method) -> None:
+    """How the training ended, what it leaves, and what can be done with it."""
     console = Console(soft_wrap=True, markup=False, highlight=False)
-    for name, place in whereabouts(run_dir, trainer.loggers).items():
-        console.print(f"{name:<12}{place}")
+    results = {metric: last_logged(run_dir, metric) for metric in ("train/loss", "val/dice")}
+    summary = {
+        "run": str(run_dir),
+        "took": duration(seconds),
+        **{metric: f"{value:.4f}" for metric, value in results.items() if value is not None},
+        **whereabouts(run_dir, trainer.loggers),
+    }
+    for name, told in summary.items():
+        console.print(f"{name:<12}{told}")
     for next_command in method.next_commands:
         console.print(f"{'next':<12}{next_command.format(run=run_dir)}")
 

@@ -1,6 +1,6 @@
 """One self-contained page about one or several training runs; tables of many; figures."""
 
-from lnq.reporting.collection import Collection, collect
+from lnq.reporting.collection import VALIDATION, Collection, collect
 from lnq.reporting.corruption import corrupted, corruption_figure
 from lnq.reporting.figures import save
 from lnq.reporting.page import write_report
@@ -13,6 +13,7 @@ __all__ = [
     "MANY_RUNS",
     "MEASURES",
     "NONE",
+    "VALIDATION",
     "Collection",
     "Run",
     "collect",

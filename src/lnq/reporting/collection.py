@@ -13,10 +13,24 @@ from lnq.errors import UsageError
 from lnq.files import MANIFEST, read_json
 from lnq.reporting.evaluations import read_evaluation
 from lnq.reporting.runs import Run, read_runs
+from lnq.reporting.variation import SEED, variations
+from lnq.run_folder import FINISHED, last_logged
 
 TRAINING = Path("training", "evaluation")
 """Where in a run's folder the evaluation of its own training scans lies."""
-PARAMETERS = ("tau", "gamma", "alpha", "lambda_max")
+VALIDATION = "val/dice"
+_COUNTS = [
+    "num_cases", "num_missing", "num_nodes", "num_nodes_found", "false_positives", "num_hidden",
+    "num_hidden_found",
+]  # fmt: skip
+_SPREAD = ("mean", "sd", "median", "q25", "q75")
+_MEASURES = [
+    *_COUNTS[:2],
+    *(f"dice_{name}" for name in _SPREAD),
+    *(f"assd_filled_{name}_mm" for name in _SPREAD),
+    "precision_mean",
+    *_COUNTS[2:],
+]
 
 
 @dataclass(frozen=True)
@@ -24,19 +38,32 @@ class Collection:
     """What was found below a folder.
 
     Attributes:
-        runs: A row a run: `run`, `experiment`, `seed`, the method's parameters, and its measures.
-        cases: A row a run and case: `run`, `experiment`, `seed` and what `metrics.csv` says, with
-            `assd_filled_mm` filled anew: by the largest ASSD of all runs, so that they compare.
-        left_out: Runs without an evaluation, by their path below the folder.
+        runs: A row a run: `run`, `experiment`, `seed`, the keys in which the runs' configurations
+            differ, whether it is `finished`, its last `val/dice`, and its measures, which are empty
+            where it has no evaluation.
+        varied: The columns of `runs` that are keys of the configuration, beside the seed.
+        cases: A row an evaluated run and case: `run`, `experiment`, `seed` and what `metrics.csv`
+            says, with `assd_filled_mm` filled anew: by the largest ASSD of all runs, so that they
+            compare.
     """
 
     runs: pd.DataFrame
+    varied: list[str]
     cases: pd.DataFrame
-    left_out: list[str]
+
+    @property
+    def evaluated(self) -> pd.DataFrame:
+        """The runs that have measures."""
+        return self.runs[self.runs["num_cases"].notna()]
+
+    @property
+    def unevaluated(self) -> list[str]:
+        """The others, by their path below the folder."""
+        return list(self.runs.loc[self.runs["num_cases"].isna(), "run"])
 
 
 def collect(folder: Path) -> Collection:
-    """Reads every evaluated training run below a folder.
+    """Reads every training run below a folder.
 
     Raises:
         UsageError: There is none, or an evaluation cannot be read.
@@ -44,19 +71,25 @@ def collect(folder: Path) -> Collection:
     places = sorted(
         path.parent for path in folder.rglob(MANIFEST) if read_json(path).get("stage") == "train"
     )
-    runs = read_runs(places) if places else []
-    evaluated = [run for run in runs if run.evaluation is not None]
-    if not evaluated:
+    if not places:
         raise UsageError(
-            "nothing to collect", where=folder,
-            why=f"{len(runs)} training runs lie below it, none with an evaluation",
-            remedy="run the commands predict and evaluate on each run",
+            "nothing to collect", where=folder, why="no training run lies below it",
+            remedy="give a folder with output folders of the command train",
         )  # fmt: skip
-    cases = pd.concat([_cases(run, folder) for run in evaluated], ignore_index=True)
-    cases["assd_filled_mm"] = _filled(cases)
-    rows = [_row(run, folder, cases) for run in evaluated]
-    left_out = [_name(run, folder) for run in runs if run.evaluation is None]
-    return Collection(pd.DataFrame(rows), cases, left_out)
+    runs = read_runs(places)
+    evaluated = [run for run in runs if run.evaluation is not None]
+    cases = pd.DataFrame(columns=["run", "experiment", "seed", "case"])
+    if evaluated:
+        cases = pd.concat([_cases(run, folder) for run in evaluated], ignore_index=True)
+        cases["assd_filled_mm"] = _filled(cases)
+    keys = variations([run.manifest["config"] for run in runs])
+    measures = pd.DataFrame([_measures(run, folder, cases) for run in runs], columns=_MEASURES)
+    table = pd.concat(
+        [pd.DataFrame([_record(run, folder) for run in runs]), measures], axis=1
+    ).astype(dict.fromkeys(_COUNTS, "Int64"))
+    for place, key in enumerate(keys, start=2):  # after the run's name and its experiment's
+        table.insert(place, key, keys[key])
+    return Collection(table, [key for key in keys if key != SEED], cases)
 
 
 def _name(run: Run, folder: Path) -> str:
@@ -80,30 +113,38 @@ def _filled(cases: pd.DataFrame) -> pd.Series:
     return cases["assd_mm"].mask(one_empty, cases["assd_mm"].max())
 
 
-def _row(run: Run, folder: Path, cases: pd.DataFrame) -> dict[str, Any]:
-    assert run.evaluation is not None
-    name, config = _name(run, folder), run.manifest["config"]
-    own = cases[cases["run"] == name]
-    nodes = run.evaluation.summary["nodes"]
-    method = config["method"]
+def _record(run: Run, folder: Path) -> dict[str, Any]:
     return {
-        "run": name,
-        "experiment": config["name"],
-        "seed": config["seed"],
-        **{key: method[key] for key in PARAMETERS if key in method},
+        "run": _name(run, folder),
+        "experiment": run.manifest["config"]["name"],
+        "finished": FINISHED in run.manifest,
+        VALIDATION: last_logged(run.folder, VALIDATION),
+    }
+
+
+def _measures(run: Run, folder: Path, cases: pd.DataFrame) -> dict[str, Any]:
+    """Nothing where there is no evaluation."""
+    if run.evaluation is None:
+        return {}
+    own = cases[cases["run"] == _name(run, folder)]
+    nodes = run.evaluation.summary["nodes"]
+    return {
         "num_cases": len(own),
         "num_missing": int(own["missing"].sum()),
-        "dice_mean": own["dice"].mean(),
-        "dice_sd": own["dice"].std(ddof=0),
-        "dice_median": own["dice"].median(),
-        "assd_filled_mean_mm": own["assd_filled_mm"].mean(),
-        "assd_filled_sd_mm": own["assd_filled_mm"].std(ddof=0),
+        **{f"dice_{name}": value for name, value in _spread(own["dice"]).items()},
+        **{f"assd_filled_{k}_mm": value for k, value in _spread(own["assd_filled_mm"]).items()},
         "precision_mean": own["precision"].mean(),
         "num_nodes": nodes["n"],
         "num_nodes_found": nodes["n_detected"],
         "false_positives": nodes["false_positives"],
         **_hidden(run),
     }
+
+
+def _spread(values: pd.Series) -> dict[str, float]:
+    q25, median, q75 = values.quantile([0.25, 0.5, 0.75])
+    found = (values.mean(), values.std(ddof=0), median, q25, q75)
+    return dict(zip(_SPREAD, found, strict=True))
 
 
 def _hidden(run: Run) -> dict[str, float]:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from lnq.reporting.collection import Collection
 from lnq.reporting.figures import colour_of, literal, plain_style
+from lnq.reporting.variation import SEED, alike
 
 PAPERS_BEST = {"tau": (0.3,), "gamma": (0.8,), "alpha": (0.4, 0.5), "lambda_max": (2.0,)}
 """Best values of the paper's Fig. 3; α = 0.5 has about the DSC of 0.4 and the lower ASSD."""
@@ -18,14 +22,14 @@ COLUMNS = [
 ]  # fmt: skip
 
 
-def sensitivity(runs: pd.DataFrame, cases: pd.DataFrame) -> pd.DataFrame:
+def sensitivity(found: Collection) -> pd.DataFrame:
     """Runs that differ from the others of their experiment in one parameter alone.
 
-    What the parameters are when they are not varied is what most runs have.
+    What the parameters are when they are not varied is what most runs have. Runs that differ in
+    anything else but their seed are an experiment of their own, named by it.
 
     Args:
-        runs: As `lnq.reporting.collection.Collection.runs`.
-        cases: As `Collection.cases`.
+        found: Runs, of which those with an evaluation count.
 
     Returns:
         A row for each experiment, parameter and value, where a parameter has two values or more:
@@ -33,26 +37,31 @@ def sensitivity(runs: pd.DataFrame, cases: pd.DataFrame) -> pd.DataFrame:
         there is one seed.
     """
     rows = []
-    varied = [name for name in PAPERS_BEST if name in runs and runs[name].notna().any()]
-    for experiment, own in runs.groupby("experiment"):
-        usual = {name: own[name].mode().iloc[0] for name in varied if own[name].notna().any()}
-        for name in usual:
-            others = [own[other] == value for other, value in usual.items() if other != name]
-            alone = own[pd.concat(others, axis=1).all(axis=1)] if others else own
-            if alone[name].nunique() < 2:
-                continue
-            for value, at_value in alone.groupby(name):
-                measured = cases[cases["run"].isin(at_value["run"])]
-                rows.append(
-                    {
-                        "experiment": experiment,
-                        "parameter": name,
-                        "value": value,
-                        **_measures(measured),
-                        "paper_best": value in PAPERS_BEST[name],
-                    }
-                )
+    varied = {name: key for name in PAPERS_BEST if (key := f"method.{name}") in found.varied}
+    others = [key for key in found.varied if key not in varied.values()]
+    for experiment, runs in found.evaluated.groupby("experiment"):
+        for words, own in alike(runs, others):
+            rows += [{"experiment": experiment + words, **row} for row in _rows(own, varied, found)]
     return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _rows(
+    runs: pd.DataFrame, varied: Mapping[str, str], found: Collection
+) -> Iterator[dict[str, object]]:
+    """The points of runs that may be put together; `varied` has each parameter's column."""
+    usual = {key: runs[key].mode().iloc[0] for key in varied.values() if runs[key].notna().any()}
+    for name, key in varied.items():
+        same = [runs[other] == value for other, value in usual.items() if other != key]
+        alone = runs[pd.concat(same, axis=1).all(axis=1)] if same else runs
+        if alone[key].nunique() < 2:
+            continue
+        for value, at_value in alone.groupby(key):
+            yield {
+                "parameter": name,
+                "value": value,
+                **_measures(at_value, found.cases),
+                "paper_best": value in PAPERS_BEST[name],
+            }
 
 
 def sensitivity_figure(table: pd.DataFrame) -> Figure:
@@ -105,15 +114,17 @@ def _draw_panel(sides: tuple[Axes, Axes], name: str, table: pd.DataFrame) -> Non
     axes.set_title(f"{SYMBOLS[name]}   (best in the paper: {best})")
 
 
-def _measures(cases: pd.DataFrame) -> dict[str, object]:
+def _measures(runs: pd.DataFrame, cases: pd.DataFrame) -> dict[str, object]:
     """Mean and spread of the cases of one or several runs."""
-    num_runs = cases["run"].nunique()
+    measured, num_runs = cases[cases["run"].isin(runs["run"])], len(runs)
+    seeds = "seeds" if runs[SEED].is_unique else "runs"
     result: dict[str, object] = {
         "num_runs": num_runs,
-        "num_cases": len(cases),
-        "spread_over": "seeds" if num_runs > 1 else "cases",
+        "num_cases": len(measured),
+        "spread_over": seeds if num_runs > 1 else "cases",
     }
     for name, column, unit in (("dice", "dice", 100.0), ("assd", "assd_filled_mm", 1.0)):
-        values = unit * (cases.groupby("run")[column].mean() if num_runs > 1 else cases[column])
+        each = measured.groupby("run")[column].mean() if num_runs > 1 else measured[column]
+        values = unit * each
         result |= {f"{name}_mean": values.mean(), f"{name}_sd": values.std(ddof=0)}
     return result

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from lnq.reporting.collection import Collection
+from lnq.reporting.variation import SEED, alike
+
 PREFIX = "table1_"
 
 
@@ -66,42 +69,52 @@ PUBLISHED = {
 }  # fmt: skip
 
 
-def table1(runs: pd.DataFrame, cases: pd.DataFrame) -> pd.DataFrame:
-    """Our runs of the table's experiments, a row of text each, beside the published test figures.
+def table1(found: Collection) -> pd.DataFrame:
+    """Our runs of the table's experiments, a row of text each, beside the published figures.
 
     Args:
-        runs: As `lnq.reporting.collection.Collection.runs`; several seeds of a row are pooled.
-        cases: As `Collection.cases`.
+        found: Runs, of which those with an evaluation count. Seeds of a row are pooled; runs that
+            differ in anything else have rows of their own, named by it.
 
     Returns:
         A row for each experiment `table1_*` among the runs, in the paper's order, with text in all
         columns; no rows where there is none. Means and standard deviations are over all cases of
-        all seeds, `by seed` gives each seed's mean DSC.
+        all seeds, `by seed` gives each seed's mean DSC. A mode other than the paper's stands beside
+        the row's name.
     """
+    experiments = dict(list(found.evaluated.groupby("experiment")))
     rows = []
     for name, published in PUBLISHED.items():
-        own = runs[runs["experiment"] == PREFIX + name].sort_values("seed")
-        if own.empty:
+        runs = experiments.get(PREFIX + name)
+        if runs is None:
             continue
-        measured = cases[cases["experiment"] == PREFIX + name]
-        rows.append(
-            {
-                "row": name,
-                "network": published.network,
-                "L_sup": published.supervised,
-                "L_p": published.pseudo,
-                "DSC %": _spread(100 * measured["dice"]),
-                "by seed": ", ".join(f"{100 * value:.1f}" for value in own["dice_mean"]),
-                "ASSD mm": _spread(measured["assd_filled_mm"]),
-                "empty": f"{int(measured['missing'].sum())} of {len(measured)}",
-                "nodes found": _share(own["num_nodes_found"], own["num_nodes"]),
-                "hidden nodes found": _share(own["num_hidden_found"], own["num_hidden"]),
-                "false positives": f"{own['false_positives'].sum() / len(measured):.1f}",
-                "paper: test DSC %": "{:.2f}±{:.2f}".format(*published.test_dice),
-                "paper: test ASSD mm": "{:.2f}±{:.2f}".format(*published.test_assd),
-            }
-        )
+        for words, own in alike(runs.sort_values(SEED, kind="stable"), found.varied):
+            cases = found.cases[found.cases["run"].isin(own["run"])]
+            rows.append({"row": name + words, **_row(own, cases, published)})
     return pd.DataFrame(rows)
+
+
+def _row(runs: pd.DataFrame, cases: pd.DataFrame, published: PublishedRow) -> dict[str, str]:
+    return {
+        "network": published.network,
+        "L_sup": published.supervised,
+        "L_p": published.pseudo,
+        "DSC %": _spread(100 * cases["dice"]),
+        "by seed": ", ".join(f"{100 * value:.1f}" for value in runs["dice_mean"]),
+        "ASSD mm": _spread(cases["assd_filled_mm"]),
+        "empty": f"{int(cases['missing'].sum())} of {len(cases)}",
+        "nodes found": _share(runs["num_nodes_found"], runs["num_nodes"]),
+        "hidden nodes found": _share(runs["num_hidden_found"], runs["num_hidden"]),
+        "false positives": f"{runs['false_positives'].sum() / len(cases):.1f}",
+        "paper: val DSC %": _published(published.validation_dice),
+        "paper: val ASSD mm": _published(published.validation_assd),
+        "paper: test DSC %": _published(published.test_dice),
+        "paper: test ASSD mm": _published(published.test_assd),
+    }
+
+
+def _published(figures: tuple[float, float]) -> str:
+    return "{:.2f}±{:.2f}".format(*figures)
 
 
 def to_markdown(table: pd.DataFrame) -> str:
