@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -50,6 +51,22 @@ def run(tiny_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert not stop.value.code
     assert [str(w.message) for w in caught] == []  # a normal run has nothing to warn of
     return folder
+
+
+def test_an_unfinished_store_is_told(
+    tiny_store: Path, tmp_path: Path, train: Train, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = tmp_path / "store"
+    shutil.copytree(tiny_store, store)
+    manifest = json.loads((store / "manifest.json").read_text())
+    manifest["cases"] += ["killed", "failed"]
+    (store / "manifest.json").write_text(json.dumps(manifest))
+    (store / "failures.json").write_text(json.dumps([{"case": "failed"}]))
+    given = (*DBDMP, "trainer.max_epochs=1", "datamodule.steps_per_epoch=1")
+    assert train(*given, f"store={store}", f"run_dir={tmp_path}/run") == 0
+    assert "3 of 4 cases are prepared; run lnq.preprocess again" in capsys.readouterr().out
+    assert train(*given, f"store={tiny_store}", f"run_dir={tmp_path}/other") == 0
+    assert "are prepared" not in capsys.readouterr().out
 
 
 def test_curves_hold_the_schedules(run: Path) -> None:

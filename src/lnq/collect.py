@@ -70,7 +70,7 @@ def main(cfg: CollectConfig) -> int:
         if len(panels):
             write_text(output / "sensitivity.csv", panels.to_csv(index=False))
         for name, own in panels.groupby("experiment"):
-            save(sensitivity_figure(own), output / f"sensitivity_{_file_name(name)}.png")
+            save(sensitivity_figure(own), output / f"sensitivity_{_file_name(str(name))}.png")
         write_manifest(output, "collect", asdict(cfg), runs=list(found.runs["run"]))
     if len(table):
         console.print(_table(table[SHOWN]))

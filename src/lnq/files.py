@@ -205,6 +205,14 @@ class FailureLog:
         write_json(folder / FAILURES, self.entries)
         return 3
 
+    @staticmethod
+    def cases(folder: Path) -> set[str]:
+        """Ids of the cases in `folder/failures.json`; none where it is missing or damaged."""
+        try:
+            return {entry["case"] for entry in read_json(folder / FAILURES)}
+        except (LnqError, TypeError, KeyError):
+            return set()
+
 
 def _versions() -> dict[str, str]:
     found = {}

@@ -93,12 +93,24 @@ def _train(cfg: TrainConfig) -> tuple[pl.Trainer, Method]:
     between_steps = BetweenSteps()
     trainer = _trainer(cfg, [between_steps, StepSeed(cfg.seed), record])
     # With several devices, each is a process of its own; the first one speaks for the run.
+    if trainer.is_global_zero:
+        _warn_of_unfinished(store)
     claim = claimed(cfg.run_dir, resuming=cfg.ckpt_path is not None)
     with claim if trainer.is_global_zero else contextlib.nullcontext(), between_steps.handler():
         _fit(trainer, method, datamodule, cfg.ckpt_path)
         if trainer.is_global_zero and not _was_pruned(trainer):
             record.finish()
     return trainer, method
+
+
+def _warn_of_unfinished(store: CaseStore) -> None:
+    """Training on a part of the cases is possible, but should not surprise."""
+    if unfinished := len(store.unfinished()):
+        done = len(store.case_ids())
+        Console().print(
+            f"warning: {done} of {done + unfinished} cases are prepared; run lnq.preprocess again "
+            f"[{store.root}]", soft_wrap=True, markup=False, highlight=False,
+        )  # fmt: skip
 
 
 def _was_pruned(trainer: pl.Trainer) -> bool:

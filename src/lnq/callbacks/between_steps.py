@@ -40,8 +40,8 @@ class BetweenSteps(pl.Callback):
         try:
             yield
         finally:
-            for number, handler in self._handlers.items():
-                signal.signal(number, handler)
+            for deferred, handler in self._handlers.items():
+                signal.signal(deferred, handler)
         self._deliver()
 
     def on_train_batch_start(

@@ -24,7 +24,7 @@ import numpy as np
 from lnq.data.case import Case, Split, Supervision
 from lnq.data.preprocessing import ALGORITHM
 from lnq.errors import CaseError, LnqError, RunError, UsageError
-from lnq.files import MANIFEST, read_json, sha256
+from lnq.files import MANIFEST, FailureLog, read_json, sha256
 from lnq.seeding import generator
 from lnq.volume import Array, Grid
 
@@ -145,6 +145,15 @@ class CaseStore:
             if split in (None, record.split) and supervision in (None, record.supervision):
                 finished.append(case_id)
         return finished
+
+    def unfinished(self) -> list[str]:
+        """Ids of the cases that preprocessing, stopped or still at work, has yet to do.
+
+        Raises:
+            RunError: A case's record is damaged.
+        """
+        done = {*self.case_ids(), *FailureLog.cases(self.root)}
+        return [case_id for case_id in self._listed if case_id not in done]
 
     def record(self, case_id: str) -> CaseRecord:
         """What is known of a case.

@@ -89,7 +89,7 @@ def collect(folder: Path) -> Collection:
     ).astype(dict.fromkeys(_COUNTS, "Int64"))
     for place, key in enumerate(keys, start=2):  # after the run's name and its experiment's
         table.insert(place, key, keys[key])
-    return Collection(table, [key for key in keys if key != SEED], cases)
+    return Collection(table, [str(key) for key in keys if key != SEED], cases)
 
 
 def _name(run: Run, folder: Path) -> str:

@@ -41,7 +41,9 @@ def sensitivity(found: Collection) -> pd.DataFrame:
     others = [key for key in found.varied if key not in varied.values()]
     for experiment, runs in found.evaluated.groupby("experiment"):
         for words, own in alike(runs, others):
-            rows += [{"experiment": experiment + words, **row} for row in _rows(own, varied, found)]
+            rows += [
+                {"experiment": f"{experiment}{words}", **row} for row in _rows(own, varied, found)
+            ]
     return pd.DataFrame(rows, columns=COLUMNS)
 
 

@@ -18,7 +18,7 @@ _NO_VARIATION = ("name", "callbacks.trial", *(key for key in MAY_DIFFER if key n
 """Keys that name, place, watch or number a run, with all below them; its results are the same."""
 
 
-def variations(configs: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+def variations(configs: Sequence[dict[str, Any]]) -> pd.DataFrame:
     """The differing keys of resolved configurations.
 
     Folders inside the run's or the outputs' own are compared by their place in it: each seed may
@@ -36,7 +36,7 @@ def variations(configs: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     free = tuple(f"{key}." for key in _NO_VARIATION)
     others = [
         key
-        for key in table
+        for key in map(str, table)
         if key != MODE
         and key.rpartition(".")[2] != SEED  # method.seed is the run's
         and not f"{key}.".startswith(free)
