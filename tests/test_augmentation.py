@@ -128,6 +128,12 @@ def composed(*arguments: str) -> dict[str, Any]:
     return transform
 
 
+def chosen(name: str) -> dict[str, Any]:
+    """An augmentation by its name, with the experiment that it fits."""
+    experiment = "genesis" if name.startswith("genesis") else "dbdmp"
+    return composed(f"+experiment={experiment}", f"augmentation@datamodule.transform={name}")
+
+
 @pytest.mark.parametrize(
     ("experiment", "name"),
     [("dbdmp", "light"), ("genesis", "genesis"), ("table1/baseline", "light")],
@@ -135,15 +141,14 @@ def composed(*arguments: str) -> dict[str, Any]:
 def test_each_experiment_has_its_augmentation_with_the_overlay_too(
     experiment: str, name: str
 ) -> None:
-    expected = composed("+experiment=dbdmp", f"augmentation@datamodule.transform={name}")
+    expected = chosen(name)
     for given in (experiment, f"[{experiment},phantom]"):
         assert composed(f"+experiment={given}") == expected
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_augmentation_composes_and_keeps_shapes_and_types(name: str, store: Path) -> None:
-    transform = composed("+experiment=dbdmp", f"augmentation@datamodule.transform={name}")
-    patches = dataset(store, instantiate(transform))
+    patches = dataset(store, instantiate(chosen(name)))
     for draw in range(40):
         subject = patches[draw]
         for key, dtype in (("image", torch.float32), ("label", torch.uint8)):

@@ -239,26 +239,6 @@ def test_nan_in_an_image_stops_before_it_reaches_the_weights(
     assert all(torch.isfinite(value).all() for value in saved["state_dict"].values())
 
 
-def test_a_full_disk_ends_the_run_and_leaves_the_checkpoint(
-    tmp_path: Path, tiny_store: Path, train: Train, capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
-    original, calls = torch.save, []
-
-    def full(contents: Any, path: Path) -> None:
-        calls.append(path)
-        if len(calls) > 1:
-            Path(path).write_bytes(b"half")
-            raise OSError(28, "No space left on device", str(path))
-        original(contents, path)
-
-    monkeypatch.setattr(torch, "save", full)
-    assert train(*DBDMP, f"store={tiny_store}", f"run_dir={tmp_path}/run") == 4
-    assert "No space left on device" in capsys.readouterr().err
-    assert checkpoint(tmp_path / "run")["global_step"] == 4
-    assert names(tmp_path / "run" / "checkpoints") == ["last.ckpt"]
-
-
 def test_a_killed_worker_ends_the_run(
     tmp_path: Path, tiny_store: Path, train: Train, capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
