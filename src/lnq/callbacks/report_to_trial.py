@@ -48,6 +48,7 @@ class ReportToTrial(pl.Callback):
             return
         import optuna
 
+        optuna.logging.set_verbosity(optuna.logging.WARNING)  # else a worker tells of each loading
         study = optuna.load_study(
             study_name=None,
             storage=f"sqlite:///{self.study.absolute()}",

@@ -88,7 +88,8 @@ def sensitivity_figure(table: pd.DataFrame) -> Figure:
         for axes in panels[len(names) :]:
             axes.set_visible(False)
         spread = ", ".join(sorted(set(table["spread_over"])))
-        counts = f"{table['num_runs'].max()} runs, {table['num_cases'].max()} cases a point at most"
+        most = table[["num_runs", "num_cases"]].max()
+        counts = f"at most {most['num_runs']} run(s) and {most['num_cases']} cases a point"
         figure.suptitle(
             literal(f"{table['experiment'].iloc[0]}: mean and sd over {spread}; {counts}"), size=9.5
         )
