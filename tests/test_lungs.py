@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,8 @@ from synthetic_chest import GRID, LUNG_CENTRES, LUNG_RADII, chest, coordinates, 
 
 from lnq.data.lungs import Box, LungBox, find_chest, lung_box
 from lnq.volume import Array, Grid, Volume, from_sitk, reorient, resample
+
+LungCase = Callable[[Path], tuple[Volume, Array]]
 
 MARGIN = (10.0, 10.0, 10.0)
 
@@ -272,7 +275,7 @@ def lungs_by_intensity(real_data: Path) -> tuple[Volume, Array]:
 
 
 @pytest.mark.parametrize("case", [whole_lungs, lung_segments, lungs_by_intensity])
-def test_a_field_of_view_that_cuts_real_lungs(case, real_data: Path) -> None:  # type: ignore[no-untyped-def]
+def test_a_field_of_view_that_cuts_real_lungs(case: LungCase, real_data: Path) -> None:
     scan, mask = case(real_data)
     for radius_mm, padding in ((125, -3024), (110, -1024), (95, -2048)):
         part, left = narrowed(scan, mask, radius_mm, padding)
@@ -284,7 +287,7 @@ def test_a_field_of_view_that_cuts_real_lungs(case, real_data: Path) -> None:  #
 
 
 @pytest.mark.parametrize("case", [whole_lungs, lung_segments])
-def test_real_lungs_lungs_lie_in_a_close_box(case, real_data: Path) -> None:  # type: ignore[no-untyped-def]
+def test_real_lungs_lie_in_a_close_box(case: LungCase, real_data: Path) -> None:
     scan, mask = case(real_data)
     found = box_of(scan)
     assert found.lungs_found
