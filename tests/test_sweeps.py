@@ -59,8 +59,8 @@ os.write(writing, b"x")
 while not told:
     time.sleep(0.05)
 print(*told, flush=True)
-watch.on_job_start(None)
-print("the next job begins", flush=True)
+watch.{hook}
+print("it goes on", flush=True)
 """
 
 
@@ -224,10 +224,12 @@ def test_launchers_run_jobs_in_processes_of_their_own(
         get_reusable_executor().shutdown(wait=True)
 
 
-def test_a_worker_ends_with_a_killed_sweep() -> None:
+@pytest.mark.parametrize("hook", ["on_job_start(None)", "on_job_end(None, None)"])
+def test_a_worker_ends_with_a_killed_sweep(hook: str) -> None:
+    """It takes no further job, and does not wait for one either."""
     done = subprocess.run(
-        [sys.executable, "-c", ORPHANED], capture_output=True, text=True, check=False, timeout=100,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        [sys.executable, "-c", ORPHANED.format(hook=hook)], capture_output=True, text=True,
+        check=False, timeout=100, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     )  # fmt: skip
     assert (done.stdout, done.stderr) == ("SIGTERM\n", "")
 
