@@ -59,7 +59,7 @@ os.write(writing, b"x")
 while not told:
     time.sleep(0.05)
 print(*told, flush=True)
-watch.{hook}
+{then}
 print("it goes on", flush=True)
 """
 
@@ -224,11 +224,14 @@ def test_launchers_run_jobs_in_processes_of_their_own(
         get_reusable_executor().shutdown(wait=True)
 
 
-@pytest.mark.parametrize("hook", ["on_job_start(None)", "on_job_end(None, None)"])
-def test_a_worker_ends_with_a_killed_sweep(hook: str) -> None:
+@pytest.mark.parametrize(
+    "then",
+    ["watch.on_job_start(None)", "signal.signal(signal.SIGTERM, signal.SIG_DFL); time.sleep(60)"],
+)
+def test_a_worker_ends_with_a_killed_sweep(then: str) -> None:
     """It takes no further job, and does not wait for one either."""
     done = subprocess.run(
-        [sys.executable, "-c", ORPHANED.format(hook=hook)], capture_output=True, text=True,
+        [sys.executable, "-c", ORPHANED.format(then=then)], capture_output=True, text=True,
         check=False, timeout=100, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     )  # fmt: skip
     assert (done.stdout, done.stderr) == ("SIGTERM\n", "")

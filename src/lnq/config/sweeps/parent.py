@@ -28,21 +28,17 @@ class EndsWithParent(Callback):
         """Called by Hydra before the job, in the worker; also for what a queue still holds."""
         if os.getpid() == self.parent:
             return
-        self._end_if_orphaned()
+        if os.getppid() != self.parent:
+            os._exit(128 + signal.SIGTERM)
         if not EndsWithParent._watching:
             EndsWithParent._watching = True
             threading.Thread(target=self._watch, daemon=True).start()
 
-    def on_job_end(self, config: Any, job_return: Any, **_: Any) -> None:
-        """Called by Hydra after the job: joblib's workers would wait for another for ever."""
-        if os.getpid() != self.parent:
-            self._end_if_orphaned()
-
-    def _end_if_orphaned(self) -> None:
-        if os.getppid() != self.parent:
-            os._exit(128 + signal.SIGTERM)
-
     def _watch(self) -> None:
         while os.getppid() == self.parent:
             time.sleep(WATCH_SECONDS)
-        os.kill(os.getpid(), signal.SIGTERM)
+        # Training takes the first one for a stop and saves; the worker, which would then wait for
+        # another job for ever, handles none and ends by the next.
+        while True:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(WATCH_SECONDS)
