@@ -6,10 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from synthetic_chest import GRID, SMALL, chest, chest_with_spine
+from synthetic_chest import GRID, SMALL, chest, chest_with_spine, coordinates
 
 from lnq.data.anatomy import Anatomy, examine_anatomy
 from lnq.data.lungs import NO_LUNGS
+from lnq.data.phantom import LargestNodes, make_case
 from lnq.data.readers import read_image
 from lnq.volume import Array, Grid, Volume, reorient
 
@@ -48,8 +49,8 @@ def said(found: Anatomy) -> tuple[str, str]:
 # What is said of the synthetic chest, as a fault or as a note; of a real one in the third column.
 CLAIMS = [
     ("as it is", "", "", ""),
-    ("mirrored", "", "", ""),
-    ("head to foot", "", "upside down", "upside down"),
+    ("mirrored", "", "", "left and right are mirrored"),
+    ("head to foot", "the feet's", "", "the feet's"),
     ("front to back", "calls the front", "", "calls the front"),
     ("z and y swapped", "front-back axis", "", "front-back axis"),
     ("z and x swapped", "left-right axis", "", "left-right axis"),
@@ -110,3 +111,49 @@ def test_water_and_a_crop_without_lungs_are_not_called_wrong() -> None:
     )
     crop = chest_with_spine().array[12:20, 10:26, 18:30]
     assert said(examine_anatomy(Volume(crop, Grid(crop.shape, SMALL.spacing_mm))))[0] == ""
+
+
+REAL_CHESTS = [
+    "slicerio/CTChest4.nrrd", "4d-lung-P113/ct_bin3x3x1.nii.gz", "chestimagingplatform/ct-64.nrrd",
+]  # fmt: skip
+REAL_CUTS = [
+    "4d-lung-P113/ct_mediastinumcrop_native.nrrd",
+    "totalsegmentator/pulmonary_report/ct_cropped.nii.gz",
+]
+
+
+@pytest.mark.parametrize("name", REAL_CHESTS)
+def test_real_chests_upside_down_are_refused_and_mirrored_ones_noted(
+    name: str, real_data: Path
+) -> None:
+    scan = reorient(read_image(real_data / name))
+    assert said(examine_anatomy(scan)) == ("", "")
+    assert "the z axis is upside down" in said(examine_anatomy(changed(scan, "head to foot")))[0]
+    faults, note = said(examine_anatomy(changed(scan, "mirrored")))
+    assert not faults
+    assert "left and right are mirrored" in note
+
+
+@pytest.mark.parametrize("name", REAL_CUTS)
+def test_of_cut_real_chests_nothing_wrong_is_said(name: str, real_data: Path) -> None:
+    assert said(examine_anatomy(reorient(read_image(real_data / name)))) == ("", "")
+
+
+def test_phantoms_upside_down_are_refused_and_sound_ones_are_not() -> None:
+    for number in range(1, 7):
+        image = reorient(make_case(3, "test", number, LargestNodes()).image)
+        assert not said(examine_anatomy(image))[0]
+        assert "upside down" in said(examine_anatomy(changed(image, "head to foot")))[0]
+
+
+def test_gas_of_a_stomach_below_the_bases_of_the_lungs_is_no_windpipe() -> None:
+    # The lower half of a chest, as the upper part of an abdomen's scan shows it.
+    bases = chest().array[:32].copy()
+    z, y, x = coordinates(Grid(bases.shape, GRID.spacing_mm))
+    bases[(z < 0) & (y**2 + x**2 < 20**2)] = -1000
+    assert said(examine_anatomy(Volume(bases, Grid(bases.shape, GRID.spacing_mm)))) == ("", "")
+    # Nor is a hernia's beside the windpipe itself.
+    whole = chest().array.copy()
+    z, y, x = coordinates(GRID)
+    whole[(z < 0) & (y**2 + x**2 < 20**2)] = -1000
+    assert said(examine_anatomy(Volume(whole, GRID))) == ("", "")

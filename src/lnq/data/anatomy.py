@@ -1,20 +1,18 @@
 """Whether a scan can be a human chest in Hounsfield units, the way its header says it lies.
 
 Claims are made only where anatomy leaves no doubt. What is unusual, but may be so, is a note.
-Left and right are not told apart: on real scans neither the heart's nor the lungs' asymmetry did so
-reliably, and a mirrored chest must not be called sound or unsound by guessing.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
 from lnq.data.lungs import NO_LUNGS, Chest, find_body, find_chest, shrink
+from lnq.data.orientation import axes_flipped, axes_note, axes_swapped, ends, extent, whole_in_plane
 from lnq.volume import Array, Grid, Volume, reorient
 
 Mask = NDArray[np.bool_]
@@ -22,7 +20,7 @@ Mask = NDArray[np.bool_]
 # Values. Every CT of a chest holds air (below it lies padding); soft tissue lies between fat and
 # muscle in contrast; only cortical bone, metal and wrongly scaled tissue are denser than DENSE_HU.
 AIR_HU, SOFT_TISSUE_HU = (-1200.0, -500.0), (-300.0, 300.0)
-BONE_HU, DENSE_HU = 200.0, 700.0
+DENSE_HU = 700.0
 LEAST_AIR, LEAST_SOFT_TISSUE = 0.003, 0.01
 # What no human body exceeds: cross-section (newborn to the bore of a scanner), depth to width,
 # height of the lungs, their height to their width, volume.
@@ -34,13 +32,6 @@ HIGHEST_LUNGS_MM = 450.0
 LUNG_HEIGHT_TO_WIDTH = (0.3, 2.2)
 LARGEST_BODY_L = 250.0
 USUAL_VIEW_MM = 400.0  # width of a usual field of view
-# A plane at the scan's edge that holds less body than this shows air; more than that, a cut body.
-AIR_SHARE, CUT_SHARE = 0.02, 0.2
-# The spine is the one bone that stands in nearly every slice at the same place near the middle.
-SPINE_REACH_MM, SPINE_SMOOTHING_MM = 50.0, 12.0
-LEAST_SPINE, SPINE_EXCESS = 0.15, 3.0
-# The chest is a cone: lungs are wider near the diaphragm than near the neck.
-CONE_LEVEL, CONE_EXCESS = 0.15, 1.4
 _SAMPLE = 1 << 20
 
 
@@ -83,20 +74,17 @@ def examine_anatomy(volume: Volume) -> Anatomy:
     if not lungs.any():
         notes.append(f"{NO_LUNGS}. Check that the scan shows a chest")
     spacing = coarse.grid.spacing_mm
-    if fault := _lying_across(outline):
+    if fault := axes_swapped(outline):
         return Anatomy(*litres, (fault,), tuple(notes), chest)
     if size := _size_fault(outline, lungs, litres[0], spacing):
         faults.append(_wrong_size(size, volume))
-    elif size := _unusual_size(outline, spacing):
-        notes.append(size)
-    if not faults and lungs.any():
-        if fault := _spine_elsewhere(coarse.array, outline, lungs, spacing):
+    else:
+        if size := _unusual_size(outline, spacing):
+            notes.append(size)
+        if fault := axes_flipped(chest, outline):
             faults.append(fault)
-        if _upside_down(lungs):
-            notes.append(
-                "the lungs are wider at the end that the header calls the head's: perhaps the z "
-                "axis is upside down. If so, correct the orientation in the header"
-            )
+        elif note := axes_note(chest, outline):
+            notes.append(note)
     return Anatomy(*litres, tuple(faults), tuple(notes), chest)
 
 
@@ -128,26 +116,6 @@ def _filled(outline: Mask) -> Mask:
     return np.stack([ndimage.binary_fill_holes(one) for one in outline])
 
 
-def _ends(outline: Mask, axis: int) -> tuple[float, float]:
-    """Share of body in the first and last plane along an axis, smaller one first."""
-    first, last = (float(np.take(outline, at, axis=axis).mean()) for at in (0, -1))
-    return min(first, last), max(first, last)
-
-
-def _lying_across(outline: Mask) -> tuple[str, str] | None:
-    """A chest scan cuts the body at its upper and lower ends, and shows air beside it."""
-    if not outline.any() or _ends(outline, 0)[1] > AIR_SHARE:
-        return None
-    for axis, name in ((1, "front-back"), (2, "left-right")):
-        if _ends(outline, axis)[0] > CUT_SHARE:
-            return (
-                f"the body is cut off at both ends of the {name} axis and free at both ends of "
-                "the head-foot axis: the axes are swapped",
-                "correct the orientation in the header, or convert the scan again",
-            )
-    return None
-
-
 def _tiny(volume: Volume) -> tuple[str, str] | None:
     """Whether a body that is too small to be found at its stated size is one at a larger scale."""
     grid = volume.grid
@@ -158,7 +126,7 @@ def _tiny(volume: Volume) -> tuple[str, str] | None:
                   grid.direction)  # fmt: skip
     coarse = reorient(shrink(Volume(volume.array, larger)))
     body = _filled(find_body(coarse).array)
-    if not body.any() or not _whole_in_plane(body):
+    if not body.any() or not whole_in_plane(body):
         return None
     area = _cross_section(body, coarse.grid.spacing_mm)[0] / factor**2
     if area >= AREA_RANGE_CM2[0]:
@@ -186,7 +154,7 @@ def _size_fault(
     """The one measure that no human chest has, in words."""
     if not outline.any():
         return None
-    whole = _whole_in_plane(outline)
+    whole = whole_in_plane(outline)
     area, depth, width = _cross_section(outline, spacing)
     if area > AREA_RANGE_CM2[1] or (whole and area < AREA_RANGE_CM2[0]):
         return f"a body of {body_litres:.3g} l with a cross-section of {area:.3g} cm²"
@@ -195,11 +163,10 @@ def _size_fault(
     if whole and not DEPTH_TO_WIDTH[0] <= depth / width <= DEPTH_TO_WIDTH[1]:
         return f"a body {width / 10:.3g} cm wide and {depth / 10:.3g} cm deep"
     if lungs.any():
-        (where,) = ndimage.find_objects(lungs.astype(np.uint8))
         tall, _, wide = (
-            (one.stop - one.start) * step for one, step in zip(where, spacing, strict=True)
+            (one.stop - one.start) * step for one, step in zip(extent(lungs), spacing, strict=True)
         )
-        cut = _ends(lungs, 0)[1] > 0
+        cut = ends(lungs, 0)[1] > 0
         low = 0.0 if cut else LUNG_HEIGHT_TO_WIDTH[0]
         if tall > HIGHEST_LUNGS_MM or not low <= tall / wide <= LUNG_HEIGHT_TO_WIDTH[1]:
             return f"lungs {tall / 10:.3g} cm high and {wide / 10:.3g} cm wide"
@@ -207,7 +174,7 @@ def _size_fault(
 
 
 def _unusual_size(outline: Mask, spacing: tuple[float, float, float]) -> str | None:
-    if not outline.any() or not _whole_in_plane(outline):
+    if not outline.any() or not whole_in_plane(outline):
         return None
     area = _cross_section(outline, spacing)[0]
     if USUAL_AREA_CM2[0] <= area <= USUAL_AREA_CM2[1]:
@@ -217,65 +184,13 @@ def _unusual_size(outline: Mask, spacing: tuple[float, float, float]) -> str | N
     )
 
 
-def _whole_in_plane(outline: Mask) -> bool:
-    """Whether air is seen on all four sides of the body."""
-    return max(_ends(outline, 1)[1], _ends(outline, 2)[1]) <= AIR_SHARE
-
-
 def _cross_section(
     outline: Mask, spacing: tuple[float, float, float]
 ) -> tuple[float, float, float]:
     """Median area of the body's slices, cm², and its depth and width, mm."""
     areas = outline.sum(axis=(1, 2)) * spacing[1] * spacing[2] / 100
-    (where,) = ndimage.find_objects(outline.any(axis=0).astype(np.uint8))
-    depth, width = ((one.stop - one.start) * s for one, s in zip(where, spacing[1:], strict=True))
+    depth, width = (
+        (one.stop - one.start) * step
+        for one, step in zip(extent(outline.max(axis=0)), spacing[1:], strict=True)
+    )
     return float(np.median(areas[areas > 0])), float(depth), float(width)
-
-
-def _spine_elsewhere(
-    array: Array, outline: Mask, lungs: Mask, spacing: tuple[float, float, float]
-) -> tuple[str, str] | None:
-    """Finds the spine elsewhere than at the back, with nothing like it there."""
-    if not _whole_in_plane(outline):
-        return None  # the body's middle is not known
-    (tall, _, _) = ndimage.find_objects(lungs.astype(np.uint8))[0]
-    (deep, wide) = ndimage.find_objects(outline[tall].any(axis=0).astype(np.uint8))[0]
-    bone = ((array > BONE_HU) & outline)[tall].mean(axis=0)
-    column = ndimage.gaussian_filter(bone, [SPINE_SMOOTHING_MM / step for step in spacing[1:]])
-    y, x = np.ogrid[: bone.shape[0], : bone.shape[1]]
-    y_mm, x_mm = (
-        (index - (where.start + where.stop - 1) / 2) * step
-        for index, where, step in zip((y, x), (deep, wide), spacing[1:], strict=True)
-    )
-    sides = {
-        "back": (y_mm > 0) & (abs(x_mm) < SPINE_REACH_MM),
-        "front": (y_mm < 0) & (abs(x_mm) < SPINE_REACH_MM),
-        "left": (x_mm >= SPINE_REACH_MM) & (abs(y_mm) < SPINE_REACH_MM),
-        "right": (x_mm <= -SPINE_REACH_MM) & (abs(y_mm) < SPINE_REACH_MM),
-    }
-    peaks = {name: float(column[where].max(initial=0.0)) for name, where in sides.items()}
-    side = max(peaks, key=lambda name: peaks[name])
-    if peaks[side] < LEAST_SPINE or peaks[side] < SPINE_EXCESS * peaks["back"]:
-        return None
-    return (
-        f"the spine lies on the side that the header calls the {side}: axes are flipped or swapped",
-        "correct the orientation in the header, or convert the scan again",
-    )
-
-
-def _upside_down(lungs: Mask) -> bool:
-    """Whether whole lungs are much wider at the head's end than at the feet's."""
-    if _ends(lungs, 0)[1] > 0:
-        return False  # cut lungs show only a part of the cone
-    (tall, _, _) = ndimage.find_objects(lungs.astype(np.uint8))[0]
-    length = tall.stop - tall.start
-    feet, head = (
-        _box_area(lungs[tall.start + int(level * length)]) for level in (CONE_LEVEL, 1 - CONE_LEVEL)
-    )
-    return head >= CONE_EXCESS * feet > 0
-
-
-def _box_area(plane: Mask) -> float:
-    """Area of the rectangle around a plane's voxels."""
-    boxes: list[Any] = ndimage.find_objects(plane.astype(np.uint8))
-    return float(np.prod([one.stop - one.start for one in boxes[0]])) if boxes else 0.0
