@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pydicom
@@ -15,7 +16,7 @@ from scipy.spatial.transform import Rotation
 from torch import Tensor
 from torch.nn import functional
 
-from lnq.data.preprocessing import Preprocessing
+from lnq.data.preprocessing import CT_MEAN, CT_SD, Preprocessing
 from lnq.data.readers import read_image
 from lnq.inference.found_nodes import found_nodes
 from lnq.inference.post_processing import PostProcessing
@@ -61,22 +62,39 @@ def centred(
     )  # fmt: skip
 
 
-def bright(x: Tensor) -> Tensor:
-    """Logits of what is brighter than half-way between tissue and node."""
-    return torch.cat([torch.zeros_like(x), 8 * (x - 0.78)], dim=1)
+def bright(mean: float = CT_MEAN, sd: float = CT_SD) -> Logits:
+    """Logits of what is brighter than half-way between tissue and node.
+
+    Args:
+        mean, sd: Of the normalisation, HU; those of `ct` unless given.
+    """
+    threshold = (NODE_HU + TISSUE_HU) / 2
+
+    def logits(x: Tensor) -> Tensor:
+        return torch.cat([torch.zeros_like(x), (x * sd + mean - threshold) / 4], dim=1)
+
+    return logits
 
 
-def sided(x: Tensor) -> Tensor:
+def sided(mean: float = CT_MEAN, sd: float = CT_SD) -> Logits:
     """The same of a neighbourhood that is not symmetric: sees which way the axes run."""
     kernel = torch.zeros(1, 1, 3, 3, 3)
     for place, weight in (((1, 1, 1), 0.4), ((1, 1, 2), 0.3), ((1, 0, 1), 0.2), ((2, 1, 1), 0.1)):
         kernel[0, 0, *place] = weight
-    return bright(functional.conv3d(functional.pad(x, (1,) * 6, mode="replicate"), kernel))
+    of_voxel = bright(mean, sd)
+
+    def logits(x: Tensor) -> Tensor:
+        return of_voxel(functional.conv3d(functional.pad(x, (1,) * 6, mode="replicate"), kernel))
+
+    return logits
 
 
-def predictor(logits: Logits, spacing: tuple[float, float, float] = (4.0, 3.0, 3.0)) -> Predictor:
-    settings = Preprocessing(spacing_mm=spacing, normalisation="ct")
-    return Predictor(logits, settings, (32, 64, 64), PostProcessing())
+def settings(normalisation: Literal["zscore", "ct"] = "ct") -> Preprocessing:
+    return Preprocessing(spacing_mm=(4.0, 3.0, 3.0), normalisation=normalisation)
+
+
+def predictor(logits: Logits, preprocessing: Preprocessing | None = None) -> Predictor:
+    return Predictor(logits, preprocessing or settings(), (32, 64, 64), PostProcessing())
 
 
 def in_order(volume: Volume, order: tuple[int, ...], flips: tuple[bool, ...]) -> Volume:
@@ -107,17 +125,21 @@ def dice(a: Array, b: Array) -> float:
 
 @pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
 @pytest.mark.parametrize("direction", [STRAIGHT, OBLIQUE], ids=["straight", "oblique"])
+@pytest.mark.parametrize("normalisation", ["zscore", "ct"])
 def test_all_48_orders_of_the_axes_give_exactly_one_mask(
-    direction: Array, order: tuple[int, ...]
+    normalisation: Literal["zscore", "ct"], direction: Array, order: tuple[int, ...]
 ) -> None:
     scan = thorax(centred(direction))
-    found = predictor(sided).predict(scan)
+    preprocessing = settings(normalisation)
+    prepared = preprocessing.apply(scan)
+    seen = predictor(sided(prepared.mean, prepared.sd), preprocessing)
+    found = seen.predict(scan)
     assert len(found_nodes(found, scan)) == 2
     for flips in itertools.product((False, True), repeat=3):
         turned = in_order(scan, order, flips)
         corner = turned.grid.to_world(np.zeros(3))
         assert np.abs(scan.grid.to_index(corner)).max() < 100  # the same place in the world
-        mask = predictor(sided).predict(turned).mask
+        mask = seen.predict(turned).mask
         assert mask.grid == turned.grid
         assert np.array_equal(restored(mask.array, order, flips), found.mask.array)
 
@@ -127,7 +149,7 @@ def test_an_oblique_scan_of_the_same_anatomy() -> None:
     # radius and voxels of 4 mm, drawn hard, two exact rasters of them agree to 0.92.
     size, spacing = (64, 70, 90), (4.1, 4.0, 4.2)
     straight, oblique = (thorax(centred(d, size, spacing)) for d in (STRAIGHT, OBLIQUE))
-    masks = [predictor(bright).predict(scan).mask for scan in (straight, oblique)]
+    masks = [predictor(bright()).predict(scan).mask for scan in (straight, oblique)]
     turned = resample(masks[1], straight.grid, "nearest")
     expected = resample(
         Volume((oblique.array == NODE_HU).astype(np.uint8), oblique.grid), straight.grid, "nearest"
@@ -136,7 +158,7 @@ def test_an_oblique_scan_of_the_same_anatomy() -> None:
     assert limit > 0.9
     assert dice(turned.array > 0, masks[0].array > 0) >= limit - 0.02
     for one, other in zip(
-        *(found_nodes(predictor(bright).predict(s), s) for s in (straight, oblique)), strict=True
+        *(found_nodes(predictor(bright()).predict(s), s) for s in (straight, oblique)), strict=True
     ):
         apart = [
             getattr(one, f"centroid_{axis}_mm") - getattr(other, f"centroid_{axis}_mm")
@@ -149,14 +171,14 @@ def test_an_oblique_scan_of_the_same_anatomy() -> None:
 def test_cropped_twice_and_padded_the_mask_stays_in_its_place(direction: Array) -> None:
     # The crop's working grid begins elsewhere between the voxels: only edges may differ.
     scan = thorax(centred(direction))
-    whole = predictor(bright).predict(scan).mask
+    whole = predictor(bright()).predict(scan).mask
     first, second = (3, 4, 5), (1, 2, 3)
     part = scan.grid.crop(first, scan.grid.size).crop(
         second, [n - a for n, a in zip(scan.grid.size, first, strict=True)]
     )
     total = tuple(a + b for a, b in zip(first, second, strict=True))
     voxels = scan.array[tuple(slice(a, None) for a in total)]
-    cropped = predictor(bright).predict(Volume(voxels, part)).mask
+    cropped = predictor(bright()).predict(Volume(voxels, part)).mask
     assert cropped.grid.difference(scan.grid.crop(total, scan.grid.size), 1e-6) is None
     assert dice(cropped.array > 0, whole.array[tuple(slice(a, None) for a in total)] > 0) >= 0.97
     width = 4
@@ -165,7 +187,7 @@ def test_cropped_twice_and_padded_the_mask_stays_in_its_place(direction: Array) 
         scan.grid.crop((-width,) * 3, [n + width for n in scan.grid.size]),
     )
     inner = (slice(width, -width),) * 3
-    mask = predictor(bright).predict(padded).mask
+    mask = predictor(bright()).predict(padded).mask
     assert dice(mask.array[inner] > 0, whole.array > 0) >= 0.97
     assert mask.array.sum() == mask.array[inner].sum()
 
@@ -178,8 +200,7 @@ def test_no_offset_is_lost_between_two_crops() -> None:
     part = Volume(
         scan.array[tuple(slice(a, None) for a in start)], scan.grid.crop(start, scan.grid.size)
     )
-    settings = Preprocessing(spacing_mm=scan.grid.spacing_mm, normalisation="ct")
-    prepared = settings.apply(part)
+    prepared = Preprocessing(spacing_mm=scan.grid.spacing_mm, normalisation="ct").apply(part)
     inner = np.round(part.grid.to_index(np.asarray(prepared.crop.origin_mm))).astype(int)
     assert (inner > 0).any()
     right = scan.grid.to_world(np.asarray(start) + inner)
@@ -231,6 +252,6 @@ def test_every_format_gives_the_same_mask(form: str, tmp_path: Path) -> None:
     read = read_image(path)
     # Headers round: a 32-bit float, a decimal of DICOM.
     assert read.grid.difference(scan.grid, 1e-3) is None
-    found, expected = (predictor(sided).predict(v).mask.array for v in (read, scan))
+    found, expected = (predictor(sided()).predict(v).mask.array for v in (read, scan))
     assert expected.any()
     assert np.array_equal(found, expected)

@@ -20,10 +20,12 @@ import lnq.data.store
 from lnq.data import lungs, preprocessing
 from lnq.data.building import build_case, build_store
 from lnq.data.case import Case
+from lnq.data.label_field import SURFACE, annotated, decoded
 from lnq.data.preprocessing import Preprocessing
 from lnq.data.store import CaseStore
 from lnq.errors import CaseError, RunError, UsageError
 from lnq.files import sole_user, write_json
+from lnq.inference.restore import to_scan_grid
 from lnq.inference.scans import write_volume
 from lnq.volume import Volume
 
@@ -85,6 +87,12 @@ def test_store_gives_back_what_was_prepared(
     assert np.abs(image - expected.array).max() < 5e-3
     assert label is not None
     assert record.num_foreground == label.sum() > 0
+    field = store.label_field("c0")
+    assert isinstance(field, np.memmap)
+    assert np.array_equal(label, annotated(field))
+    restored = to_scan_grid(Volume(decoded(field), record.grid), GRID).array > SURFACE
+    given = ellipsoid(GRID, (0, 20, 0), (15, 15, 15))
+    assert 2 * (restored & given).sum() >= 0.97 * (restored.sum() + given.sum())
     assert np.array_equal(store.foreground("c0"), np.argwhere(label))
     assert record.source_grid.difference(GRID) is None
     assert record.lungs_found
@@ -258,6 +266,7 @@ from pathlib import Path
 import lnq.data.building as building
 import lnq.data.examination as examination
 from lnq.data.case import Case
+from lnq.data.label_field import SURFACE, annotated, decoded
 
 real = examination.read_image_with_notes
 def read_image_with_notes(path):

@@ -20,11 +20,12 @@ import SimpleITK as sitk
 
 from lnq.data.case import Case
 from lnq.data.examination import examine, joined_notes, label_hash
+from lnq.data.label_field import SURFACE
 from lnq.data.preprocessing import Preprocessing
 from lnq.data.readers import content_hash
 from lnq.data.store import CaseRecord, CaseStore
 from lnq.errors import CaseError, memory_for
-from lnq.volume import Volume
+from lnq.volume import Grid, Volume
 
 Result = TypeVar("Result")
 
@@ -124,8 +125,8 @@ def build_case(case: Case, root: Path) -> Outcome:
             if fault is None:
                 return Outcome(case.case_id, "kept", record=store.record(case.case_id))
             settings = Preprocessing.from_dict(store.settings)
-            record, image, label = prepare_case(case, settings, hashes)
-            store.write(record, image.array, None if label is None else label.array)
+            record, image, field = prepare_case(case, settings, hashes)
+            store.write(record, image.array, None if field is None else field.array)
     except CaseError as error:
         return failed(case, error, store)
     if fault == "missing":
@@ -144,7 +145,7 @@ def prepare_case(
         hashes: SHA-256 of scan and annotation.
 
     Returns:
-        Its record, the scan and the label on the working grid.
+        Its record, the scan and the label's field on the working grid.
 
     Raises:
         CaseError: Scan or annotation cannot be used.
@@ -153,10 +154,10 @@ def prepare_case(
     if found.image is None or found.anatomy is None or found.problems:
         raise found.problems[0]
     prepared = preprocessing.apply(found.image, found.anatomy.chest)
-    label, loss = None, list[str]()
+    field, loss = None, list[str]()
     if found.label is not None:
-        label = preprocessing.apply_label(found.label, prepared.volume.grid)
-        loss = _loss(found.label, label)
+        field = preprocessing.label_field(found.label, prepared.volume.grid)
+        loss = _loss(found.label, field.grid)
     record = CaseRecord(
         case_id=case.case_id,
         split=case.split,
@@ -171,11 +172,11 @@ def prepare_case(
         grid=prepared.volume.grid,
         mean=prepared.mean,
         sd=prepared.sd,
-        num_foreground=0 if label is None else int(np.count_nonzero(label.array)),
+        num_foreground=0 if field is None else int(np.count_nonzero(field.array >= SURFACE)),
         lungs_found=prepared.lungs_found,
         notes=(*joined_notes(found.notes, prepared.notes), *loss),
     )
-    return record, prepared.volume, label
+    return record, prepared.volume, field
 
 
 def failed(case: Case, error: CaseError, store: CaseStore) -> Outcome:
@@ -192,13 +193,13 @@ def failed(case: Case, error: CaseError, store: CaseStore) -> Outcome:
     return Outcome(case.case_id, "failed", error=located)
 
 
-def _loss(label: Volume, kept: Volume) -> list[str]:
+def _loss(label: Volume, kept: Grid) -> list[str]:
     """A note where the crop cuts annotated tissue off."""
     voxels = np.argwhere(label.array)
     if len(voxels) == 0:
         return []
-    index = kept.grid.to_index(label.grid.to_world(voxels))
-    inside = ((index >= -0.5) & (index <= np.asarray(kept.grid.size) - 0.5)).all(axis=1)
+    index = kept.to_index(label.grid.to_world(voxels))
+    inside = ((index >= -0.5) & (index <= np.asarray(kept.size) - 0.5)).all(axis=1)
     lost = 1.0 - float(inside.mean())
     if lost <= TOLERATED_LOSS:
         return []

@@ -135,6 +135,6 @@ class WholeVolumes(Dataset[dict[str, Any]]):
             raise IndexError(f"{case_id} has no label")
         return {
             "image": torch.from_numpy(np.array(self.store.image(case_id), np.float32))[None, None],
-            "label": torch.from_numpy(np.array(label))[None, None],
+            "label": torch.from_numpy(label)[None, None],
             "case_id": [case_id],
         }

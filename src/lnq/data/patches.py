@@ -12,6 +12,7 @@ import torch
 import torchio as tio
 from torch.utils.data import Sampler
 
+from lnq.data.label_field import annotated
 from lnq.data.store import CaseStore
 from lnq.errors import CaseError, RunError
 from lnq.seeding import derive_seed, generator
@@ -123,12 +124,14 @@ class PatchDataset(tio.SubjectsDataset):
     def __getitem__(self, draw: int) -> tio.Subject:
         """The subject of draw `draw` with `image`, `label` (0 where unannotated), `case_id`."""
         case_id = self.rule.case_of(draw)
-        image, label = self.store.image(case_id), self.store.label(case_id)
+        image, field = self.store.image(case_id), self.store.label_field(case_id)
         start = self.rule.start_of(draw, image.shape, self.store.foreground(case_id))
         size = self.rule.patch_size
         outside = float(image.min()) if min(start) < 0 else 0.0
         patch = cut(image, start, size, outside).astype(np.float32)
-        marked = np.zeros(size, np.uint8) if label is None else cut(label, start, size, 0)
+        marked = np.zeros(size, np.uint8)
+        if field is not None:
+            marked = annotated(cut(field, start, size, 0))
         # With its true spacing, what rotates or scales a patch does so in millimetres.
         record = self.store.record(case_id)
         affine = np.diag([*record.grid.spacing_mm, 1.0])

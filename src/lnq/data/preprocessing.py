@@ -13,8 +13,9 @@ from typing import Annotated, Any, ClassVar, Literal
 import numpy as np
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
+from lnq.data.label_field import SURFACE, label_field, vanished
 from lnq.data.lungs import Chest, find_chest, lung_box
-from lnq.data.resampling import label_field, smoothed, vanished, working_grid
+from lnq.data.resampling import smoothed, working_grid
 from lnq.errors import CaseError, UsageError
 from lnq.volume import Grid, Volume, reorient, resample
 
@@ -27,7 +28,7 @@ Margin = tuple[
 
 # Counts the ways in which one scan with one set of settings was prepared and stored: to be raised
 # with every change of what comes out. It is part of the store's key: older stores are made anew.
-ALGORITHM = 3
+ALGORITHM = 4
 # What a 12-bit scanner measures. Below is padding (-3024, -2048), above is metal: a few such voxels
 # would otherwise decide mean and standard deviation.
 HU_RANGE = (-1024.0, 3071.0)
@@ -111,26 +112,38 @@ class Preprocessing:
             Volume(normalised, grid), crop, found.lungs_found, float(mean), float(sd), found.notes
         )
 
-    def apply_label(self, label: Volume, grid: Grid) -> Volume:
-        """Brings a label onto the working grid of its scan.
+    def label_field(self, label: Volume, grid: Grid) -> Volume:
+        """Brings a label onto the working grid of its scan, as a field.
 
-        A working voxel is foreground where `label_field` reaches 0.5: the mask that comes back to
-        the scan most alike. Unlike the scan a label is not smoothed, which would shrink nodes. A
-        26-connected piece of which nothing would be left keeps one voxel, the one nearest to its
-        middle: none vanishes.
+        Unlike the scan a label is not smoothed, which would shrink nodes. A 26-connected piece of
+        which no voxel would be annotated keeps one, the one nearest to its middle: none vanishes.
 
         Args:
             label: 0 or 1 on the scan's own grid.
             grid: The working grid, `Prepared.volume.grid`.
 
         Returns:
-            uint8, 0 or 1.
+            float32; annotated where it reaches `SURFACE`. Interpolated linearly at the scan's own
+            voxels and cut there, it gives the label again.
         """
         upright = reorient(Volume((label.array > 0).astype(np.uint8), label.grid))
-        mask = (label_field(upright, grid).array >= 0.5).astype(np.uint8)
-        for index in vanished(upright, Volume(mask, grid)):
-            mask[index] = 1
-        return Volume(mask, grid)
+        field = label_field(upright, grid)
+        for index in vanished(upright, Volume(field.array >= SURFACE, grid)):
+            field.array[index] = 1.0
+        return field
+
+    def apply_label(self, label: Volume, grid: Grid) -> Volume:
+        """Brings a label onto the working grid of its scan, as the mask that training learns from.
+
+        Args:
+            label: 0 or 1 on the scan's own grid.
+            grid: The working grid, `Prepared.volume.grid`.
+
+        Returns:
+            uint8, 0 or 1: where `label_field` reaches `SURFACE`.
+        """
+        field = self.label_field(label, grid)
+        return Volume((field.array >= SURFACE).astype(np.uint8), grid)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain types, for checkpoints and manifests, and the version of the algorithm."""

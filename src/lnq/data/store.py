@@ -2,7 +2,7 @@
 
     root/manifest.json              settings of the preprocessing, all cases, their split, its hash
     root/cases/<id>/image.npy       float16, z y x, normalised, on the working grid
-    root/cases/<id>/label.npy       uint8, 0 or 1; missing where the case has no label
+    root/cases/<id>/label.npy       int8, the label's field; missing where the case has no label
     root/cases/<id>/foreground.npy  (n, 3) int32, z y x of annotated voxels, at most 10,000 of them
     root/cases/<id>/case.json       record, settings, SHA-256 of each array and of all this
 
@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from lnq.data.case import Case, Split, Supervision
+from lnq.data.label_field import SURFACE, annotated, encoded
 from lnq.data.preprocessing import ALGORITHM
 from lnq.errors import CaseError, LnqError, RunError, UsageError
 from lnq.files import MANIFEST, FailureLog, read_json, sha256
@@ -181,15 +182,26 @@ class CaseStore:
         """
         return self._mapped(case_id, "image.npy", np.float16)
 
-    def label(self, case_id: str) -> Array | None:
-        """The label as a read-only memory map, uint8 z y x of 0 and 1; None where there is none.
+    def label_field(self, case_id: str) -> Array | None:
+        """The label's field as a read-only memory map, z y x; None where there is no label.
+
+        It is int8: `lnq.data.label_field.annotated` makes the mask of it, `decoded` the field.
 
         Raises:
             CaseError: The array is missing or not of the recorded size.
         """
         if self.record(case_id).label is None:
             return None
-        return self._mapped(case_id, "label.npy", np.uint8)
+        return self._mapped(case_id, "label.npy", np.int8)
+
+    def label(self, case_id: str) -> Array | None:
+        """The label on the working grid, uint8 z y x of 0 and 1; None where there is none.
+
+        Raises:
+            CaseError: The array is missing or not of the recorded size.
+        """
+        field = self.label_field(case_id)
+        return None if field is None else annotated(field)
 
     def foreground(self, case_id: str) -> Array:
         """Coordinates (n, 3) z y x of annotated voxels, int32; a fixed sample of 10,000 at most."""
@@ -197,25 +209,25 @@ class CaseStore:
             return np.zeros((0, 3), np.int32)
         return self._load(case_id, "foreground.npy", None)
 
-    def write(self, record: CaseRecord, image: Array, label: Array | None) -> None:
+    def write(self, record: CaseRecord, image: Array, field: Array | None) -> None:
         """Writes a case, in place of an older one of that id.
 
         Args:
             record: Its grid and number of annotated voxels must be those of the arrays.
             image: Normalised scan z y x.
-            label: 0 and 1, z y x, or None.
+            field: The label's field, z y x, or None.
 
         Raises:
             RunError: The disk does not take it.
         """
-        if image.shape != record.grid.size or (label is None) != (record.label is None):
+        if image.shape != record.grid.size or (field is None) != (record.label is None):
             raise ValueError(f"arrays of {record.case_id} do not fit their record")
         folder = self._folder(record.case_id)
         temporary = folder.with_name(f".{os.getpid()}.tmp.{record.case_id}")
         arrays: dict[str, Array] = {"image.npy": image.astype(np.float16)}
-        if label is not None:
-            arrays["label.npy"] = label.astype(np.uint8)
-            arrays["foreground.npy"] = _foreground(label, record.case_id)
+        if field is not None:
+            arrays["label.npy"] = encoded(field)
+            arrays["foreground.npy"] = _foreground(field, record.case_id)
         try:
             shutil.rmtree(temporary, ignore_errors=True)
             temporary.mkdir(parents=True)
@@ -343,8 +355,8 @@ def _digest(entry: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(entry, sort_keys=True).encode()).hexdigest()
 
 
-def _foreground(label: Array, case_id: str) -> Array:
-    coordinates = np.argwhere(label).astype(np.int32)
+def _foreground(field: Array, case_id: str) -> Array:
+    coordinates = np.argwhere(field >= SURFACE).astype(np.int32)
     if len(coordinates) <= MAX_FOREGROUND:
         return coordinates
     rng = generator(0, "foreground", case_id)
