@@ -17,9 +17,10 @@ import numpy as np
 import yaml
 
 from lnq.config import CONF, instantiate
+from lnq.data.case_record import CaseRecord
 from lnq.data.patches import PatchDataset, PatchRule
 from lnq.data.preprocessing import Preprocessing
-from lnq.data.store import CaseRecord, CaseStore
+from lnq.data.store import CaseStore
 from lnq.files import write_json
 from lnq.volume import Grid
 

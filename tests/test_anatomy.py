@@ -113,6 +113,16 @@ def test_water_and_a_crop_without_lungs_are_not_called_wrong() -> None:
     assert said(examine_anatomy(Volume(crop, Grid(crop.shape, SMALL.spacing_mm))))[0] == ""
 
 
+def test_without_a_windpipe_lungs_that_widen_upwards_are_a_note() -> None:
+    scan = chest_with_spine()
+    _, y, x = coordinates(SMALL)
+    scan.array[(np.abs(y) < 12) & (np.abs(x) < 46) & (scan.array == -1000)] = 40
+    assert said(examine_anatomy(scan)) == ("", "")
+    faults, note = said(examine_anatomy(changed(scan, "head to foot")))
+    assert not faults
+    assert "wider at the end that the header calls the head's" in note
+
+
 REAL_CHESTS = [
     "slicerio/CTChest4.nrrd", "4d-lung-P113/ct_bin3x3x1.nii.gz", "chestimagingplatform/ct-64.nrrd",
 ]  # fmt: skip

@@ -280,7 +280,6 @@ from pathlib import Path
 import lnq.data.building as building
 import lnq.data.examination as examination
 from lnq.data.case import Case
-from lnq.data.label_field import SURFACE, annotated, decoded
 
 real = examination.read_image_with_notes
 def read_image_with_notes(path):

@@ -19,11 +19,12 @@ import numpy as np
 import SimpleITK as sitk
 
 from lnq.data.case import Case
+from lnq.data.case_record import CaseRecord
 from lnq.data.examination import examine, joined_notes, label_hash
 from lnq.data.label_field import SURFACE
 from lnq.data.preprocessing import Preprocessing
 from lnq.data.readers import content_hash
-from lnq.data.store import CaseRecord, CaseStore
+from lnq.data.store import CaseStore
 from lnq.errors import CaseError, memory_for
 from lnq.volume import Grid, Volume
 
