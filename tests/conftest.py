@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,6 +16,9 @@ REPOSITORY = Path(__file__).parents[1]
 # Tiny tensors gain nothing from threads, and bit-identical resuming holds for one thread count:
 # the processes that tests start inherit this one.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# A shell has its background jobs ignore Ctrl-C; processes that tests interrupt would inherit it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 TINY = (
     "network.widths=[2,4]",

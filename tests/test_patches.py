@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import random
+import signal
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -257,6 +260,23 @@ def test_a_damaged_case_stops_with_its_path(tmp_path: Path, workers: int) -> Non
     assert str(file) in str(caught.value)
     assert "lnq.preprocess" in str(caught.value)
     assert "Traceback" not in str(caught.value)
+
+
+def test_a_killed_worker_is_met_in_the_queue_though_its_connection_ends_first(
+    tiny_store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def dying(self: PatchDataset, draw: int) -> None:
+        time.sleep(0.2)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def cut_off(self: tio.Queue, index: int) -> None:
+        assert self.subjects_iterable  # its worker runs from here on
+        raise ConnectionResetError
+
+    monkeypatch.setattr(PatchDataset, "__getitem__", dying)
+    monkeypatch.setattr(tio.Queue, "__getitem__", cut_off)
+    with pytest.raises(RuntimeError, match=r"DataLoader worker .* Killed"):
+        epoch_of(tiny_store, workers=1)
 
 
 def test_a_store_without_training_cases_is_refused(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -22,6 +23,8 @@ Size = tuple[int, int, int]
 Subjects = Generator[tio.Subject, None, None]
 ROUNDING_HU = 0.5
 """What float16 in the store may move an intensity by, and more."""
+DEATH_S = 60.0
+"""Longest wait for the end of a worker whose connection has ended."""
 
 
 @dataclass(frozen=True)
@@ -237,12 +240,18 @@ class PatchQueue(tio.Queue):
 
         Raises:
             RunError: A preprocessed case cannot be read.
+            RuntimeError: A worker was killed.
         """
         try:
             with torch.random.fork_rng(devices=[]):
                 # TorchIO's method has no annotations.
                 subject: tio.Subject = super().__getitem__(index)  # type: ignore[no-untyped-call]
                 return subject
+        except (ConnectionError, EOFError):
+            # A killed worker's connection ends before its process does. The signal of that death
+            # raises where it is met: here, if it is waited for, and in any later line if it is not.
+            time.sleep(DEATH_S)
+            raise
         except CaseError as error:
             # From a worker, the message comes at the end of its traceback.
             told = error.what.strip().splitlines()[-1] if "\n" in error.what else str(error)
