@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from lnq.data.lungs import Chest
+from lnq.data.lungs import Chest, within
 from lnq.volume import Array
 
 Mask = NDArray[np.bool_]
@@ -149,7 +149,7 @@ def _windpipe_below(chest: Chest, outline: Mask) -> str | None:
         return None
     where = extent(outline[tall].max(axis=0))[1]
     x_mm = (np.arange(outline.shape[2]) - (where.start + where.stop - 1) / 2) * dx
-    rim = ndimage.distance_transform_edt(~chest.lungs[tall], sampling=(dz, dy, dx)) <= LUNG_RIM_MM
+    rim = within(chest.lungs[tall], LUNG_RIM_MM, (dz, dy, dx))
     air = (chest.coarse.array[tall] < WINDPIPE_HU) & outline[tall] & ~rim
     areas = (air & (np.abs(x_mm) < WINDPIPE_REACH_MM)).sum(axis=(1, 2)) * dy * dx
     part = max(1, round(WINDPIPE_SHARE * len(areas)))
