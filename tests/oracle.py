@@ -108,18 +108,13 @@ def supervised(logits: Floats, y: Floats, gamma: float = 0.8, alpha: float = 0.4
     )
 
 
-def pseudo_label(
-    main: Floats, aux: Floats, y: Floats, theta: float, tau: float, *, of_logits: bool = False
-) -> Floats:
-    """Eqs. 6 and 7 and ŷ: (b, 2, z, y, x); of logits, τ is the exponent 1 / τ of the mixture."""
+def pseudo_label(main: Floats, aux: Floats, y: Floats, theta: float, tau: float) -> Floats:
+    """Eqs. 6 and 7 and ŷ: (b, 2, z, y, x)."""
     label = np.empty_like(main)
     for at in voxels(main.shape):
         p, q = probability(main, at), probability(aux, at)
         mixed = [theta * p[k] + (1 - theta) * q[k] for k in (0, 1)]
         _, sharp_node = softmax(mixed[0] / tau, mixed[1] / tau)
-        if of_logits:
-            powers = [m ** (1 / tau) for m in mixed]
-            sharp_node = powers[1] / sum(powers)
         node = 1.0 if annotated(y, at) == 1 else sharp_node
         b, z, row, column = at
         label[b, 0, z, row, column] = 1 - node
@@ -216,11 +211,11 @@ def original_total(main: Floats, aux: Floats, y: Floats, *, theta: float, lambda
 def recommended_total(
     main: Floats, aux: Floats, y: Floats, background: Floats, *, theta: float, lambda_p: float
 ) -> float:
-    """Eq. 10 with logits sharpened, `background` marking voxels that are known to be no nodes.
+    """Eq. 10 with `background` marking voxels that are known to be no nodes.
 
     They are learnt as annotated nodes are, in a term of their own, and their pseudo label is 0.
     """
-    label = pseudo_label(main, aux, y, theta, 0.3, of_logits=True)
+    label = pseudo_label(main, aux, y, theta, 0.3)
     known = [at for at in voxels(main.shape) if annotated(background, at) == 1]
     loss = 0.0
     for b, z, row, column in known:

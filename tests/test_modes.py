@@ -70,7 +70,6 @@ HAND = logits_of(0.75, 0.2), annotation(1, 0)
 EXPECTED = {
     "loss_scale": (1.0, 0.25, 1.0),
     "known_background_hu": (None, None, (-36.0, 157.0)),
-    "sharpen_logits": (False, False, True),
 }
 
 

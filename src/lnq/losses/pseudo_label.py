@@ -24,7 +24,7 @@ def mix_branches(main_logits: Tensor, aux_logits: Tensor, theta: float) -> Tenso
         return theta * main + (1 - theta) * aux
 
 
-def sharpen(mixed: Tensor, tau: float = 0.3, *, of_logits: bool = False) -> Tensor:
+def sharpen(mixed: Tensor, tau: float = 0.3) -> Tensor:
     """Eq. 7: softmax over the classes of mixed / τ.
 
     It acts on probabilities, so its values stay within 1/(1+e^(±1/τ)): [0.0345, 0.9655] for 0.3.
@@ -32,11 +32,8 @@ def sharpen(mixed: Tensor, tau: float = 0.3, *, of_logits: bool = False) -> Tens
     Args:
         mixed: Probabilities (b, 2, z, y, x).
         tau: Temperature τ > 0.
-        of_logits: Divide log-probabilities instead, as temperature is used elsewhere: mixed^(1/τ),
-            normalised. A confident mixture then stays as confident as it is.
     """
-    scores = mixed.clamp_min(torch.finfo(mixed.dtype).tiny).log() if of_logits else mixed
-    return torch.softmax(scores / tau, dim=1)
+    return torch.softmax(mixed / tau, dim=1)
 
 
 def soft_pseudo_label(

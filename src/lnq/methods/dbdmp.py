@@ -41,7 +41,7 @@ class DBDMP(Method):
             pseudo label (rows a and b of Table 1). 0 = not computed; without any there are no
             pseudo labels.
         mode: `"paper"`; `"original"` to reproduce the authors' code; `"recommended"`, which learns
-            besides from tissue that cannot be a node and sharpens logits (see `lnq.methods.mode`).
+            besides from tissue that cannot be a node (see `lnq.methods.mode`).
         tau: Temperature τ of the sharpening (Eq. 7).
         gamma: γ of the symmetric cross-entropy (Eq. 2).
         alpha: α, the weight of false positives in the Tversky loss (Eq. 4).
@@ -157,7 +157,7 @@ class DBDMP(Method):
     ) -> Tensor:
         """ŷ of both branches' mixture, sharpened (Eqs. 6 and 7); (b, 2, z, y, x)."""
         mixed = mix_branches(main, aux, theta)
-        sharpened = sharpen(mixed, self.tau, of_logits=self.mode.sharpen_logits)
+        sharpened = sharpen(mixed, self.tau)
         return soft_pseudo_label(y, sharpened, background)
 
     def finite(self, loss: Tensor, batch: Batch) -> Tensor:

@@ -28,8 +28,6 @@ class Mode:
         known_background_hu: Voxels that are not annotated and have at most the first or at least
             the second of these HU cannot be nodes and are learnt as background: L_PCE gains the
             same term for them, and ŷ is 0 there. None = nothing is known of unmarked voxels.
-        sharpen_logits: τ divides log-probabilities instead of probabilities (Eq. 7): a confident
-            pseudo label can then reach 0 and 1.
     """
 
     mean_over_classes: bool = False
@@ -39,7 +37,6 @@ class Mode:
     loss_scale: float = 1.0
     aux_dropout_in_eval: bool = False
     known_background_hu: tuple[float, float] | None = None
-    sharpen_logits: bool = False
 
 
 MODES: dict[ModeName, Mode] = {
@@ -52,5 +49,5 @@ MODES: dict[ModeName, Mode] = {
         loss_scale=0.25,
         aux_dropout_in_eval=True,
     ),
-    "recommended": Mode(known_background_hu=NODE_HU, sharpen_logits=True),
+    "recommended": Mode(known_background_hu=NODE_HU),
 }
