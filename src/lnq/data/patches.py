@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
 from typing import Any, cast
 
 import numpy as np
@@ -23,7 +24,7 @@ Size = tuple[int, int, int]
 Subjects = Generator[tio.Subject, None, None]
 ROUNDING_HU = 0.5
 """What float16 in the store may move an intensity by, and more."""
-DEATH_S = 60.0
+DEATH_S = 30.0
 """Longest wait for the end of a worker whose connection has ended."""
 
 
@@ -216,6 +217,17 @@ class WholeSubject(tio.data.PatchSampler):
         yield subject
 
 
+def _wait_for_a_death(workers: Sequence[BaseProcess]) -> None:
+    """Waits until one of the processes has ended.
+
+    A killed worker's connection ends before its process does. Where torch handles the signal of the
+    death, it raises in the line that it meets: here, or in any later one if nobody waits.
+    """
+    end = time.monotonic() + DEATH_S
+    while all(worker.is_alive() for worker in workers) and time.monotonic() < end:
+        time.sleep(0.05)
+
+
 class PatchQueue(tio.Queue):
     """TorchIO's queue over draws: order is the sampler's, nothing is shuffled or counted twice."""
 
@@ -240,7 +252,7 @@ class PatchQueue(tio.Queue):
 
         Raises:
             RunError: A preprocessed case cannot be read.
-            RuntimeError: A worker was killed.
+            RuntimeError, ConnectionError: A worker was killed.
         """
         try:
             with torch.random.fork_rng(devices=[]):
@@ -248,9 +260,8 @@ class PatchQueue(tio.Queue):
                 subject: tio.Subject = super().__getitem__(index)  # type: ignore[no-untyped-call]
                 return subject
         except (ConnectionError, EOFError):
-            # A killed worker's connection ends before its process does. The signal of that death
-            # raises where it is met: here, if it is waited for, and in any later line if it is not.
-            time.sleep(DEATH_S)
+            # Nothing public of a torch loader names its workers.
+            _wait_for_a_death(getattr(self.subjects_iterable, "_workers", ()))
             raise
         except CaseError as error:
             # From a worker, the message comes at the end of its traceback.
