@@ -213,9 +213,8 @@ def _fit(
             "the GPU's memory is too small", where="lnq.train", why=str(error).split(". ")[0],
             remedy="lower datamodule.batch_size or patch_size, or use trainer.precision=bf16-mixed",
         ) from error  # fmt: skip
-    except (RuntimeError, ConnectionError) as error:
-        # A killed worker is met as either: by its exit, or, where that is slow, by its connection.
-        if isinstance(error, RuntimeError) and "DataLoader worker" not in str(error):
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
             raise
         raise RunError(
             "a process that cuts patches died", where="datamodule.num_workers", why=str(error),

@@ -252,17 +252,17 @@ class PatchQueue(tio.Queue):
 
         Raises:
             RunError: A preprocessed case cannot be read.
-            RuntimeError, ConnectionError: A worker was killed.
+            RuntimeError: A "DataLoader worker" was killed.
         """
         try:
             with torch.random.fork_rng(devices=[]):
                 # TorchIO's method has no annotations.
                 subject: tio.Subject = super().__getitem__(index)  # type: ignore[no-untyped-call]
                 return subject
-        except (ConnectionError, EOFError):
+        except (ConnectionError, EOFError) as error:
             # Nothing public of a torch loader names its workers.
             _wait_for_a_death(getattr(self.subjects_iterable, "_workers", ()))
-            raise
+            raise RuntimeError("the connection to a DataLoader worker ended") from error
         except CaseError as error:
             # From a worker, the message comes at the end of its traceback.
             told = error.what.strip().splitlines()[-1] if "\n" in error.what else str(error)
