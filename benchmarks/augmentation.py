@@ -17,10 +17,10 @@ import numpy as np
 import yaml
 
 from lnq.config import CONF, instantiate
-from lnq.data.case_record import CaseRecord
-from lnq.data.patches import PatchDataset, PatchRule
-from lnq.data.preprocessing import Preprocessing
-from lnq.data.store import CaseStore
+from lnq.data.patches.queue import PatchDataset, PatchRule
+from lnq.data.store.case_store import CaseStore
+from lnq.data.store.preprocessing import Preprocessing
+from lnq.data.store.record import CaseRecord
 from lnq.files import write_json
 from lnq.volume import Grid
 

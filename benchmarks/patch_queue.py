@@ -19,10 +19,10 @@ import SimpleITK as sitk
 import torchio as tio
 from torch.utils.data import DataLoader
 
-from lnq.data.case_record import CaseRecord
-from lnq.data.patches import DrawSampler, PatchDataset, PatchQueue, PatchRule, collate
-from lnq.data.preprocessing import Preprocessing
-from lnq.data.store import CaseStore
+from lnq.data.patches.queue import DrawSampler, PatchDataset, PatchQueue, PatchRule, collate
+from lnq.data.store.case_store import CaseStore
+from lnq.data.store.preprocessing import Preprocessing
+from lnq.data.store.record import CaseRecord
 from lnq.files import write_json
 from lnq.volume import Grid
 

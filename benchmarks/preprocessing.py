@@ -21,10 +21,10 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from lnq.data.building import build_store
 from lnq.data.case import Case
 from lnq.data.phantom import LargestNodes, make_case
-from lnq.data.preprocessing import Preprocessing
+from lnq.data.store.building import build_store
+from lnq.data.store.preprocessing import Preprocessing
 from lnq.files import write_json
 from lnq.volume import Volume, resample, to_sitk
 

@@ -74,9 +74,9 @@ def write_store(
         root: Where.
         cases: By id: normalised image z y x, label or None, split, supervision.
     """
-    from lnq.data.case_record import CaseRecord
-    from lnq.data.preprocessing import Preprocessing
-    from lnq.data.store import CaseStore
+    from lnq.data.store.case_store import CaseStore
+    from lnq.data.store.preprocessing import Preprocessing
+    from lnq.data.store.record import CaseRecord
     from lnq.files import write_json
     from lnq.volume import Grid
 

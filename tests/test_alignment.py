@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lnq.data.alignment import align_label
+from lnq.data.readers.alignment import align_label
 from lnq.errors import CaseError
 from lnq.volume import Grid, Volume
 

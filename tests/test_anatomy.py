@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from synthetic_chest import GRID, SMALL, chest, chest_with_spine, coordinates
 
-from lnq.data.anatomy import Anatomy, examine_anatomy
-from lnq.data.lungs import NO_LUNGS
+from lnq.data.chest.anatomy import Anatomy, examine_anatomy
+from lnq.data.chest.lungs import NO_LUNGS
 from lnq.data.phantom import LargestNodes, make_case
 from lnq.data.readers import read_image
 from lnq.volume import Array, Grid, Volume, reorient

@@ -17,10 +17,10 @@ import yaml
 from conftest import write_store
 
 from lnq.config import CONF, command, instantiate
-from lnq.data.augmentation import MonaiIntensity
-from lnq.data.datamodule import PatchDataModule
-from lnq.data.patches import PatchDataset, PatchRule
-from lnq.data.store import CaseStore
+from lnq.data.patches.augmentation import MonaiIntensity
+from lnq.data.patches.datamodule import PatchDataModule
+from lnq.data.patches.queue import PatchDataset, PatchRule
+from lnq.data.store.case_store import CaseStore
 from lnq.train import GIVEN, TrainConfig
 
 FOLDER = CONF / "augmentation"

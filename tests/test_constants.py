@@ -14,8 +14,8 @@ from torch import Tensor
 
 from lnq.config import CONF
 from lnq.config.composition import compose, flat_items
-from lnq.data.corruption import GenesisCorruption
-from lnq.data.preprocessing import CT_MEAN, CT_RANGE, CT_SD
+from lnq.data.patches.corruption import GenesisCorruption
+from lnq.data.store.preprocessing import CT_MEAN, CT_RANGE, CT_SD
 from lnq.inference import sliding_window
 from lnq.losses.cross_entropy import LOG_OF_ZERO
 from lnq.losses.tversky import EPSILON

@@ -13,7 +13,7 @@ from scipy.stats import binom
 
 from lnq.config import instantiate
 from lnq.config.composition import compose
-from lnq.data.corruption import (
+from lnq.data.patches.corruption import (
     BezierIntensity,
     Corruption,
     GenesisCorruption,
@@ -26,7 +26,7 @@ from lnq.data.corruption import (
     RandomLocalShuffling,
     RandomOutPainting,
 )
-from lnq.data.corruption.boxes import slices
+from lnq.data.patches.corruption.boxes import slices
 from lnq.volume import Array
 
 LINE = ((1 / 3, 1 / 3), (2 / 3, 2 / 3))

@@ -10,7 +10,7 @@ import pytest
 import torch
 from conftest import names
 
-from lnq.data.patches import PatchDataset
+from lnq.data.patches.queue import PatchDataset
 
 Train = Callable[..., int]
 SMALL = (

@@ -14,9 +14,9 @@ from synthetic_chest import chest
 from test_layouts import touch
 
 from lnq import doctor, preprocess
-from lnq.config.detection import with_layout
-from lnq.data.layouts.detection import detect
-from lnq.data.stores import only_store
+from lnq.config.layout_choice import with_layout
+from lnq.data.datasets.layout_detection import detect
+from lnq.data.store.only_store import only_store
 from lnq.errors import UsageError
 from lnq.volume import Volume, to_sitk
 

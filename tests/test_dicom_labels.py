@@ -21,8 +21,8 @@ from dicom_phantom import (
     write_seg,
 )
 
-from lnq.data.alignment import align_label
 from lnq.data.readers import Scan, content_hash, read_image, read_label
+from lnq.data.readers.alignment import align_label
 from lnq.data.readers.contours import filled
 from lnq.data.readers.headers import read_header
 from lnq.data.readers.segments import Segment

@@ -18,11 +18,11 @@ from dicom_phantom import SIZE, write_ct, write_seg
 from rich.console import Console
 from synthetic_chest import SMALL, chest_with_spine
 
-from lnq.data import inspection
 from lnq.data.case import Case
-from lnq.data.dataset_faults import shared_patients
-from lnq.data.examination import EMPTY_LABEL
-from lnq.data.inspection import CaseReport, compare_cases, inspect_case, inspect_cases
+from lnq.data.datasets.faults import shared_patients
+from lnq.data.store import inspection
+from lnq.data.store.examination import EMPTY_LABEL
+from lnq.data.store.inspection import CaseReport, compare_cases, inspect_case, inspect_cases
 from lnq.doctor import _table, main
 from lnq.files import sha256
 from lnq.inference.scans import write_volume
@@ -134,10 +134,10 @@ def test_a_patient_in_two_splits() -> None:
 KILLS = """
 import os, signal, sys
 from pathlib import Path
-import lnq.data.examination as examination
-from lnq.data import inspection
+import lnq.data.store.examination as examination
+from lnq.data.store import inspection
 from lnq.data.case import Case
-from lnq.data.inspection import inspect_cases
+from lnq.data.store.inspection import inspect_cases
 
 real = examination.read_image_with_notes
 def read_image_with_notes(path):

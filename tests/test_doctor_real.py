@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from lnq.data.layouts.detection import detect
+from lnq.data.datasets.layout_detection import detect
 
 # What must not be refused; all else of the folder is no CT of a chest, and is told so.
 CHESTS = {

@@ -14,9 +14,9 @@ from conftest import names
 from dicom_phantom import SIZE, write_ct, write_rtstruct, write_seg
 
 from lnq import export
-from lnq.data.layouts import NnunetLayout, PairsLayout
-from lnq.data.layouts.detection import detect
-from lnq.data.nnunet_export import export_cases
+from lnq.data.datasets import NnunetLayout, PairsLayout
+from lnq.data.datasets.layout_detection import detect
+from lnq.data.datasets.nnunet_export import export_cases
 from lnq.data.readers import read_image, read_label
 from lnq.errors import UsageError
 from lnq.inference.scans import write_volume

@@ -23,8 +23,8 @@ from synthetic_chest import SMALL, chest_with_spine
 from test_readers_dicom import NAME, write_slice
 
 from lnq import doctor, preprocess
-from lnq.data.patches import PatchDataset, PatchRule
-from lnq.data.store import CaseStore
+from lnq.data.patches.queue import PatchDataset, PatchRule
+from lnq.data.store.case_store import CaseStore
 from lnq.volume import Array, Grid, Volume, to_sitk
 
 Maker = Callable[[Path], None]

@@ -13,7 +13,7 @@ from synthetic_chest import GRID, chest
 from test_layouts import touch
 
 from lnq import preprocess
-from lnq.data.store import CaseStore
+from lnq.data.store.case_store import CaseStore
 from lnq.volume import Array, Grid, Volume, to_sitk
 
 FLIPPED = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, -1.0)

@@ -13,9 +13,9 @@ from conftest import write_store
 
 from lnq.config import instantiate
 from lnq.config.composition import compose
-from lnq.data.corruption import GenesisCorruption
-from lnq.data.example import example_patch
-from lnq.data.store import CaseStore
+from lnq.data.patches.corruption import GenesisCorruption
+from lnq.data.patches.example import example_patch
+from lnq.data.store.case_store import CaseStore
 from lnq.errors import UsageError
 from lnq.figures import main
 from lnq.reporting import corrupted, corruption_figure

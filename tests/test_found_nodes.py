@@ -11,12 +11,12 @@ import torch
 from synthetic_chest import GRID, chest, ellipsoid
 from torch import Tensor
 
-from lnq.data.node_shape import measure_shape
-from lnq.data.preprocessing import Preprocessing
+from lnq.data.store.preprocessing import Preprocessing
 from lnq.evaluation import label_nodes, measure_nodes
 from lnq.inference.found_nodes import found_nodes, write_nodes
 from lnq.inference.post_processing import PostProcessing
 from lnq.inference.predictor import Prediction, Predictor
+from lnq.node_shape import measure_shape
 from lnq.volume import Array, Grid, Volume, reorient
 
 

@@ -13,12 +13,12 @@ from conftest import OUT_OF_MEMORY
 from synthetic_chest import GRID, chest, chest_with_spine, ellipsoid
 from torch import Tensor
 
-from lnq.data import lungs
 from lnq.data.case import Case
-from lnq.data.inspection import inspect_case
-from lnq.data.lungs import Box
-from lnq.data.preprocessing import Preprocessing
+from lnq.data.chest import lungs
+from lnq.data.chest.lungs import Box
 from lnq.data.readers import find_scans, read_label
+from lnq.data.store.inspection import inspect_case
+from lnq.data.store.preprocessing import Preprocessing
 from lnq.errors import CaseError, RunError, UsageError
 from lnq.inference import scans
 from lnq.inference.post_processing import PostProcessing

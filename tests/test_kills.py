@@ -18,10 +18,10 @@ from lnq.volume import Volume
 DRIVER = """
 import os, random, signal, sys, time
 from pathlib import Path
-from lnq.data.building import build_store
+from lnq.data.store.building import build_store
 from lnq.data.case import Case
-from lnq.data.preprocessing import Preprocessing
-from lnq.data.store import CaseStore
+from lnq.data.store.preprocessing import Preprocessing
+from lnq.data.store.case_store import CaseStore
 from lnq.files import write_json
 
 root, store = Path(sys.argv[1]), Path(sys.argv[2])

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from synthetic_chest import GRID, chest, ellipsoid
 
-from lnq.data.label_field import SURFACE, annotated, decoded, encoded, label_field
-from lnq.data.preprocessing import Preprocessing
-from lnq.data.resampling import working_grid
+from lnq.data.store.label_field import SURFACE, annotated, decoded, encoded, label_field
+from lnq.data.store.preprocessing import Preprocessing
+from lnq.data.store.resampling import working_grid
 from lnq.inference.restore import to_scan_grid
 from lnq.volume import Array, Grid, Volume, components
 

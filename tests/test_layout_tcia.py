@@ -14,16 +14,16 @@ import pytest
 from dicom_phantom import SIZE, write_ct, write_seg
 
 from lnq.config.composition import compose
-from lnq.data.building import build_case, prepare_case
 from lnq.data.case import Case, Split, Supervision
-from lnq.data.inspection import inspect_case
-from lnq.data.layouts import PairsLayout, TciaLayout
-from lnq.data.layouts.detection import detect
-from lnq.data.layouts.splits import read_splits
-from lnq.data.nnunet_export import export_cases
-from lnq.data.preprocessing import Preprocessing
+from lnq.data.datasets import PairsLayout, TciaLayout
+from lnq.data.datasets.layout_detection import detect
+from lnq.data.datasets.nnunet_export import export_cases
+from lnq.data.datasets.splits import read_splits
 from lnq.data.readers import Scan, content_hash, read_image, read_image_with_notes, read_label
 from lnq.data.readers.slices import series_of
+from lnq.data.store.building import build_case, prepare_case
+from lnq.data.store.inspection import inspect_case
+from lnq.data.store.preprocessing import Preprocessing
 from lnq.errors import CaseError, UsageError
 from lnq.files import write_json
 from lnq.inference.scans import write_volume

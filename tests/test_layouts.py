@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from lnq.data.layouts import Lnq2023Layout, PairsLayout, PhantomLayout
-from lnq.data.layouts.checks import is_safe_id
+from lnq.data.datasets import Lnq2023Layout, PairsLayout, PhantomLayout
+from lnq.data.datasets.checks import is_safe_id
 from lnq.data.phantom import LargestNodes
 from lnq.data.readers import read_image, read_label
 from lnq.errors import UsageError

@@ -12,7 +12,7 @@ import SimpleITK as sitk
 from scipy import ndimage
 from synthetic_chest import GRID, LUNG_CENTRES, LUNG_RADII, chest, coordinates, ellipsoid, lungs
 
-from lnq.data.lungs import Box, LungBox, find_chest, lung_box
+from lnq.data.chest.lungs import Box, LungBox, find_chest, lung_box
 from lnq.volume import Array, Grid, Volume, from_sitk, reorient, resample
 
 LungCase = Callable[[Path], tuple[Volume, Array]]

@@ -10,7 +10,6 @@ import torch
 from monai.metrics import compute_average_surface_distance
 from scipy import ndimage
 
-from lnq.data.node_shape import axes_mm
 from lnq.evaluation.metrics import Mask, assd, dice, precision, recall, surface_points
 from lnq.evaluation.nodes import (
     Node,
@@ -19,6 +18,7 @@ from lnq.evaluation.nodes import (
     measure_nodes,
 )
 from lnq.evaluation.tables import CaseMetrics, metrics_table, nodes_table, summarise
+from lnq.node_shape import axes_mm
 from lnq.volume import Grid
 
 SHAPE = (6, 7, 8)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from test_layouts import touch
 
-from lnq.data.layouts import NnunetLayout
+from lnq.data.datasets import NnunetLayout
 from lnq.errors import UsageError
 
 SECOND: dict[str, Any] = {

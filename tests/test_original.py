@@ -20,7 +20,7 @@ from test_transfer import Payload, refused
 from torch import Tensor
 from torch.nn import functional
 
-from lnq.data.preprocessing import CT_MEAN, CT_RANGE, CT_SD, Preprocessing
+from lnq.data.store.preprocessing import CT_MEAN, CT_RANGE, CT_SD, Preprocessing
 from lnq.inference.scans import Segmented, write_volume
 from lnq.networks import DualBranchVNet, VNet
 from lnq.networks.transfer import initialise_from, load_file, read_checkpoint

@@ -16,15 +16,15 @@ import torch
 import torchio as tio
 from conftest import write_store
 
-from lnq.data.corruption import (
+from lnq.data.patches.corruption import (
     GenesisCorruption,
     RandomInPainting,
     RandomLocalShuffling,
     RandomOutPainting,
 )
-from lnq.data.datamodule import PatchDataModule
-from lnq.data.patches import DrawSampler, PatchDataset, PatchRule, cut
-from lnq.data.store import CaseStore
+from lnq.data.patches.datamodule import PatchDataModule
+from lnq.data.patches.queue import DrawSampler, PatchDataset, PatchRule, cut
+from lnq.data.store.case_store import CaseStore
 from lnq.errors import RunError, UsageError
 
 PATCH = (4, 8, 8)

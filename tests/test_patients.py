@@ -11,13 +11,13 @@ from synthetic_chest import GRID, chest
 
 from lnq import doctor, preprocess
 from lnq.data.case import Case, Split
-from lnq.data.layouts.patients import (
+from lnq.data.datasets.patients import (
     check_patients,
     split_changes,
     split_hash,
     split_table,
 )
-from lnq.data.store import CaseStore
+from lnq.data.store.case_store import CaseStore
 from lnq.errors import UsageError
 from lnq.volume import to_sitk
 

@@ -17,8 +17,8 @@ import torch
 from synthetic_chest import chest
 
 from lnq import predict, preprocess
-from lnq.data.preprocessing import Preprocessing
-from lnq.data.store import CaseStore
+from lnq.data.store.case_store import CaseStore
+from lnq.data.store.preprocessing import Preprocessing
 from lnq.inference.scans import write_volume
 from lnq.networks.dual_branch_vnet import DualBranchVNet
 

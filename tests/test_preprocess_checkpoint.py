@@ -11,8 +11,8 @@ from synthetic_chest import GRID, chest, ellipsoid
 from test_original import numbered, saved
 
 from lnq import preprocess
-from lnq.data.preprocessing import Preprocessing
-from lnq.data.store import CaseStore
+from lnq.data.store.case_store import CaseStore
+from lnq.data.store.preprocessing import Preprocessing
 from lnq.files import read_json
 from lnq.inference.scans import write_volume
 from lnq.networks import DualBranchVNet

@@ -12,8 +12,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from lnq.data.alignment import align_label
 from lnq.data.readers import read_image, read_label
+from lnq.data.readers.alignment import align_label
 from lnq.errors import CaseError
 from lnq.volume import reorient
 

@@ -18,8 +18,8 @@ from lnq.reporting import page as page_module
 from lnq.reporting import read_runs, select_runs, summary_rows, write_report
 from lnq.reporting.case_table import case_table, worst_cases
 from lnq.reporting.curves import logged_values, training_curves
-from lnq.reporting.detection import found_by_annotation
 from lnq.reporting.history import histories
+from lnq.reporting.nodes_found import found_by_annotation
 
 
 class Page(HTMLParser):

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lnq.data.alignment import align_label
 from lnq.data.readers import Scan, read_label
+from lnq.data.readers.alignment import align_label
 from lnq.errors import CaseError
 from lnq.volume import Array, Grid
 

@@ -16,13 +16,14 @@ import pytest
 from conftest import OUT_OF_MEMORY
 from synthetic_chest import GRID, chest, ellipsoid
 
-import lnq.data.store
-from lnq.data import lungs, preprocessing
-from lnq.data.building import build_case, build_store
+import lnq.data.store.case_store
 from lnq.data.case import Case
-from lnq.data.label_field import SURFACE, annotated, decoded
-from lnq.data.preprocessing import Preprocessing
-from lnq.data.store import CaseStore
+from lnq.data.chest import lungs
+from lnq.data.store import preprocessing
+from lnq.data.store.building import build_case, build_store
+from lnq.data.store.case_store import CaseStore
+from lnq.data.store.label_field import SURFACE, annotated, decoded
+from lnq.data.store.preprocessing import Preprocessing
 from lnq.errors import CaseError, RunError, UsageError
 from lnq.files import sole_user, write_json
 from lnq.inference.restore import to_scan_grid
@@ -117,7 +118,7 @@ def test_stored_labels_of_thin_slices_come_back_where_their_masks_do_not(
 def test_foreground_is_a_fixed_sample(
     cases: list[Case], root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lnq.data.store, "MAX_FOREGROUND", 20)
+    monkeypatch.setattr(lnq.data.store.case_store, "MAX_FOREGROUND", 20)
     states(cases[:1], root)
     first = np.array(CaseStore(root).foreground("c0"))
     label = CaseStore(root).label("c0")
@@ -207,7 +208,7 @@ def test_what_another_version_of_the_preprocessing_made_is_rebuilt(
     cases: list[Case], root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as earlier:
-        for module in (preprocessing, lnq.data.store):
+        for module in (preprocessing, lnq.data.store.case_store):
             earlier.setattr(module, "ALGORITHM", 1)
         new_store(root, cases, SETTINGS)
         assert set(states(cases, root).values()) == {"built"}
@@ -277,8 +278,8 @@ def test_processes_give_the_same_store(cases: list[Case], root: Path, tmp_path: 
 KILLS = """
 import os, signal, sys
 from pathlib import Path
-import lnq.data.building as building
-import lnq.data.examination as examination
+import lnq.data.store.building as building
+import lnq.data.store.examination as examination
 from lnq.data.case import Case
 
 real = examination.read_image_with_notes

@@ -20,7 +20,7 @@ import torch
 import yaml
 from conftest import TINY, names, write_store
 
-from lnq.data.patches import PatchDataset, PatchRule
+from lnq.data.patches.queue import PatchDataset, PatchRule
 from lnq.run_folder import claimed
 from lnq.schedules import polynomial_decay, ramp_up
 
@@ -272,7 +272,7 @@ def test_bf16_takes_finite_steps(tmp_path: Path, tiny_store: Path, train: Train)
 
 TWO_RANKS = """
 import os, sys
-from lnq.data.patches import PatchDataset
+from lnq.data.patches.queue import PatchDataset
 from lnq.train import main
 original = PatchDataset.__getitem__
 def noted(self, draw):

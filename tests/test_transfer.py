@@ -22,7 +22,7 @@ from lnq.networks.transfer import (
     read_checkpoint,
     read_record,
 )
-from lnq.trained import load_predictor
+from lnq.runs.measuring import load_predictor
 
 SOURCE = Path("runs/genesis/checkpoints/last.ckpt")
 POST_PROCESSING = {

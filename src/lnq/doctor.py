@@ -1,7 +1,7 @@
 """`python -m lnq.doctor`: what is wrong with a dataset, before training.
 
 The JSON holds `num_cases`, `num_with_problems` and in `cases`, in the dataset's order, the fields
-of `lnq.data.inspection.CaseReport`.
+of `lnq.data.store.inspection.CaseReport`.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from rich.progress import track
 from rich.table import Column, Table
 
 from lnq.config import DataConfig, Paths, command, instantiate
-from lnq.config.detection import with_layout_or_scans
+from lnq.config.layout_choice import with_layout_or_scans
 from lnq.data.case import Case
-from lnq.data.inspection import CaseReport, compare_cases, inspect_cases
-from lnq.data.layouts import Layout
+from lnq.data.datasets import Layout
+from lnq.data.store.inspection import CaseReport, compare_cases, inspect_cases
 from lnq.files import provenance, sole_user, write_json
 
 # Wide enough for every column; below, those that matter least are left to the JSON.

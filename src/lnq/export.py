@@ -12,10 +12,10 @@ from rich.console import Console
 from rich.progress import track
 
 from lnq.config import DataConfig, Paths, command, instantiate
-from lnq.config.detection import with_layout
+from lnq.config.layout_choice import with_layout
 from lnq.data.case import Case
-from lnq.data.layouts.patients import check_patients, split_hash, split_table
-from lnq.data.nnunet_export import Ending, check_target, export_cases, finish
+from lnq.data.datasets.nnunet_export import Ending, check_target, export_cases, finish
+from lnq.data.datasets.patients import check_patients, split_hash, split_table
 from lnq.files import FAILURES, FailureLog, sole_user, write_manifest
 from lnq.inference.scans import write_volume
 

@@ -10,8 +10,8 @@ from pydantic import AfterValidator, Field
 from rich.console import Console
 
 from lnq.config import Paths, command, instantiate
-from lnq.data.example import example_patch
-from lnq.data.store import CaseStore
+from lnq.data.patches.example import example_patch
+from lnq.data.store.case_store import CaseStore
 from lnq.reporting import corruption_figure, save
 
 

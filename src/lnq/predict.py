@@ -16,7 +16,7 @@ from lnq.errors import UsageError
 from lnq.inference.folder import predict_folder
 from lnq.inference.scans import Format, plan
 from lnq.networks.transfer import read_checkpoint
-from lnq.trained import load_predictor
+from lnq.runs.measuring import load_predictor
 
 
 @dataclass(frozen=True)

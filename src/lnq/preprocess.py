@@ -13,20 +13,20 @@ from rich.console import Console
 from rich.progress import track
 
 from lnq.config import DataConfig, Paths, command, instantiate
-from lnq.config.detection import with_layout
-from lnq.data.building import Outcome, build_store, failed
+from lnq.config.layout_choice import with_layout
 from lnq.data.case import Case
-from lnq.data.dataset_faults import duplicates
-from lnq.data.layouts.checks import shortened
-from lnq.data.layouts.patients import (
+from lnq.data.datasets.checks import shortened
+from lnq.data.datasets.faults import duplicates
+from lnq.data.datasets.patients import (
     check_patients,
     earlier_split,
     split_changes,
     split_hash,
     split_table,
 )
-from lnq.data.preprocessing import Preprocessing
-from lnq.data.store import CaseStore
+from lnq.data.store.building import Outcome, build_store, failed
+from lnq.data.store.case_store import CaseStore
+from lnq.data.store.preprocessing import Preprocessing
 from lnq.errors import UsageError
 from lnq.files import FAILURES, FailureLog, sole_user, write_manifest
 from lnq.networks.transfer import read_checkpoint
@@ -38,7 +38,7 @@ class PreprocessConfig:
 
     Attributes:
         data: The dataset: its name and its layout.
-        preprocessing: Settings of `lnq.data.preprocessing.Preprocessing`.
+        preprocessing: Settings of `lnq.data.store.preprocessing.Preprocessing`.
         checkpoint: Run folder or checkpoint file whose settings are taken instead, the authors'
             `.pth` included; None = those above.
         output: Folder of the preprocessed cases.

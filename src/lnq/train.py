@@ -26,7 +26,7 @@ from lnq.callbacks import (
     whereabouts,
 )
 from lnq.config import command, instantiate
-from lnq.data.store import CaseStore
+from lnq.data.store.case_store import CaseStore
 from lnq.errors import RunError, UsageError
 from lnq.files import sha256
 from lnq.methods.base import Method
@@ -39,8 +39,8 @@ from lnq.run_folder import (
     last_logged,
     resolve_last,
 )
-from lnq.trained import measure
-from lnq.training import GIVEN, TrainConfig
+from lnq.runs.configuration import GIVEN, TrainConfig
+from lnq.runs.measuring import measure
 
 
 @command("train", TrainConfig, given=GIVEN, prepare=resolve_last)

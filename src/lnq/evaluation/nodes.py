@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from lnq.data.node_shape import measure_shape
 from lnq.evaluation.metrics import Mask
+from lnq.node_shape import measure_shape
 from lnq.volume import Array, Grid, components
 
 ReferenceKind = Literal["binary", "instances"]
@@ -31,7 +31,7 @@ class Node:
         node: Number of the component, or value of the instance.
         voxels: Size in voxels.
         volume_mm3: Size in mm³.
-        short_axis_mm: Short axis, see `lnq.data.node_shape.axes_mm`.
+        short_axis_mm: Short axis, see `lnq.node_shape.axes_mm`.
         long_axis_mm: Long axis.
         centroid_x_mm: Mean position towards the patient's left (LPS), mm.
         centroid_y_mm: Mean position towards the patient's back, mm.

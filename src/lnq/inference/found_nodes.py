@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 from scipy import ndimage
 
-from lnq.data.node_shape import NodeShape, measure_shape
 from lnq.files import write_text
 from lnq.inference.predictor import Prediction
 from lnq.inference.restore import to_scan_grid
+from lnq.node_shape import NodeShape, measure_shape
 from lnq.volume import Volume, components, reorient
 
 NODES = "nodes.csv"

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from scipy import ndimage
 
-from lnq.data.lungs import Box
+from lnq.data.chest.lungs import Box
 from lnq.volume import Array, Volume, components
 
 Mask = NDArray[np.bool_]

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from lnq.data.lungs import Box, Chest
-from lnq.data.preprocessing import Preprocessing
+from lnq.data.chest.lungs import Box, Chest
+from lnq.data.store.preprocessing import Preprocessing
 from lnq.errors import UsageError
 from lnq.inference.post_processing import PostProcessing
 from lnq.inference.restore import to_scan_grid

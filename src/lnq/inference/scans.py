@@ -11,8 +11,8 @@ from typing import Literal
 import numpy as np
 import SimpleITK as sitk
 
-from lnq.data.examination import examine_scan, joined_notes
 from lnq.data.readers import scan_name, suffix_of
+from lnq.data.store.examination import examine_scan, joined_notes
 from lnq.errors import CaseError, LnqError, RunError, UsageError, memory_for
 from lnq.files import atomic_path
 from lnq.inference.dicom_seg import check_writable, write_dicom_seg

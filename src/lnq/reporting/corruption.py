@@ -6,8 +6,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from lnq.data.corruption import BezierIntensity, GenesisCorruption, RandomBezierIntensity
-from lnq.data.corruption.bezier import PERCENTILES
+from lnq.data.patches.corruption import BezierIntensity, GenesisCorruption, RandomBezierIntensity
+from lnq.data.patches.corruption.bezier import PERCENTILES
 from lnq.reporting.figures import RUN_COLOURS, hide, plain_style
 from lnq.volume import Array, Volume
 

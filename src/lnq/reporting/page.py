@@ -17,10 +17,10 @@ from lnq.files import provenance, write_text
 from lnq.reporting.case_table import CaseTable, case_table
 from lnq.reporting.cases import by_scan, pictured_runs, view_cases
 from lnq.reporting.curves import pseudo_label_curves, training_curves
-from lnq.reporting.detection import found_by_annotation, found_by_size
 from lnq.reporting.distributions import distributions
 from lnq.reporting.figures import style_of
 from lnq.reporting.history import histories
+from lnq.reporting.nodes_found import found_by_annotation, found_by_size
 from lnq.reporting.runs import MANY_RUNS, Run
 from lnq.reporting.scenes import LINES
 from lnq.reporting.slices import UNITS_PER_MM

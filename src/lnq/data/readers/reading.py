@@ -86,8 +86,8 @@ def read_label(
 
     Returns:
         uint8 with values 0 and 1, or uint16 with instance numbers, `z y x`, on the file's own grid
-        (`lnq.data.alignment.align_label` brings it onto the scan's); contours, and DICOM segments
-        where `scan` is given, are on the scan's.
+        (`align_label` brings it onto the scan's); contours, and DICOM segments where `scan` is
+        given, are on the scan's.
 
     Raises:
         CaseError: As for `read_image`, or any value beyond those of `kind`, or an annotation that

@@ -1,0 +1,77 @@
+"""`data=NAME` for command lines that do not say it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from rich.console import Console
+
+from lnq.config.composition import Arguments, group_options, quoted
+from lnq.data.datasets.layout_detection import Found, detect
+from lnq.errors import UsageError
+
+AUTO = "auto"
+_OF_PAIRS = ("data.layout.table", "data.layout.images")
+
+
+def with_layout(argv: list[str], anything: bool = False) -> list[str]:
+    """The command line with the layout that `data.root` has, and one line that says so.
+
+    It becomes the command line that the user could have given: everything after this, the
+    dataset's name in the output folder included, is as if the user had.
+
+    Args:
+        argv: Arguments of a command that lists a dataset; those with `data=NAME` stay.
+        anything: As for `detect`.
+
+    Raises:
+        UsageError: There is no `data.root`, or its layout is unknown or ambiguous.
+    """
+    arguments = Arguments.parse(argv)
+    given = None if arguments.passes_through else _values(arguments)
+    if given is None or given.get("data", AUTO) != AUTO:
+        return argv
+    found = _found(given, anything)
+    rest = [argument for argument in argv if not argument.startswith(("data=", "+data="))]
+    more = {key: value for key, value in found.values.items() if key not in given}
+    return [*rest, f"data={found.layout}", *(f"{k}={quoted(v)}" for k, v in more.items())]
+
+
+def with_layout_or_scans(argv: list[str]) -> list[str]:
+    """As `with_layout`, for a command that can do with scans alone."""
+    return with_layout(argv, anything=True)
+
+
+def _found(given: dict[str, Any], anything: bool) -> Found:
+    if any(key in given for key in _OF_PAIRS):
+        return Found("pairs", "a table or a folder of images is given")
+    root = given.get("data.root")
+    if not isinstance(root, str | int):
+        names = ", ".join(name for name in group_options("data") if name != AUTO)
+        raise UsageError(
+            "which dataset?", where="data.root",
+            remedy=f"give data.root=DIR, and data=NAME, one of {names}, to choose its layout",
+        )  # fmt: skip
+    found = detect(Path(str(root)), anything)
+    console = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
+    console.print(f"layout of {root}: {found}")
+    return found
+
+
+def _values(arguments: Arguments) -> dict[str, Any] | None:
+    """Values by key; None where the command line is at fault, which is told elsewhere."""
+    try:
+        parsed = OverridesParser.create().parse_overrides(list(arguments.overrides))
+    except HydraException:
+        return None
+    single = {item.key_or_group: item.value() for item in parsed if not item.is_sweep_override()}
+    root = single.get("data.root")
+    try:
+        return {**single, "data.root": OmegaConf.create({"root": root})["root"]}
+    except OmegaConfBaseException:  # it refers to other keys: not known before composition
+        return {**single, "data.root": None}

@@ -1,0 +1,1 @@
+"""What a CT shows of a chest: body, lungs, and whether its axes run as the header says."""

@@ -1,0 +1,199 @@
+"""Any dataset: a table of scans and labels, or two folders whose files have the same names."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from lnq.data.case import Case, Split, Supervision
+from lnq.data.datasets.checks import checked, existing_folder, shortened
+from lnq.data.readers import checked_pattern, find_labels, find_scans, label_name, scan_name
+from lnq.errors import LnqError, UsageError
+from lnq.files import read_json
+
+_COLUMNS = ("id", "image", "label", "supervision", "split", "group")
+
+
+class PairsLayout:
+    """Scans and labels that a table or two folders pair.
+
+    Args:
+        root: The dataset's folder; the other paths are relative to it.
+        table: A CSV file or a JSON list of records with `image` and, as wanted, `id` (default: the
+            image's name), `label`, `supervision`, `split`, `group` (default: the id).
+        images: Instead of a table, a folder of scans.
+        labels: A folder of labels named as the scans are.
+        split: Split of cases for which the table says none.
+        supervision: Supervision of labelled cases for which the table says none.
+        label_names: Regular expression of the segments or ROIs that are nodes, for DICOM-SEG,
+            RTSTRUCT and `.seg.nrrd`; None = by what their names say.
+        allow_links_outside: Accept files outside `root`.
+
+    Raises:
+        UsageError: Not exactly one of `table` and `images` is given, or `labels` beside a `table`.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        table: Path | None = None,
+        images: Path | None = None,
+        labels: Path | None = None,
+        split: Split = "train",
+        supervision: Supervision = "partial",
+        label_names: str | None = None,
+        allow_links_outside: bool = False,
+    ) -> None:
+        if (table is None) == (images is None) or (table is not None and labels is not None):
+            raise UsageError(
+                "layout pairs needs either a table or a folder of images",
+                remedy="give data.layout.table=FILE, or data.layout.images=DIR and, where "
+                "there are labels, data.layout.labels=DIR",
+            )
+        self.root = Path(root)
+        self.table = table
+        self.images = images
+        self.labels = labels
+        self.split: Split = split
+        self.supervision: Supervision = supervision
+        self.label_names = checked_pattern(label_names)
+        self.allow_links_outside = allow_links_outside
+
+    def cases(self) -> list[Case]:
+        """The dataset's cases, ordered by id.
+
+        Raises:
+            UsageError: Files are missing, a label has no scan, the table has a bad column or value,
+                an id is unsafe or given twice, a file lies outside `root`.
+        """
+        existing_folder(self.root, "scans and labels")
+        found = self._from_table(self.table) if self.table else self._from_folders()
+        return checked(found, self.root, self.allow_links_outside)
+
+    def _from_table(self, table: Path) -> list[Case]:
+        path = self.root / table
+        rows = _rows(path)
+        cases, faults = [], []
+        for number, row in enumerate(rows, start=1):
+            try:
+                cases.append(self._case(row))
+            except ValidationError as error:
+                first = error.errors()[0]
+                faults.append(f"row {number}: {first['loc'][-1]}: {first['msg']}")
+        missing = [
+            str(file) for case in cases for file in (case.image, case.label)
+            if file is not None and not file.exists()
+        ]  # fmt: skip
+        for case in cases:
+            if case.image.is_dir():
+                find_scans(case.image)  # one DICOM series, or the user is asked now
+        if faults or missing:
+            raise UsageError(
+                "the table cannot be used",
+                where=path,
+                why=shortened(faults + [f"missing {file}" for file in missing]),
+                remedy="correct it",
+            )
+        return cases
+
+    def _case(self, row: dict[str, str]) -> Case:
+        image = self.root / row["image"]
+        label = self.root / row["label"] if row.get("label") else None
+        case_id = row.get("id") or scan_name(image)
+        supervision = row.get("supervision") or (self.supervision if label else "none")
+        unused = label is not None and supervision == "none"
+        return TypeAdapter(Case).validate_python(
+            {
+                "case_id": case_id,
+                "image": image,
+                "label": None if unused else label,
+                "split": row.get("split") or self.split,
+                # Without a label nothing supervises, whatever the table says.
+                "supervision": supervision if label else "none",
+                "group": row.get("group") or case_id,
+                "notes": ("its label is not used: its supervision is none. To use it, say which",)
+                if unused
+                else (),
+                "label_names": self.label_names if label else None,
+            }
+        )
+
+    def _from_folders(self) -> list[Case]:
+        images = find_scans(existing_folder(self.root / (self.images or ""), "scans"))
+        labels: dict[str, Path] = {}
+        if self.labels is not None:
+            folder = existing_folder(self.root / self.labels, "labels named as the scans are")
+            for label in find_labels(folder):
+                if label_name(label) in labels:
+                    raise UsageError("two labels of one name", where=label, remedy="remove one")
+                labels[label_name(label)] = label
+        names = {scan_name(image) for image in images}
+        if alone := [str(label) for name, label in labels.items() if name not in names]:
+            raise UsageError(
+                "labels without a scan", where=self.root, why=shortened(alone),
+                remedy="give both the same name",
+            )  # fmt: skip
+        return [
+            self._case({"image": str(image.absolute()),
+                        "label": str(label.absolute()) if label else ""})
+            for image in images
+            for label in [labels.get(scan_name(image))]
+        ]  # fmt: skip
+
+
+def is_table(path: Path) -> bool:
+    """Whether a file is a table of scans, right in all its rows or not."""
+    if path.suffix.lower() not in (".csv", ".json") or path.name.startswith("."):
+        return False
+    try:
+        return any("image" in record for record in _records(path))
+    except UsageError:
+        return False
+
+
+def _records(path: Path) -> list[dict[str, Any]]:
+    if not path.is_file():
+        raise UsageError("the table is missing", where=path, remedy="give data.layout.table=FILE")
+    if path.suffix.lower() == ".json":
+        try:
+            records: Any = read_json(path)
+        except LnqError as error:
+            raise UsageError("cannot read the table", where=path, why=error.why,
+                             remedy="correct it") from error  # fmt: skip
+        if not (isinstance(records, list) and all(isinstance(row, dict) for row in records)):
+            raise UsageError("the table is no list of records", where=path, remedy="correct it")
+        return records
+    return _csv(path)
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    """The table's records as texts; empty cells are empty."""
+    records = _records(path)
+    rows = [{str(k): "" if v is None else str(v) for k, v in row.items()} for row in records]
+    unknown = {key for row in rows for key in row} - set(_COLUMNS)
+    if unknown or any(not row.get("image") for row in rows):
+        raise UsageError(
+            "the table has other columns" if unknown else "a row of the table has no image",
+            where=path,
+            why=shortened(sorted(unknown)) if unknown else None,
+            remedy=f"use the columns {', '.join(_COLUMNS)}",
+        )
+    return rows
+
+
+def _csv(path: Path) -> list[dict[str, Any]]:
+    try:
+        # utf-8-sig: spreadsheets write a byte-order mark
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UsageError(
+            "cannot read the table", where=path, why=str(error), remedy="save it as CSV in UTF-8"
+        ) from error
+    # Where a comma is the decimal sign, spreadsheets write semicolons.
+    delimiter = max(",;\t", key=text.partition("\n")[0].count)
+    lines = io.StringIO(text, newline="")
+    return list(csv.DictReader(lines, delimiter=delimiter, restkey="(cells beyond the header)"))

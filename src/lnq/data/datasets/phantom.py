@@ -1,0 +1,67 @@
+"""The synthetic thorax as a dataset like any other."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+from rich.console import Console
+from rich.progress import track
+
+from lnq.data.case import Case
+from lnq.data.datasets.lnq2023 import Lnq2023Layout
+from lnq.data.phantom import AnnotationPolicy, PhantomDataset
+
+
+class PhantomLayout:
+    """Writes the phantom dataset where it is not there yet, and lists it.
+
+    Args:
+        root: Where it is written, in the challenge's folders.
+        policy: Which nodes of a training case are annotated.
+        num_train: Number of partially annotated cases.
+        num_val: Number of completely annotated cases.
+        num_test: Number of cases without a label beside them.
+        seed: The same seed gives the same scans.
+        size_yx: Rows and columns of a slice.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        policy: AnnotationPolicy,
+        num_train: Annotated[int, Field(ge=0)],
+        num_val: Annotated[int, Field(ge=0)],
+        num_test: Annotated[int, Field(ge=0)],
+        seed: Annotated[int, Field(ge=0)],
+        size_yx: Annotated[int, Field(ge=32, le=512)],
+    ) -> None:
+        self.dataset = PhantomDataset(
+            root=Path(root),
+            policy=policy,
+            num_train=num_train,
+            num_val=num_val,
+            num_test=num_test,
+            seed=seed,
+            size_yx=size_yx,
+        )
+
+    def cases(self) -> list[Case]:
+        """The dataset's cases, ordered by id, all of them on the disk.
+
+        Raises:
+            UsageError: `root` holds a phantom of other settings, or no case is asked for.
+        """
+        console = Console(stderr=True)
+        self.dataset.write(
+            functools.partial(
+                track,
+                description="phantom",
+                console=console,
+                transient=True,
+                disable=not console.is_terminal,
+            )
+        )
+        return Lnq2023Layout(self.dataset.root).cases()

@@ -1,0 +1,36 @@
+"""A folder of no layout: whatever scans lie in it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lnq.data.case import Case
+from lnq.data.datasets.checks import checked, existing_folder, numbered
+from lnq.data.readers import every_scan, scan_name
+
+
+class ScansLayout:
+    """Every scan below a folder, each for training and without a label.
+
+    Args:
+        root: The folder.
+        allow_links_outside: Accept links to files outside `root`.
+    """
+
+    def __init__(self, root: Path, allow_links_outside: bool = False) -> None:
+        self.root = Path(root)
+        self.allow_links_outside = allow_links_outside
+
+    def cases(self) -> list[Case]:
+        """The scans, readable or not, ordered by id; scans of one name are numbered.
+
+        Raises:
+            UsageError: There is none, or a file lies outside `root`.
+        """
+        scans = every_scan(existing_folder(self.root, "scans"))
+        ids = numbered([scan_name(path) for path in scans])
+        cases = [
+            Case(case_id, path, None, "train", "none", group=case_id)
+            for case_id, path in zip(ids, scans, strict=True)
+        ]
+        return checked(cases, self.root, self.allow_links_outside)

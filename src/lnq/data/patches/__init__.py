@@ -1,0 +1,1 @@
+"""From the store to batches: cutting, augmentation, corruption, the queue."""

@@ -1,0 +1,140 @@
+"""Patches for training and whole volumes for validation, from a store of preprocessed cases."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+import torchio as tio
+from pydantic import Field
+from torch.utils.data import DataLoader, Dataset
+
+from lnq.data.patches.queue import DrawSampler, PatchDataset, PatchQueue, PatchRule, collate
+from lnq.data.store.case_store import CaseStore
+from lnq.errors import UsageError
+
+QUEUED_BATCHES = 4
+
+
+class PatchDataModule(pl.LightningDataModule):
+    """Feeds training from a store through a TorchIO queue.
+
+    The patch of a step is a function of (seed, step), so that a resumed run sees what an
+    uninterrupted one would have seen.
+
+    Args:
+        store: Folder that `lnq.preprocess` wrote.
+        patch_size: z, y, x in voxels.
+        batch_size: Patches of a batch on each device.
+        steps_per_epoch: Batches of an epoch.
+        foreground_share: Share of the patches centred on an annotated voxel.
+        transform: Augmentation or corruption of each patch.
+        num_workers: Processes that cut and transform; 0 = in the training process.
+        seed: Seed of the patches.
+        overfit: Train on the first batch alone, over and over.
+        known_background_hu: As in `PatchDataset`; what the method asks for.
+    """
+
+    def __init__(
+        self,
+        store: Path,
+        patch_size: tuple[
+            Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]
+        ],
+        batch_size: Annotated[int, Field(ge=1)] = 2,
+        steps_per_epoch: Annotated[int, Field(ge=1)] = 250,
+        foreground_share: Annotated[float, Field(ge=0, le=1)] = 0.5,
+        transform: Callable[[tio.Subject], tio.Subject] | None = None,
+        num_workers: Annotated[int, Field(ge=0)] = 0,
+        seed: int = 0,
+        overfit: bool = False,
+        known_background_hu: tuple[float, float] | None = None,
+    ) -> None:
+        super().__init__()
+        self.store = CaseStore(Path(store))
+        case_ids = self.store.case_ids(split="train")
+        if not case_ids:
+            raise UsageError(
+                "no training cases",
+                where=store,
+                remedy="run lnq.preprocess on a dataset that has some",
+            )
+        rule = PatchRule(case_ids, patch_size, foreground_share, seed)
+        self.patches = PatchDataset(self.store, rule, transform, known_background_hu)
+        self.batch_size = batch_size
+        self.steps_per_epoch = steps_per_epoch
+        self.num_workers = num_workers
+        self.overfit = overfit
+
+    def train_dataloader(self) -> DataLoader[dict[str, Any]]:
+        """The batches of the current epoch; the trainer asks anew each epoch."""
+        trainer = self.trainer
+        step, epoch = (0, 0) if trainer is None else (trainer.global_step, trainer.current_epoch)
+        sampler = DrawSampler(
+            first_step=epoch * self.steps_per_epoch,
+            resume_step=step,
+            num_steps=self.steps_per_epoch,
+            batch_size=self.batch_size,
+            rank=0 if trainer is None else trainer.global_rank,
+            world_size=1 if trainer is None else trainer.world_size,
+            overfit=self.overfit,
+        )
+        queue = PatchQueue(
+            self.patches, sampler, QUEUED_BATCHES * self.batch_size, self.num_workers
+        )
+        # A generator of its own, or else the loader would draw from the global one.
+        own = torch.Generator()
+        return ResumableLoader(queue, self.batch_size, collate_fn=collate, generator=own)
+
+    def first_batch(self) -> dict[str, Any]:
+        """The batch that training began with; the same whenever it is asked for."""
+        return collate([self.patches[draw] for draw in range(self.batch_size)])
+
+    def val_dataloader(self) -> list[DataLoader[dict[str, Any]]]:
+        """Whole volumes of the completely annotated validation cases, one at a time."""
+        case_ids = self.store.case_ids(split="val", supervision="full")
+        if not case_ids:
+            return []
+        return [DataLoader(WholeVolumes(self.store, case_ids), batch_size=None)]
+
+
+class ResumableLoader(DataLoader[dict[str, Any]]):
+    """A loader that tells Lightning the truth: it goes on in mid-epoch where it stopped.
+
+    Its state is the trainer's step alone, so there is nothing to save.
+    """
+
+    def state_dict(self) -> dict[str, Any]:
+        """Nothing."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Nothing to do: the sampler was made for the step."""
+
+
+class WholeVolumes(Dataset[dict[str, Any]]):
+    """Item n is the whole preprocessed volume of case n as a batch of one."""
+
+    def __init__(self, store: CaseStore, case_ids: list[str]) -> None:
+        self.store = store
+        self.case_ids = case_ids
+
+    def __len__(self) -> int:
+        """Number of cases."""
+        return len(self.case_ids)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """`image` float32 and `label` uint8, both (1, 1, z, y, x), and `case_id`."""
+        case_id = self.case_ids[index]
+        label = self.store.label(case_id)
+        if label is None:
+            raise IndexError(f"{case_id} has no label")
+        return {
+            "image": torch.from_numpy(np.array(self.store.image(case_id), np.float32))[None, None],
+            "label": torch.from_numpy(label)[None, None],
+            "case_id": [case_id],
+        }

@@ -1,0 +1,166 @@
+"""Filling a store from a dataset, in parallel; a bad case never stops the others."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from lnq.data.case import Case
+from lnq.data.datasets.source_hash import label_hash
+from lnq.data.readers import content_hash
+from lnq.data.store.case_store import CaseStore
+from lnq.data.store.examination import examine, joined_notes
+from lnq.data.store.label_field import SURFACE
+from lnq.data.store.preprocessing import Preprocessing
+from lnq.data.store.processes import over_cases
+from lnq.data.store.record import CaseRecord
+from lnq.errors import CaseError, memory_for
+from lnq.volume import Grid, Volume
+
+# Of a label, what may lie outside the crop without a note: partial voxels at its edge.
+TOLERATED_LOSS = 0.01
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a case.
+
+    Attributes:
+        case_id: The case.
+        status: `built`; `kept` = was there and is sound; `rebuilt` = was there, damaged or stale.
+        reason: Why it was rebuilt.
+        record: What is known of it now; None where it failed.
+        error: Why it failed.
+    """
+
+    case_id: str
+    status: Literal["built", "kept", "rebuilt", "failed"]
+    reason: str | None = None
+    record: CaseRecord | None = None
+    error: CaseError | None = None
+
+
+def build_store(cases: Sequence[Case], root: Path, num_workers: int) -> Iterator[Outcome]:
+    """Preprocesses what a store does not hold yet.
+
+    Args:
+        cases: The dataset.
+        root: The store; its manifest is written already and holds the settings.
+        num_workers: Processes; 0 = this one.
+
+    Yields:
+        One outcome a case, in the order in which they end.
+
+    Raises:
+        RunError: The disk does not take a case.
+    """
+    for leftover in (root / "cases").glob(".*.tmp.*"):  # of a run that was killed while writing
+        shutil.rmtree(leftover, ignore_errors=True)
+    yield from over_cases(partial(build_case, root=root), cases, num_workers, _killed)
+
+
+def build_case(case: Case, root: Path) -> Outcome:
+    """Preprocesses one case into the store, unless the store holds it as it is now.
+
+    Raises:
+        RunError: The disk does not take it.
+    """
+    store = CaseStore(root)
+    if case.refusal is not None:
+        return failed(case, case.refusal, store)
+    try:
+        with memory_for(case.image):
+            hashes = content_hash(case.image), label_hash(case)
+            fault = store.fault(case, *hashes)
+            if fault is None:
+                return Outcome(case.case_id, "kept", record=store.record(case.case_id))
+            settings = Preprocessing.from_dict(store.settings)
+            record, image, field = prepare_case(case, settings, hashes)
+            store.write(record, image.array, None if field is None else field.array)
+    except CaseError as error:
+        return failed(case, error, store)
+    if fault == "missing":
+        return Outcome(case.case_id, "built", record=record)
+    return Outcome(case.case_id, "rebuilt", reason=fault, record=record)
+
+
+def prepare_case(
+    case: Case, preprocessing: Preprocessing, hashes: tuple[str, str | None]
+) -> tuple[CaseRecord, Volume, Volume | None]:
+    """Reads and preprocesses one case.
+
+    Args:
+        case: The case.
+        preprocessing: The settings.
+        hashes: SHA-256 of scan and annotation.
+
+    Returns:
+        Its record, the scan and the label's field on the working grid.
+
+    Raises:
+        CaseError: Scan or annotation cannot be used.
+    """
+    found = examine(case)
+    if found.image is None or found.anatomy is None or found.problems:
+        raise found.problems[0]
+    prepared = preprocessing.apply(found.image, found.anatomy.chest)
+    field, loss = None, list[str]()
+    if found.label is not None:
+        field = preprocessing.label_field(found.label, prepared.volume.grid)
+        loss = _loss(found.label, field.grid)
+    record = CaseRecord(
+        case_id=case.case_id,
+        split=case.split,
+        supervision=case.supervision,
+        group=case.group,
+        image=case.image.absolute(),
+        label=None if case.label is None else case.label.absolute(),
+        image_sha256=hashes[0],
+        label_sha256=hashes[1],
+        voxel_sha256=found.voxel_hash,
+        source_grid=found.image.grid,
+        grid=prepared.volume.grid,
+        mean=prepared.mean,
+        sd=prepared.sd,
+        num_foreground=0 if field is None else int(np.count_nonzero(field.array >= SURFACE)),
+        lungs_found=prepared.lungs_found,
+        notes=(*joined_notes(found.notes, prepared.notes), *loss),
+    )
+    return record, prepared.volume, field
+
+
+def failed(case: Case, error: CaseError, store: CaseStore) -> Outcome:
+    """The outcome of a case that cannot be used; what the store holds of it is removed.
+
+    It is stale, damaged or not to be trained on: no training may take it for this case.
+
+    Raises:
+        RunError: The disk does not allow it.
+    """
+    store.remove(case.case_id)
+    where = error.where or case.image
+    located = CaseError(error.what, where=where, why=error.why, remedy=error.remedy)
+    return Outcome(case.case_id, "failed", error=located)
+
+
+def _loss(label: Volume, kept: Grid) -> list[str]:
+    """A note where the crop cuts annotated tissue off."""
+    voxels = np.argwhere(label.array)
+    if len(voxels) == 0:
+        return []
+    index = kept.to_index(label.grid.to_world(voxels))
+    inside = ((index >= -0.5) & (index <= np.asarray(kept.size) - 0.5)).all(axis=1)
+    lost = 1.0 - float(inside.mean())
+    if lost <= TOLERATED_LOSS:
+        return []
+    return [f"{lost:.0%} of the annotation lies outside the crop. Raise preprocessing.margin_mm"]
+
+
+def _killed(case: Case, error: CaseError) -> Outcome:
+    return Outcome(case.case_id, "failed", error=error)

@@ -1,0 +1,306 @@
+"""The folder of preprocessed cases that training reads.
+
+    root/manifest.json              settings of the preprocessing, all cases, their split, its hash
+    root/cases/<id>/image.npy       float16, z y x, normalised, on the working grid
+    root/cases/<id>/label.npy       int8, the label's field; missing where the case has no label
+    root/cases/<id>/foreground.npy  (n, 3) int32, z y x of annotated voxels, at most 10,000 of them
+    root/cases/<id>/case.json       record, settings, SHA-256 of each array and of all this
+
+A case appears whole or not at all, and carries what is needed to tell that it is damaged or stale.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lnq.data.case import Case, Split, Supervision
+from lnq.data.store.label_field import SURFACE, annotated, encoded
+from lnq.data.store.preprocessing import ALGORITHM
+from lnq.data.store.record import CaseRecord
+from lnq.errors import CaseError, LnqError, RunError, UsageError
+from lnq.files import MANIFEST, FailureLog, read_json, sha256
+from lnq.seeding import generator
+from lnq.volume import Array
+
+MAX_FOREGROUND = 10_000  # plenty of places to centre a patch on, and small to read
+CASE_FILE = "case.json"
+_CHECKSUM = "sha256"
+_REBUILD = "run lnq.preprocess again: it rebuilds what is damaged"
+
+
+class CaseStore:
+    """Reads and writes the cases of one store.
+
+    Args:
+        root: Folder with a manifest, as `lnq.preprocess` writes it.
+
+    Raises:
+        UsageError: There is no store, or an older version of the preprocessing made it.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = Path(root)
+        if not (self.root / MANIFEST).is_file():
+            raise UsageError(
+                "no preprocessed data", where=self.root, why=f"it has no {MANIFEST}",
+                remedy="run lnq.preprocess, or give the folder that it wrote",
+            )  # fmt: skip
+        manifest = read_json(self.root / MANIFEST)
+        if not isinstance(manifest, dict) or not {"settings", "cases"} <= manifest.keys():
+            raise UsageError(
+                "not a store of preprocessed data", where=self.root,
+                remedy="give the folder that lnq.preprocess wrote",
+            )  # fmt: skip
+        self.settings: dict[str, Any] = manifest["settings"]
+        if self.settings.get("algorithm") != ALGORITHM:
+            raise UsageError(
+                "preprocessed by another version of lnq, otherwise than now", where=self.root,
+                remedy="run lnq.preprocess again: it rebuilds all cases",
+            )  # fmt: skip
+        self.split_sha256: str | None = manifest.get("split_sha256")
+        self._listed: list[str] = list(manifest["cases"])
+        self._records: dict[str, CaseRecord] = {}
+
+    def case_ids(
+        self, split: Split | None = None, supervision: Supervision | None = None
+    ) -> list[str]:
+        """Ids of the finished cases, in the dataset's order, of one split and kind of supervision.
+
+        A case that failed, or that was made with other settings, is not among them.
+
+        Raises:
+            RunError: A case's record is damaged.
+        """
+        finished = []
+        for case_id in self._listed:
+            if case_id not in self._records:
+                entry = self._entry(case_id)
+                if entry is None or entry["settings"] != self.settings:
+                    continue
+                self._records[case_id] = CaseRecord.from_dict(entry["record"])
+            record = self._records[case_id]
+            if split in (None, record.split) and supervision in (None, record.supervision):
+                finished.append(case_id)
+        return finished
+
+    def unfinished(self) -> list[str]:
+        """Ids of the cases that preprocessing, stopped or still at work, has yet to do.
+
+        Raises:
+            RunError: A case's record is damaged.
+        """
+        done = {*self.case_ids(), *FailureLog.cases(self.root)}
+        return [case_id for case_id in self._listed if case_id not in done]
+
+    def record(self, case_id: str) -> CaseRecord:
+        """What is known of a case.
+
+        Raises:
+            CaseError: The store does not hold it.
+            RunError: It is damaged.
+        """
+        if case_id not in self._records:
+            entry = self._entry(case_id)
+            if entry is None:
+                raise CaseError(
+                    "the store does not hold this case",
+                    where=self._folder(case_id),
+                    remedy=_REBUILD,
+                )
+            self._records[case_id] = CaseRecord.from_dict(entry["record"])
+        return self._records[case_id]
+
+    def image(self, case_id: str) -> Array:
+        """The normalised scan as a read-only memory map, float16 z y x.
+
+        Raises:
+            CaseError: The array is missing or not of the recorded size.
+        """
+        return self._mapped(case_id, "image.npy", np.float16)
+
+    def label_field(self, case_id: str) -> Array | None:
+        """The label's field as a read-only memory map, z y x; None where there is no label.
+
+        It is int8: `label_field.annotated` makes the mask of it, `label_field.decoded` the field.
+
+        Raises:
+            CaseError: The array is missing or not of the recorded size.
+        """
+        if self.record(case_id).label is None:
+            return None
+        return self._mapped(case_id, "label.npy", np.int8)
+
+    def label(self, case_id: str) -> Array | None:
+        """The label on the working grid, uint8 z y x of 0 and 1; None where there is none.
+
+        Raises:
+            CaseError: The array is missing or not of the recorded size.
+        """
+        field = self.label_field(case_id)
+        return None if field is None else annotated(field)
+
+    def foreground(self, case_id: str) -> Array:
+        """Coordinates (n, 3) z y x of annotated voxels, int32; a fixed sample of 10,000 at most."""
+        if self.record(case_id).label is None:
+            return np.zeros((0, 3), np.int32)
+        return self._load(case_id, "foreground.npy", None)
+
+    def write(self, record: CaseRecord, image: Array, field: Array | None) -> None:
+        """Writes a case, in place of an older one of that id.
+
+        Args:
+            record: Its grid and number of annotated voxels must be those of the arrays.
+            image: Normalised scan z y x.
+            field: The label's field, z y x, or None.
+
+        Raises:
+            RunError: The disk does not take it.
+        """
+        if image.shape != record.grid.size or (field is None) != (record.label is None):
+            raise ValueError(f"arrays of {record.case_id} do not fit their record")
+        folder = self._folder(record.case_id)
+        temporary = folder.with_name(f".{os.getpid()}.tmp.{record.case_id}")
+        arrays: dict[str, Array] = {"image.npy": image.astype(np.float16)}
+        if field is not None:
+            arrays["label.npy"] = encoded(field)
+            arrays["foreground.npy"] = _foreground(field, record.case_id)
+        try:
+            shutil.rmtree(temporary, ignore_errors=True)
+            temporary.mkdir(parents=True)
+            self._fill(temporary, record, arrays)
+            self.remove(record.case_id)
+            temporary.replace(folder)
+        except OSError as error:
+            raise RunError(
+                "cannot write a preprocessed case", where=folder, why=str(error),
+                remedy="free space or choose another output folder",
+            ) from error  # fmt: skip
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+        self._records[record.case_id] = record
+
+    def remove(self, case_id: str) -> None:
+        """Takes a case out, if it is there: out of sight first, so that a kill leaves no half.
+
+        Raises:
+            RunError: The disk does not allow it.
+        """
+        folder = self._folder(case_id)
+        leaving = folder.with_name(f".{os.getpid()}.tmp.old.{case_id}")
+        try:
+            shutil.rmtree(leaving, ignore_errors=True)
+            if folder.exists():
+                folder.replace(leaving)
+        except OSError as error:
+            raise RunError(
+                "cannot remove a preprocessed case", where=folder, why=str(error),
+                remedy="make the folder writable or choose another output folder",
+            ) from error  # fmt: skip
+        shutil.rmtree(leaving, ignore_errors=True)
+        self._records.pop(case_id, None)
+
+    def fault(self, case: Case, image_sha256: str, label_sha256: str | None) -> str | None:
+        """Why the stored form of a case cannot be used, or None where it can; reads it in full.
+
+        Args:
+            case: The case as the dataset has it now.
+            image_sha256: Of the scan as it is now.
+            label_sha256: Of the annotation as it is now.
+        """
+        try:
+            entry = self._entry(case.case_id)
+        except RunError:
+            return "its record cannot be read"
+        if entry is None:
+            return "missing"
+        if entry["settings"] != self.settings:
+            older = entry["settings"].get("algorithm") != ALGORITHM
+            return f"it was made {'by another version' if older else 'with other settings'}"
+        record = CaseRecord.from_dict(entry["record"])
+        if (record.image_sha256, record.label_sha256) != (image_sha256, label_sha256):
+            return "the scan or its label has changed"
+        if any(getattr(record, k) != getattr(case, k) for k in ("split", "supervision", "group")):
+            return "its split, supervision or group has changed"
+        for name, digest in entry["arrays"].items():
+            file = self._folder(case.case_id) / name
+            if not file.is_file() or sha256(file) != digest:
+                return f"{name} is damaged"
+        return None
+
+    def _folder(self, case_id: str) -> Path:
+        return self.root / "cases" / case_id
+
+    def _entry(self, case_id: str) -> dict[str, Any] | None:
+        """The content of `case.json` as it was written; None where there is no such case.
+
+        Raises:
+            RunError: It is damaged.
+        """
+        path = self._folder(case_id) / CASE_FILE
+        if not path.exists():
+            return None
+        why = "its checksum is missing or another one"
+        try:
+            entry = read_json(path)
+            if isinstance(entry, dict) and entry.pop(_CHECKSUM, None) == _digest(entry):
+                return entry
+        except LnqError as error:
+            why = str(error.why)
+        raise RunError(
+            "the record of a preprocessed case is damaged", where=path, why=why, remedy=_REBUILD
+        )
+
+    def _fill(self, folder: Path, record: CaseRecord, arrays: dict[str, Array]) -> None:
+        for name, array in arrays.items():
+            with (folder / name).open("wb") as handle:
+                np.save(handle, np.ascontiguousarray(array))
+                handle.flush()
+                os.fsync(handle.fileno())
+        entry = {
+            "record": record.to_dict(),
+            "settings": self.settings,
+            "arrays": {name: sha256(folder / name) for name in arrays},
+        }
+        with (folder / CASE_FILE).open("w", encoding="utf-8") as handle:
+            json.dump({**entry, _CHECKSUM: _digest(entry)}, handle, indent=2, allow_nan=False)
+            handle.flush()
+            os.fsync(handle.fileno())
+
+    def _mapped(self, case_id: str, name: str, dtype: type[np.generic]) -> Array:
+        array = self._load(case_id, name, "r")
+        if array.dtype != dtype or array.shape != self.record(case_id).grid.size:
+            raise CaseError(
+                "a preprocessed array is not what was recorded",
+                where=self._folder(case_id) / name, remedy=_REBUILD,
+            )  # fmt: skip
+        return array
+
+    def _load(self, case_id: str, name: str, mode: Any) -> Array:
+        path = self._folder(case_id) / name
+        try:
+            array: Array = np.load(path, mmap_mode=mode, allow_pickle=False)
+        except (OSError, ValueError, EOFError) as error:
+            raise CaseError(
+                "cannot read a preprocessed array", where=path, why=str(error), remedy=_REBUILD
+            ) from error
+        return array
+
+
+def _digest(entry: dict[str, Any]) -> str:
+    """SHA-256 of an entry's content, however its file is laid out."""
+    return hashlib.sha256(json.dumps(entry, sort_keys=True).encode()).hexdigest()
+
+
+def _foreground(field: Array, case_id: str) -> Array:
+    coordinates = np.argwhere(field >= SURFACE).astype(np.int32)
+    if len(coordinates) <= MAX_FOREGROUND:
+        return coordinates
+    rng = generator(0, "foreground", case_id)
+    return coordinates[np.sort(rng.choice(len(coordinates), MAX_FOREGROUND, replace=False))]

@@ -1,0 +1,99 @@
+"""Reading a case with every check that all commands apply, so that all of them say the same."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from lnq.data.case import Case
+from lnq.data.chest.anatomy import Anatomy, examine_anatomy
+from lnq.data.chest.lungs import NO_LUNGS
+from lnq.data.readers import Scan, read_image_with_notes, read_label
+from lnq.data.readers.alignment import align_label
+from lnq.errors import CaseError
+from lnq.volume import Volume
+
+EMPTY_LABEL = (
+    "the label holds no annotated voxel. Where nodes are visible, outline them or leave the label "
+    "out"
+)
+
+
+@dataclass
+class Examination:
+    """A case as it was read.
+
+    Attributes:
+        image: The scan, HU; None = it cannot be read, as for all that follows.
+        label: The annotation on the scan's grid; None = none, or none that can be used.
+        anatomy: Body and lungs of the scan.
+        voxel_hash: SHA-256 of the scan's voxels, by which duplicates are found.
+        notes: Odd, but usable.
+        problems: Why the case cannot be used as it is.
+    """
+
+    image: Volume | None = None
+    label: Volume | None = None
+    anatomy: Anatomy | None = None
+    voxel_hash: str = ""
+    notes: list[str] = field(default_factory=list)
+    problems: list[CaseError] = field(default_factory=list)
+
+
+def examine_scan(path: Path) -> Examination:
+    """Reads a scan; what is wrong with it is listed, not raised."""
+    found = Examination()
+    try:
+        found.image, found.notes = read_image_with_notes(path)
+    except CaseError as error:
+        found.problems.append(_at(error, path))
+        return found
+    found.anatomy = examine_anatomy(found.image)
+    found.notes += found.anatomy.notes
+    found.problems += [
+        CaseError("no usable scan of a chest", where=path, why=why, remedy=remedy)
+        for why, remedy in found.anatomy.faults
+    ]
+    return found
+
+
+def examine(case: Case) -> Examination:
+    """Reads scan and annotation; what is wrong with them is listed, not raised."""
+    if case.refusal is not None:
+        return Examination(notes=list(case.notes), problems=[case.refusal])
+    found = examine_scan(case.image)
+    found.notes = [*case.notes, *found.notes]
+    if found.image is None:
+        return found
+    image = found.image
+    found.voxel_hash = hashlib.sha256(np.ascontiguousarray(image.array).data).hexdigest()
+    if case.label is not None:
+        try:
+            scan = Scan(case.image, image.grid)
+            given = read_label(case.label, scan=scan, names=case.label_names)
+            found.label, notes = align_label(given, image.grid)
+        except CaseError as error:
+            found.problems.append(_at(error, case.label))
+        else:
+            found.notes += notes if found.label.array.any() else [*notes, EMPTY_LABEL]
+    return found
+
+
+def joined_notes(examined: Iterable[str], cropped: Sequence[str]) -> list[str]:
+    """All notes; what the crop says of missing lungs is not said twice.
+
+    Args:
+        examined: Of `Examination.notes`.
+        cropped: Of `lnq.data.store.preprocessing.Prepared.notes`.
+    """
+    said = any(note.startswith(NO_LUNGS) for note in cropped)
+    return [*(n for n in examined if not (said and n.startswith(NO_LUNGS))), *cropped]
+
+
+def _at(error: CaseError, place: object) -> CaseError:
+    """The error with the file it is about, where it does not name one itself."""
+    return CaseError(error.what, where=error.where or place, why=error.why, remedy=error.remedy)

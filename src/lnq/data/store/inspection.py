@@ -1,0 +1,147 @@
+"""What is wrong with a dataset, case by case, before anything is trained on it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk
+from scipy import ndimage
+
+from lnq.data.case import Case
+from lnq.data.datasets.faults import duplicates, shared_patients
+from lnq.data.store.examination import examine
+from lnq.data.store.processes import over_cases
+from lnq.errors import CaseError, memory_for
+from lnq.volume import Volume, components
+
+
+@dataclass
+class CaseReport:
+    """What was found in one case.
+
+    Attributes:
+        case_id: The case.
+        split: Its part of the dataset.
+        supervision: How it is annotated.
+        image: The scan.
+        label: The annotation, or None.
+        size: Voxels `(z, y, x)`; None = the scan cannot be read, as for all that follows.
+        spacing_mm: Voxel size `(z, y, x)`, mm.
+        origin_mm: LPS position `(x, y, z)` of the first voxel, mm.
+        orientation: To which side of the patient x, y and z grow, as stored: `LPS` is to the left,
+            to the back, to the head. For oblique axes the nearest ones.
+        hu_range: Lowest and highest value.
+        body_litres: Volume of the patient in the scan; 0 = no body found.
+        lungs_litres: Volume of the air in the lungs; 0 = no lungs found.
+        component_volumes_mm3: Volume of each connected component of the label, largest first;
+            None = no label, or none that can be used.
+        annotated_fraction: Annotated part of the scan's voxels, 0 to 1; None as above.
+        image_hash: SHA-256 of the voxels, by which duplicates are found.
+        notes: Odd, but usable.
+        problems: Why the case cannot be used as it is.
+    """
+
+    case_id: str
+    split: str
+    supervision: str
+    image: str
+    label: str | None
+    size: tuple[int, int, int] | None = None
+    spacing_mm: tuple[float, float, float] | None = None
+    origin_mm: tuple[float, float, float] | None = None
+    orientation: str | None = None
+    hu_range: tuple[float, float] | None = None
+    body_litres: float | None = None
+    lungs_litres: float | None = None
+    component_volumes_mm3: list[float] | None = None
+    annotated_fraction: float | None = None
+    image_hash: str | None = None
+    notes: list[str] = field(default_factory=list)
+    problems: list[CaseError] = field(default_factory=list)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain types, for JSON; a problem is what, where, why and remedy, as in failures.json."""
+        parts = ("what", "where", "why", "remedy")
+        problems = [{name: getattr(error, name) for name in parts} for error in self.problems]
+        return {**asdict(self), "problems": problems}
+
+
+def inspect_case(case: Case) -> CaseReport:
+    """Reads one case with the checks that all commands apply; problems are listed, not raised."""
+    try:
+        with memory_for(case.image):
+            found = examine(case)
+    except CaseError as error:
+        return _unread(case, error)
+    report = _report(case)
+    report.notes, report.problems = found.notes, found.problems
+    if found.image is None or found.anatomy is None:
+        return report
+    array, grid = found.image.array, found.image.grid
+    report.size, report.spacing_mm, report.origin_mm = grid.size, grid.spacing_mm, grid.origin_mm
+    report.orientation = sitk.DICOMOrientImageFilter.GetOrientationFromDirectionCosines(
+        grid.direction
+    )
+    report.hu_range = (float(array.min()), float(array.max()))
+    report.body_litres = round(found.anatomy.body_litres, 3)
+    report.lungs_litres = round(found.anatomy.lungs_litres, 3)
+    report.image_hash = found.voxel_hash
+    if found.label is not None:
+        report.component_volumes_mm3 = _component_volumes(found.label)
+        report.annotated_fraction = float(np.count_nonzero(found.label.array) / array.size)
+    return report
+
+
+def inspect_cases(cases: Sequence[Case], num_workers: int = 0) -> Iterator[CaseReport]:
+    """Reports case by case, in the order in which they end.
+
+    Args:
+        cases: The dataset.
+        num_workers: Processes; 0 = this one, which then dies of a file that kills its reader.
+    """
+    return over_cases(inspect_case, cases, num_workers, _unread)
+
+
+def compare_cases(cases: Sequence[Case], reports: Sequence[CaseReport]) -> list[CaseReport]:
+    """The reports in the dataset's order, with the problems that only all of them together show.
+
+    These are a scan equal to an earlier one, voxel by voxel, and a patient in two splits.
+
+    Args:
+        cases: The dataset.
+        reports: One a case; changed in place.
+    """
+    by_id = {report.case_id: report for report in reports}
+    ordered = [by_id[case.case_id] for case in cases]
+    hashes = {one.case_id: one.image_hash for one in ordered if one.image_hash is not None}
+    twins, leaks = duplicates(cases, hashes), shared_patients(cases)
+    for report in ordered:
+        if report.case_id in leaks:
+            report.problems.append(leaks[report.case_id])
+        if report.case_id in twins:
+            report.problems.append(twins[report.case_id].error())
+    return ordered
+
+
+def _report(case: Case) -> CaseReport:
+    label = None if case.label is None else str(case.label)
+    return CaseReport(case.case_id, case.split, case.supervision, str(case.image), label)
+
+
+def _unread(case: Case, error: CaseError) -> CaseReport:
+    report = _report(case)
+    report.problems.append(error)
+    return report
+
+
+def _component_volumes(label: Volume) -> list[float]:
+    """Volumes of the 26-connected components, largest first, mm³."""
+    boxes: list[Any] = ndimage.find_objects(label.array)  # of 0 and 1: one box at most
+    if not boxes:
+        return []
+    numbered, _ = components(label.array[boxes[0]])
+    counts = np.bincount(numbered.ravel())[1:]
+    return sorted((round(float(n) * label.grid.voxel_volume_mm3, 3) for n in counts), reverse=True)

@@ -1,0 +1,214 @@
+"""What a training run is configured by, and what of it a sweep asks."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any, TypeGuard
+
+from pydantic import Field
+
+from lnq.config import DataConfig, Paths
+from lnq.config.build import locate
+from lnq.config.layout_choice import AUTO
+from lnq.data.patches.corruption import GenesisCorruption
+from lnq.data.store.case_store import CaseStore
+from lnq.data.store.only_store import only_store
+from lnq.errors import ConfigError, UsageError
+from lnq.files import MANIFEST
+from lnq.methods.base import Method
+from lnq.networks.dual_branch_vnet import WIDTHS, total_stride
+from lnq.run_folder import is_trained
+from lnq.runs.measuring import Measurement
+
+GIVEN = {
+    "method": frozenset({"network", "optimizer"}),
+    "datamodule": frozenset({"store", "seed", "known_background_hu"}),
+    "trainer": frozenset({"callbacks", "logger", "plugins", "default_root_dir"}),
+}
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Root of conf/train.yaml.
+
+    Attributes:
+        name: Name of the experiment.
+        seed: Seed of everything random.
+        run_dir: Folder of the run.
+        ckpt_path: Resume: `last`, `auto` (last, if there is one) or a checkpoint of this run.
+        init_from: Weights to begin with: a run folder or checkpoint of pre-training, or a `.pth` of
+            the authors' code.
+        store: Folder that `lnq.preprocess` wrote.
+        measure: What the run is measured on once it is trained, by name.
+    """
+
+    name: str
+    seed: Annotated[int, Field(ge=0)]
+    run_dir: Path
+    ckpt_path: Path | None
+    init_from: Path | None
+    store: Path
+    data: DataConfig
+    datamodule: dict[str, Any]
+    network: dict[str, Any]
+    method: dict[str, Any]
+    optimizer: dict[str, Any]
+    callbacks: dict[str, dict[str, Any] | None]
+    trainer: dict[str, Any]
+    logger: dict[str, dict[str, Any] | None]
+    measure: dict[str, Measurement | None]
+    paths: Paths
+
+    def with_store(self) -> TrainConfig:
+        """The configuration with the only store there is, where none was chosen.
+
+        Raises:
+            UsageError: There is none, or there are several.
+        """
+        folder = self.paths.outputs / "preprocess"
+        if self.data.name != AUTO or self.store != folder / AUTO:
+            return self
+        store = only_store(folder)
+        return replace(self, store=store, data=replace(self.data, name=store.name))
+
+    def plain(self) -> dict[str, Any]:
+        """In types that a checkpoint may hold: no paths."""
+        plain: dict[str, Any] = _plain(asdict(self))
+        return plain
+
+    def measurements(self) -> list[Measurement]:
+        """Those that were not set to null."""
+        return [measurement for measurement in self.measure.values() if measurement is not None]
+
+    def is_finished(self) -> bool:
+        """Whether the run is trained and measured; for sweeps.
+
+        Raises:
+            UsageError: The folder holds a run of another configuration.
+        """
+        if not (self.run_dir / MANIFEST).is_file():  # not begun: there may be no store yet
+            return False
+        trained = is_trained(self.run_dir, self.with_store().plain())
+        return trained and all(measurement.stands() for measurement in self.measurements())
+
+    def require_logged(self, metric: str) -> None:
+        """Refuses a validation metric where nothing is validated; for studies.
+
+        Raises:
+            UsageError: There is no completely annotated validation case, or no validation.
+        """
+        if not metric.startswith("val/"):
+            return
+        store = CaseStore(self.with_store().store)
+        epochs, every = self.trainer["max_epochs"], self.trainer.get("check_val_every_n_epoch", 1)
+        why = None
+        if not store.case_ids(split="val", supervision="full"):
+            why = f"{store.root} has no completely annotated validation case"
+        elif self.trainer.get("limit_val_batches") == 0 or (every or 1) > epochs:
+            why = "trainer.limit_val_batches and check_val_every_n_epoch leave no validation"
+        if why is not None:
+            raise UsageError(
+                f"{metric} would never be measured",
+                where="hydra.sweeper.jobs.metric",
+                why=why,
+                remedy="give another column of metrics.csv as metric, such as train/loss with "
+                "direction=minimize, or validation cases",
+            )
+
+    @staticmethod
+    def conflicts(nodes: Mapping[str, Mapping[str, Any]]) -> list[str]:
+        """What is wrong between several keys; `nodes` are those of the root that are mappings."""
+        found = []
+        network, datamodule, trainer = (
+            nodes.get(k, {}) for k in ("network", "datamodule", "trainer")
+        )
+        widths, patch = network.get("widths", WIDTHS), datamodule.get("patch_size")
+        if _whole_numbers(widths, 2) and _whole_numbers(patch, 3) and len(patch) == 3:
+            found += _stride_conflicts(patch, total_stride(len(widths)))
+        found += _corruption_conflicts(nodes.get("method"), datamodule.get("transform"))
+        epochs = trainer.get("max_epochs")
+        if not isinstance(epochs, int) or epochs < 1:
+            found.append(f"trainer.max_epochs={epochs}: must be a whole number of at least 1")
+        else:
+            t_max = (nodes.get("callbacks", {}).get("ramp_up") or {}).get("t_max", 0)
+            if isinstance(t_max, int) and t_max > epochs:
+                found.append(
+                    f"callbacks.ramp_up.t_max={t_max}: the ramp is longer than the training of "
+                    f"trainer.max_epochs={epochs}; use at most that"
+                )
+        if trainer.get("accumulate_grad_batches") not in (None, 1):
+            found.append(
+                "trainer.accumulate_grad_batches: patches are counted by optimiser steps; use "
+                "datamodule.batch_size, or trainer.devices, for larger batches"
+            )
+        for group in ("callbacks", "logger"):
+            members = nodes.get(group, {})
+            found += [
+                f"{group}.{name} has no _target_: say which class it is, or correct the name; "
+                f"there are {', '.join(n for n in members if n != name)}"
+                for name, node in members.items()
+                if isinstance(node, Mapping) and "_target_" not in node
+            ]
+        return found
+
+
+def _whole_numbers(value: Any, at_least: int) -> TypeGuard[list[int]]:
+    """Whether a value that was perhaps reported already is a list of that many integers or more."""
+    is_list = isinstance(value, list | tuple) and len(value) >= at_least
+    return is_list and all(isinstance(item, int) for item in value)
+
+
+def _stride_conflicts(patch: Sequence[int], stride: Sequence[int]) -> list[str]:
+    found = []
+    for axis, side, step in zip("zyx", patch, stride, strict=True):
+        if side % step:
+            lower = side // step * step
+            near = f"{lower} or {lower + step}" if lower else f"{step}"
+            found.append(
+                f"datamodule.patch_size={list(patch)}: its {axis} is not divisible by the "
+                f"network's stride {step}; use {near}"
+            )
+    if tuple(patch) == tuple(stride):
+        found.append(
+            f"datamodule.patch_size={list(patch)}: the deepest level would see one voxel, "
+            "which cannot be normalised; use twice as much along one axis at least"
+        )
+    return found
+
+
+def _corruption_conflicts(method: Any, transform: Any) -> list[str]:
+    """Pre-training needs corrupted patches, and nothing else can use them."""
+    corrupts = any(issubclass(found, GenesisCorruption) for found in _classes(transform))
+    return [
+        "datamodule.transform: nothing corrupts the patches that lnq.methods.Genesis restores; use "
+        "augmentation@datamodule.transform=genesis or genesis_original"
+        if found.restores
+        else f"datamodule.transform: it corrupts patches for pre-training, and {found.__name__} "
+        "would take them for scans; use augmentation@datamodule.transform=light, full or none"
+        for found in _classes(method)
+        if issubclass(found, Method) and found.restores is not corrupts
+    ]
+
+
+def _classes(node: Any) -> Iterator[type]:
+    """The classes that a node and those inside it name, without what is reported as a fault."""
+    if isinstance(node, Mapping):
+        if "_target_" in node:
+            with suppress(ConfigError):
+                yield locate(str(node["_target_"]))
+        node = list(node.values())
+    if isinstance(node, list):
+        for inner in node:
+            yield from _classes(inner)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    return str(value) if isinstance(value, Path) else copy.copy(value)

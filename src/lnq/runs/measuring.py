@@ -1,0 +1,164 @@
+"""A trained run put to use: its network as a predictor, and its measures on complete references."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any, ClassVar
+
+from pydantic import ConfigDict, Field
+from rich.console import Console
+
+from lnq.config import instantiate
+from lnq.data.readers import find_scans
+from lnq.data.store.preprocessing import Preprocessing
+from lnq.errors import UsageError
+from lnq.evaluation import ReferenceKind, evaluate_folders
+from lnq.files import FAILURES, MANIFEST, read_json
+from lnq.inference.folder import predict_folder
+from lnq.inference.predictor import Predictor, choose_device
+from lnq.inference.scans import plan
+from lnq.networks import DualBranchVNet, VNet
+from lnq.networks.transfer import Checkpoint, read_checkpoint
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What a run is measured on once it is trained.
+
+    Attributes:
+        input: Scans.
+        references: Their complete labels.
+        output: Folder that gets `predictions/` and `evaluation/`.
+        reference_kind: As of `lnq.evaluate`.
+        overlap: As of `lnq.predict`.
+        min_overlap: As of `lnq.evaluate`.
+        annotations: As of `lnq.evaluate`.
+        postprocess: Settings of `lnq.inference.post_processing.PostProcessing`.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    input: Path
+    references: Path
+    output: Path
+    reference_kind: ReferenceKind
+    overlap: Annotated[float, Field(ge=0, lt=1)]
+    min_overlap: Annotated[float, Field(gt=0, le=1)]
+    annotations: Path | None
+    postprocess: dict[str, Any]
+
+    def check(self) -> None:
+        """Refuses folders that are not there, before a network is trained to be measured on them.
+
+        Raises:
+            UsageError: Names the first one.
+        """
+        for role in ("input", "references", "annotations"):
+            folder = getattr(self, role)
+            if folder is not None and not folder.exists():
+                raise UsageError("nothing to measure on", where=f"measure: {role}={folder}",
+                                 why="no such folder")  # fmt: skip
+
+    def stands(self) -> bool:
+        """Whether it was made with these settings, of all cases."""
+        for folder in (self.output / "predictions", self.output / "evaluation"):
+            manifest = folder / MANIFEST
+            if not manifest.is_file() or (folder / FAILURES).exists():
+                return False
+            if read_json(manifest)["config"] != self.record():
+                return False
+        return True
+
+    def record(self) -> dict[str, Any]:
+        """Its settings as manifests hold them."""
+        return {k: str(v) if isinstance(v, Path) else v for k, v in asdict(self).items()}
+
+
+def measure(run: Path, measurement: Measurement, device: str) -> int:
+    """Predicts and evaluates as the commands do; 0, or 3 where a case failed.
+
+    Args:
+        run: The run's folder.
+        measurement: What on.
+        device: As for `choose_device`.
+    """
+    console = Console(soft_wrap=True, highlight=False, markup=False)
+    checkpoint = read_checkpoint(run)
+    predictor = load_predictor(
+        checkpoint, measurement.postprocess, device, overlap=measurement.overlap
+    )
+    predictions = measurement.output / "predictions"
+    jobs = plan(find_scans(measurement.input), measurement.input, predictions, None)
+    code = predict_folder(
+        predictor, checkpoint.path, jobs, predictions, config=measurement.record(),
+        say=console.print,
+    )  # fmt: skip
+    found = evaluate_folders(
+        predictions, measurement.references, measurement.output / "evaluation",
+        config=measurement.record(), reference_kind=measurement.reference_kind,
+        min_overlap=measurement.min_overlap, annotations=measurement.annotations,
+    )  # fmt: skip
+    dice = found.summary["metrics"]["dice"]
+    mean = "-" if dice["mean"] is None else f"{dice['mean']:.3f}"
+    console.print(f"DSC {mean} on {dice['n']} cases -> {measurement.output / 'evaluation'}")
+    return max(code, found.exit_code)
+
+
+def load_predictor(
+    checkpoint: Checkpoint,
+    postprocess: Mapping[str, Any],
+    device: str,
+    *,
+    overlap: float,
+    mirror: bool = False,
+    batch_size: int = 1,
+    disagreement: bool = False,
+) -> Predictor:
+    """The network of a checkpoint, ready for scans.
+
+    Args:
+        checkpoint: The network, its patch and its preprocessing.
+        postprocess: Node of the post-processing.
+        device: As for `choose_device`.
+        overlap: Of neighbouring windows, in [0, 1).
+        mirror: Average over all flips.
+        batch_size: Windows at a time.
+        disagreement: Also evaluate the auxiliary decoder.
+
+    Raises:
+        UsageError: The network segments nothing, does not fit its weights or has one decoder too
+            few, or there is no such GPU.
+    """
+    chosen = choose_device(device)
+    network = instantiate(checkpoint.network)
+    if not isinstance(network, VNet):
+        raise UsageError(
+            "this checkpoint's network segments nothing", where=checkpoint.path,
+            why=f"it is a {type(network).__name__}", remedy="give a run of lnq.train",
+        )  # fmt: skip
+    try:
+        network.load_state_dict(checkpoint.state)
+    except RuntimeError as error:
+        raise UsageError(
+            "the weights do not fit the checkpoint's own network", where=checkpoint.path,
+            why=str(error).strip().splitlines()[-1].strip(), remedy="use another checkpoint",
+        ) from error  # fmt: skip
+    if disagreement and not isinstance(network, DualBranchVNet):
+        raise UsageError(
+            "disagreement=true needs a network of two decoders", where=checkpoint.path,
+            why=f"it is a {type(network).__name__}", remedy="leave it out",
+        )  # fmt: skip
+    network.eval().to(chosen)
+    return Predictor(
+        network.main_logits,
+        Preprocessing.from_dict(checkpoint.preprocessing, checkpoint.path),
+        checkpoint.patch_size,
+        instantiate(postprocess),
+        overlap=overlap,
+        mirror=mirror,
+        batch_size=batch_size,
+        device=chosen,
+        both_logits=network if disagreement else None,
+    )
