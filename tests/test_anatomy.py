@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from synthetic_chest import GRID, SMALL, chest, chest_with_spine, coordinates
+from support.synthetic_chest import GRID, SMALL, chest, chest_with_spine, coordinates
 
 from lnq.data.chest.anatomy import Anatomy, examine_anatomy
 from lnq.data.chest.lungs import NO_LUNGS

@@ -14,7 +14,7 @@ import pytest
 import torch
 import torchio as tio
 import yaml
-from conftest import write_store
+from support.stores import write_store
 
 from lnq.config import CONF, command, instantiate
 from lnq.data.patches.augmentation import MonaiIntensity

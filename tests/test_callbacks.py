@@ -17,7 +17,8 @@ from typing import Any
 import pytest
 import torch
 import wandb
-from conftest import fill_disk_under, names
+from support.faults import fill_disk_under
+from support.folders import names
 
 from lnq.callbacks import (
     AtomicCheckpointIO,

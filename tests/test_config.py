@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import TINY
+from support.runs import TINY
 
 from lnq import preprocess
 from lnq.config import CONF, command, instantiate

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
-from conftest import names
+from support.folders import names
 
 from lnq.data.patches.queue import PatchDataset
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from conftest import TINY
-from synthetic_chest import chest
-from test_layouts import touch
+from support.folders import touch
+from support.runs import TINY
+from support.synthetic_chest import chest
 
 from lnq import doctor, preprocess
 from lnq.config.layout_choice import with_layout

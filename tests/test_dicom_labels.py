@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pydicom
 import pytest
-from dicom_phantom import (
+from support.dicom_phantom import (
     ORIGIN,
     SIZE,
     SPACING,

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pydicom
 import pytest
-from dicom_phantom import SIZE, change, uid, write_ct
+from support.dicom_phantom import SIZE, change, uid, write_ct
 
 from lnq.data.readers import Scan, find_scans, read_image, read_label
 from lnq.errors import CaseError, RunError, UsageError

@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from conftest import OUT_OF_MEMORY
-from dicom_phantom import SIZE, write_ct, write_seg
 from rich.console import Console
-from synthetic_chest import SMALL, chest_with_spine
+from support.dicom_phantom import SIZE, write_ct, write_seg
+from support.faults import OUT_OF_MEMORY
+from support.synthetic_chest import SMALL, chest_with_spine
 
 from lnq.data.case import Case
 from lnq.data.datasets.faults import shared_patients

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from conftest import names
-from dicom_phantom import SIZE, write_ct, write_rtstruct, write_seg
+from support.dicom_phantom import SIZE, write_ct, write_rtstruct, write_seg
+from support.folders import names
 
 from lnq import export
 from lnq.data.datasets import NnunetLayout, PairsLayout

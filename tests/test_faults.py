@@ -19,8 +19,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from synthetic_chest import SMALL, chest_with_spine
-from test_readers_dicom import NAME, write_slice
+from support.dicom_slices import NAME, write_slice
+from support.synthetic_chest import SMALL, chest_with_spine
 
 from lnq import doctor, preprocess
 from lnq.data.patches.queue import PatchDataset, PatchRule

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from synthetic_chest import GRID, chest
-from test_layouts import touch
+from support.folders import touch
+from support.synthetic_chest import GRID, chest
 
 from lnq import preprocess
 from lnq.data.store.case_store import CaseStore

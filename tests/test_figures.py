@@ -9,7 +9,7 @@ from pathlib import Path
 import matplotlib.image
 import numpy as np
 import pytest
-from conftest import write_store
+from support.stores import write_store
 
 from lnq.config import instantiate
 from lnq.config.composition import compose

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import names
+from support.folders import names
 
 import lnq.files
 from lnq.errors import CaseError, ConfigError, LnqError, RunError, UsageError

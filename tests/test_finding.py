@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from dicom_phantom import write_ct
+from support.dicom_phantom import write_ct
 
 from lnq.data.readers import find_labels, find_scans, ordered_files
 from lnq.errors import UsageError

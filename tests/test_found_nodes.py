@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from synthetic_chest import GRID, chest, ellipsoid
+from support.synthetic_chest import GRID, chest, ellipsoid
 from torch import Tensor
 
 from lnq.data.store.preprocessing import Preprocessing

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import REPOSITORY
+from support import REPOSITORY
 
 import lnq.__main__
 from lnq.config.help import help_text, one_line, opening

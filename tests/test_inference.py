@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
-from conftest import OUT_OF_MEMORY
-from synthetic_chest import GRID, chest, chest_with_spine, ellipsoid
+from support.faults import OUT_OF_MEMORY
+from support.synthetic_chest import GRID, chest, chest_with_spine, ellipsoid
 from torch import Tensor
 
 from lnq.data.case import Case

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from synthetic_chest import SMALL, chest_with_spine
+from support.synthetic_chest import SMALL, chest_with_spine
 
 from lnq.inference.scans import write_volume
 from lnq.volume import Volume

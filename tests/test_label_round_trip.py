@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from synthetic_chest import GRID, chest, ellipsoid
+from support.synthetic_chest import GRID, chest, ellipsoid
 
 from lnq.data.store.label_field import SURFACE, annotated, decoded, encoded, label_field
 from lnq.data.store.preprocessing import Preprocessing

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from dicom_phantom import SIZE, write_ct, write_seg
+from support.dicom_phantom import SIZE, write_ct, write_seg
 
 from lnq.config.composition import compose
 from lnq.data.case import Case, Split, Supervision

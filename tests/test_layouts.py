@@ -6,19 +6,13 @@ import json
 from pathlib import Path
 
 import pytest
+from support.folders import touch
 
 from lnq.data.datasets import Lnq2023Layout, PairsLayout, PhantomLayout
 from lnq.data.datasets.checks import is_safe_id
 from lnq.data.phantom import LargestNodes
 from lnq.data.readers import read_image, read_label
 from lnq.errors import UsageError
-
-
-def touch(root: Path, *names: str) -> None:
-    for name in names:
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(b"x")
 
 
 @pytest.fixture

@@ -7,9 +7,9 @@ import math
 from collections.abc import Callable
 
 import numpy as np
-import oracle
 import pytest
 import torch
+from support import oracle
 from torch import Tensor
 
 from lnq.losses import (

@@ -10,7 +10,15 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from scipy import ndimage
-from synthetic_chest import GRID, LUNG_CENTRES, LUNG_RADII, chest, coordinates, ellipsoid, lungs
+from support.synthetic_chest import (
+    GRID,
+    LUNG_CENTRES,
+    LUNG_RADII,
+    chest,
+    coordinates,
+    ellipsoid,
+    lungs,
+)
 
 from lnq.data.chest.lungs import Box, LungBox, find_chest, lung_box
 from lnq.volume import Array, Grid, Volume, from_sitk, reorient, resample

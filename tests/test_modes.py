@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import oracle
 import pytest
 import torch
-from conftest import TINY
-from test_methods import FixedOutputs, batch, dbdmp, fix_theta, logits
+from support import oracle
+from support.methods import FixedOutputs, batch, dbdmp, fix_theta, logits
+from support.runs import TINY
 from torch import Tensor
 
 from lnq.errors import RunError

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_layouts import touch
+from support.folders import touch
 
 from lnq.data.datasets import NnunetLayout
 from lnq.errors import UsageError

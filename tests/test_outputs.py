@@ -6,7 +6,7 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
-from report_runs import LARGE, make_run
+from support.report_runs import LARGE, make_run
 
 
 @pytest.fixture(scope="module")

@@ -12,12 +12,13 @@ import pandas as pd
 import pytest
 import pytorch_lightning as pl
 import torch
-from conftest import TINY, names
 from lightning_fabric.loggers import tensorboard as fabric
 from matplotlib.image import imread
 from scipy.special import softmax
+from support.folders import names
+from support.methods import FixedOutputs, OneBranch, batch, dbdmp, logits
+from support.runs import TINY
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from test_methods import FixedOutputs, OneBranch, batch, dbdmp, logits
 
 from lnq.callbacks.panels import best_slices, draw
 from lnq.callbacks.performance import Performance

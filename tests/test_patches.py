@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 import torchio as tio
-from conftest import write_store
+from support.stores import write_store
 
 from lnq.data.patches.corruption import (
     GenesisCorruption,

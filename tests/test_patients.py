@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import SimpleITK as sitk
-from synthetic_chest import GRID, chest
+from support.synthetic_chest import GRID, chest
 
 from lnq import doctor, preprocess
 from lnq.data.case import Case, Split

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
-from conftest import TINY
 from monai.inferers import SimpleInferer
 from pytorch_lightning.plugins.precision import MixedPrecision
+from support.runs import TINY
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 import SimpleITK as sitk
 import torch
-from synthetic_chest import chest
+from support.synthetic_chest import chest
 
 from lnq import predict, preprocess
 from lnq.data.store.case_store import CaseStore

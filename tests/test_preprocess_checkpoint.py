@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from synthetic_chest import GRID, chest, ellipsoid
-from test_original import numbered, saved
+from support.original_checkpoint import numbered, saved
+from support.synthetic_chest import GRID, chest, ellipsoid
 
 from lnq import preprocess
 from lnq.data.store.case_store import CaseStore

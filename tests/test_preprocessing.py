@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from synthetic_chest import GRID, chest, ellipsoid, lungs
+from support.synthetic_chest import GRID, chest, ellipsoid, lungs
 
 from lnq.data.store.preprocessing import ALGORITHM, CT_MEAN, CT_SD, Preprocessing
 from lnq.data.store.resampling import working_grid

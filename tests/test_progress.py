@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import TINY
+from support.runs import TINY
 
 from lnq.callbacks import StepSeed
 from lnq.callbacks.progress import duration

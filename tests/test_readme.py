@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from conftest import REPOSITORY, TINY
-from dicom_phantom import write_ct, write_seg
+from support import REPOSITORY
+from support.dicom_phantom import write_ct, write_seg
+from support.runs import TINY
 
 from lnq.config.command import parse
 from lnq.config.composition import Arguments

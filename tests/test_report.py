@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from report_runs import EVIL, FALSE, LARGE, SMALL, make_run, report, save
+from support.report_runs import EVIL, FALSE, LARGE, SMALL, make_run, report, save
 
 from lnq.errors import UsageError
 from lnq.reporting import page as page_module

@@ -9,9 +9,9 @@ from typing import NoReturn
 
 import numpy as np
 import pytest
-from browser import NAMES, Browser, browser
 from PIL import Image
-from report_runs import EVIL, FALSE, LARGE, SMALL, make_run, report
+from support.browser import NAMES, Browser, browser
+from support.report_runs import EVIL, FALSE, LARGE, SMALL, make_run, report
 
 CASES = {
     "a": (LARGE | SMALL, LARGE | SMALL),

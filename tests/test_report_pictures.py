@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from PIL import Image
-from report_runs import FALSE, LARGE, SMALL, make_run, report
+from support.report_runs import FALSE, LARGE, SMALL, make_run, report
 
 from lnq.evaluation import evaluate_folders
 from lnq.reporting import read_runs

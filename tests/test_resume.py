@@ -16,7 +16,8 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
-from conftest import TINY, fill_disk_under
+from support.faults import fill_disk_under
+from support.runs import TINY
 
 from lnq.callbacks import StepSeed
 from lnq.methods import DBDMP

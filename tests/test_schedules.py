@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import oracle
 import pytest
+from support import oracle
 
 from lnq.schedules import polynomial_decay, ramp_up
 from lnq.seeding import derive_seed, generator

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import OUT_OF_MEMORY
-from synthetic_chest import GRID, chest, ellipsoid
+from support.faults import OUT_OF_MEMORY
+from support.synthetic_chest import GRID, chest, ellipsoid
 
 import lnq.data.store.case_store
 from lnq.data.case import Case

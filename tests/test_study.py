@@ -13,9 +13,9 @@ from typing import Any
 
 import optuna
 import pytest
-from conftest import TINY
 from hydra.core.utils import JobStatus
 from optuna.trial import TrialState
+from support.runs import TINY
 
 from lnq.callbacks import ReportToTrial, StepSeed
 from lnq.config.sweeps import Study

@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
-from conftest import TINY
+from support.runs import TINY
 
 import lnq.collect
 import lnq.preprocess

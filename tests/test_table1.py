@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import TINY
 from omegaconf import OmegaConf
+from support.runs import TINY
 
 from lnq.config import CONF
 from lnq.config.composition import compose, flat_items

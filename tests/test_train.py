@@ -18,7 +18,9 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from conftest import TINY, names, write_store
+from support.folders import names
+from support.runs import TINY
+from support.stores import write_store
 
 from lnq.data.patches.queue import PatchDataset, PatchRule
 from lnq.run_folder import claimed

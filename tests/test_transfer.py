@@ -5,12 +5,12 @@ from __future__ import annotations
 import pickle
 import random
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from support.faults import Payload, refused
 from torch import Tensor, nn
 
 from lnq.errors import UsageError
@@ -32,16 +32,6 @@ POST_PROCESSING = {
 HEADS = {
     f"{branch}_decoder.head.{part}" for branch in ("main", "aux") for part in ("weight", "bias")
 }
-
-
-class Payload:
-    """Creates a file when it is unpickled."""
-
-    def __init__(self, marker: Path) -> None:
-        self.marker = marker
-
-    def __reduce__(self) -> tuple[Callable[..., object], tuple[object, ...]]:
-        return Path.touch, (self.marker,)
 
 
 def dual(out_channels: int = 2, widths: tuple[int, ...] = (4, 6, 8)) -> DualBranchVNet:
@@ -86,17 +76,6 @@ def checkpoint(tmp_path: Path) -> Path:
     path = tmp_path / "last.ckpt"
     torch.save(contents(dual()), path)
     return path
-
-
-def refused(call: Callable[[Path], object], path: Path) -> str:
-    """The message with which `call` refuses `path`: a user's mistake, naming the file."""
-    with pytest.raises(UsageError) as caught:
-        call(path)
-    message = str(caught.value)
-    assert caught.value.exit_code == 2
-    assert path.name in message
-    assert "\n" not in message
-    return message
 
 
 def put_to_use(path: Path) -> object:

@@ -18,9 +18,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import wandb
-from conftest import TINY, write_store
 from matplotlib.image import imread
-from wandb_stub import KEY, WandbStub, wandb_stub
+from support.runs import TINY
+from support.stores import write_store
+from support.wandb_stub import KEY, WandbStub, wandb_stub
 
 from lnq import dashboard
 from lnq.callbacks import OfflineFirstWandbLogger, StepSeed, loggers

@@ -8,7 +8,7 @@ import sys
 import zipfile
 from pathlib import Path
 
-from conftest import REPOSITORY
+from support import REPOSITORY
 
 
 def test_the_wheel_holds_configuration_and_templates(tmp_path: Path) -> None:
