@@ -14,6 +14,8 @@ from support.faults import Payload, refused
 from torch import Tensor, nn
 
 from lnq.errors import UsageError
+from lnq.inference.loading import load_network, load_predictor
+from lnq.inference.post_processing import PostProcessing
 from lnq.networks import DualBranchVNet, VNet
 from lnq.networks.transfer import (
     find_checkpoint,
@@ -22,13 +24,8 @@ from lnq.networks.transfer import (
     read_checkpoint,
     read_record,
 )
-from lnq.runs.measuring import load_predictor
 
 SOURCE = Path("runs/genesis/checkpoints/last.ckpt")
-POST_PROCESSING = {
-    "_target_": "lnq.inference.post_processing.PostProcessing", "border": "none",
-    "border_voxels": 3, "hu_window": None, "min_volume_mm3": 0.0,
-}  # fmt: skip
 HEADS = {
     f"{branch}_decoder.head.{part}" for branch in ("main", "aux") for part in ("weight", "bias")
 }
@@ -79,7 +76,7 @@ def checkpoint(tmp_path: Path) -> Path:
 
 
 def put_to_use(path: Path) -> object:
-    return load_predictor(read_checkpoint(path), POST_PROCESSING, "cpu", overlap=0.5)
+    return load_predictor(read_checkpoint(path), PostProcessing(), "cpu", overlap=0.5)
 
 
 def test_pre_training_hands_on_everything_but_its_heads() -> None:
@@ -363,3 +360,11 @@ def test_a_damaged_checkpoint_points_to_its_neighbour(checkpoint: Path) -> None:
     other.write_bytes(checkpoint.read_bytes())
     checkpoint.write_bytes(b"")
     assert str(other) in refused(read_checkpoint, checkpoint)
+
+
+def test_loading_leaves_the_random_numbers_alone(checkpoint: Path) -> None:
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    load_network(read_checkpoint(checkpoint))
+    assert torch.equal(torch.rand(3), expected)

@@ -10,13 +10,13 @@ from pydantic import Field
 from rich.console import Console
 from rich.progress import track
 
-from lnq.config import Paths, command
+from lnq.config import Paths, command, instantiate
 from lnq.data.readers import find_scans
 from lnq.errors import UsageError
 from lnq.inference.folder import predict_folder
+from lnq.inference.loading import load_predictor
 from lnq.inference.scans import Format, plan
 from lnq.networks.transfer import read_checkpoint
-from lnq.runs.measuring import load_predictor
 
 
 @dataclass(frozen=True)
@@ -59,8 +59,8 @@ def main(cfg: PredictConfig) -> int:
     output = _output(cfg)
     jobs = plan(find_scans(cfg.input), cfg.input, output, cfg.output_format)
     predictor = load_predictor(
-        checkpoint, cfg.postprocess, cfg.device, overlap=cfg.overlap, mirror=cfg.mirror,
-        batch_size=cfg.batch_size, disagreement=cfg.disagreement,
+        checkpoint, instantiate(cfg.postprocess), cfg.device, overlap=cfg.overlap,
+        mirror=cfg.mirror, batch_size=cfg.batch_size, disagreement=cfg.disagreement,
     )  # fmt: skip
     console = Console(soft_wrap=True, highlight=False, markup=False)
     return predict_folder(

@@ -19,9 +19,9 @@ from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseExce
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from rich.console import Console
 
-from lnq.config.build import lines_of, node_faults
-from lnq.config.composition import CONF, Arguments, compose, flat_items, nearest
+from lnq.config.composition import CONF, Arguments, compose, flat_items
 from lnq.config.help import asks_for_help, help_text
+from lnq.construction import lines_of, nearest, node_faults
 from lnq.errors import ConfigError, LnqError, RunError
 
 if TYPE_CHECKING:

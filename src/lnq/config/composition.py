@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from lnq.config.hydra_node import faults_of_hydra
+from lnq.construction import nearest
 from lnq.errors import ConfigError
 
 _ANSWERED = (
@@ -162,12 +162,6 @@ def _search(config_dir: Path | None) -> list[str]:
     if config_dir is None:
         return []
     return [f"hydra.searchpath=[{quoted(f'file://{config_dir.resolve()}')}]"]
-
-
-def nearest(name: str, valid: Sequence[str]) -> str | None:
-    """The valid name most like `name`, or None where none is alike."""
-    found = difflib.get_close_matches(name, valid, n=1, cutoff=0.5)
-    return found[0] if found else None
 
 
 def flat_items(node: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:

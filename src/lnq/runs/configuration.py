@@ -12,8 +12,8 @@ from typing import Annotated, Any, TypeGuard
 from pydantic import Field
 
 from lnq.config import DataConfig, Paths
-from lnq.config.build import locate
 from lnq.config.layout_choice import AUTO
+from lnq.construction import locate
 from lnq.data.patches.corruption import GenesisCorruption
 from lnq.data.store.case_store import CaseStore
 from lnq.data.store.only_store import only_store

@@ -1,8 +1,7 @@
-"""A trained run put to use: its network as a predictor, and its measures on complete references."""
+"""A trained run measured on complete references."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
@@ -12,15 +11,13 @@ from rich.console import Console
 
 from lnq.config import instantiate
 from lnq.data.readers import find_scans
-from lnq.data.store.preprocessing import Preprocessing
 from lnq.errors import UsageError
 from lnq.evaluation import ReferenceKind, evaluate_folders
 from lnq.files import FAILURES, MANIFEST, read_json
 from lnq.inference.folder import predict_folder
-from lnq.inference.predictor import Predictor, choose_device
+from lnq.inference.loading import load_predictor
 from lnq.inference.scans import plan
-from lnq.networks import DualBranchVNet, VNet
-from lnq.networks.transfer import Checkpoint, read_checkpoint
+from lnq.networks.transfer import read_checkpoint
 
 
 @dataclass(frozen=True)
@@ -87,7 +84,7 @@ def measure(run: Path, measurement: Measurement, device: str) -> int:
     console = Console(soft_wrap=True, highlight=False, markup=False)
     checkpoint = read_checkpoint(run)
     predictor = load_predictor(
-        checkpoint, measurement.postprocess, device, overlap=measurement.overlap
+        checkpoint, instantiate(measurement.postprocess), device, overlap=measurement.overlap
     )
     predictions = measurement.output / "predictions"
     jobs = plan(find_scans(measurement.input), measurement.input, predictions, None)
@@ -104,61 +101,3 @@ def measure(run: Path, measurement: Measurement, device: str) -> int:
     mean = "-" if dice["mean"] is None else f"{dice['mean']:.3f}"
     console.print(f"DSC {mean} on {dice['n']} cases -> {measurement.output / 'evaluation'}")
     return max(code, found.exit_code)
-
-
-def load_predictor(
-    checkpoint: Checkpoint,
-    postprocess: Mapping[str, Any],
-    device: str,
-    *,
-    overlap: float,
-    mirror: bool = False,
-    batch_size: int = 1,
-    disagreement: bool = False,
-) -> Predictor:
-    """The network of a checkpoint, ready for scans.
-
-    Args:
-        checkpoint: The network, its patch and its preprocessing.
-        postprocess: Node of the post-processing.
-        device: As for `choose_device`.
-        overlap: Of neighbouring windows, in [0, 1).
-        mirror: Average over all flips.
-        batch_size: Windows at a time.
-        disagreement: Also evaluate the auxiliary decoder.
-
-    Raises:
-        UsageError: The network segments nothing, does not fit its weights or has one decoder too
-            few, or there is no such GPU.
-    """
-    chosen = choose_device(device)
-    network = instantiate(checkpoint.network)
-    if not isinstance(network, VNet):
-        raise UsageError(
-            "this checkpoint's network segments nothing", where=checkpoint.path,
-            why=f"it is a {type(network).__name__}", remedy="give a run of lnq.train",
-        )  # fmt: skip
-    try:
-        network.load_state_dict(checkpoint.state)
-    except RuntimeError as error:
-        raise UsageError(
-            "the weights do not fit the checkpoint's own network", where=checkpoint.path,
-            why=str(error).strip().splitlines()[-1].strip(), remedy="use another checkpoint",
-        ) from error  # fmt: skip
-    if disagreement and not isinstance(network, DualBranchVNet):
-        raise UsageError(
-            "disagreement=true needs a network of two decoders", where=checkpoint.path,
-            why=f"it is a {type(network).__name__}", remedy="leave it out",
-        )  # fmt: skip
-    network.eval().to(chosen)
-    return Predictor(
-        network.main_logits,
-        Preprocessing.from_dict(checkpoint.preprocessing, checkpoint.path),
-        checkpoint.patch_size,
-        instantiate(postprocess),
-        overlap=overlap,
-        mirror=mirror,
-        batch_size=batch_size,
-        device=chosen,
-        both_logits=network if disagreement else None,
-    )

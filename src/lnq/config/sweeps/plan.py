@@ -11,11 +11,11 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from lnq.config.build import instantiate, node_faults
 from lnq.config.composition import Arguments, compose, quoted
 from lnq.config.sweeps.jobs import Job, Launch, run_all
 from lnq.config.sweeps.points import Grid, OneAtATime, Point, Points, merged, named, short_names
 from lnq.config.sweeps.study import Study
+from lnq.construction import instantiate, node_faults
 from lnq.errors import ConfigError, UsageError
 
 Strategy = Grid | Points | OneAtATime | Study

@@ -8,7 +8,8 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from lnq.config.composition import flat_items, nearest
+from lnq.config.composition import flat_items
+from lnq.construction import nearest
 from lnq.errors import ConfigError
 
 Scalar = bool | int | float | str

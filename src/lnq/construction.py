@@ -1,18 +1,21 @@
-"""Checking configuration nodes against the constructors they name, and building them."""
+"""Objects from data: nodes checked against the constructors they name, then built.
+
+A node is a mapping whose `_target_` names a class; its other keys are the class's arguments.
+"""
 
 from __future__ import annotations
 
+import difflib
 import functools
 import importlib
 import inspect
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 from pydantic.errors import PydanticSchemaGenerationError
 
-from lnq.config.composition import nearest
 from lnq.errors import ConfigError
 
 ALLOWED = (
@@ -118,6 +121,12 @@ def lines_of(error: ValidationError, path: str) -> list[str]:
         where = f"{path}{inner}".lstrip(".")
         lines.append(f"{where}={fault['input']!r}: {fault['msg'][0].lower()}{fault['msg'][1:]}")
     return lines
+
+
+def nearest(name: str, valid: Sequence[str]) -> str | None:
+    """The valid name most like `name`, or None where none is alike."""
+    found = difflib.get_close_matches(name, valid, n=1, cutoff=0.5)
+    return found[0] if found else None
 
 
 def _may_be_imported(module: str) -> bool:

@@ -1,0 +1,83 @@
+"""From a checkpoint, which is data, to a network that is ready for scans."""
+
+from __future__ import annotations
+
+import torch
+
+from lnq.construction import instantiate
+from lnq.data.store.preprocessing import Preprocessing
+from lnq.errors import UsageError
+from lnq.inference.post_processing import PostProcessing
+from lnq.inference.predictor import Predictor, choose_device
+from lnq.networks import DualBranchVNet, VNet
+from lnq.networks.transfer import Checkpoint
+
+
+def load_predictor(
+    checkpoint: Checkpoint,
+    post_processing: PostProcessing,
+    device: str,
+    *,
+    overlap: float,
+    mirror: bool = False,
+    batch_size: int = 1,
+    disagreement: bool = False,
+) -> Predictor:
+    """The network of a checkpoint, ready for scans.
+
+    Args:
+        checkpoint: The network, its patch and its preprocessing.
+        post_processing: What is removed from masks.
+        device: As for `choose_device`.
+        overlap: Of neighbouring windows, in [0, 1).
+        mirror: Average over all flips.
+        batch_size: Windows at a time.
+        disagreement: Also evaluate the auxiliary decoder.
+
+    Raises:
+        UsageError: The network segments nothing, does not fit its weights or has one decoder too
+            few, or there is no such GPU.
+    """
+    chosen = choose_device(device)
+    network = load_network(checkpoint)
+    if disagreement and not isinstance(network, DualBranchVNet):
+        raise UsageError(
+            "disagreement=true needs a network of two decoders", where=checkpoint.path,
+            why=f"it is a {type(network).__name__}", remedy="leave it out",
+        )  # fmt: skip
+    network.to(chosen)
+    return Predictor(
+        network.main_logits,
+        Preprocessing.from_dict(checkpoint.preprocessing, checkpoint.path),
+        checkpoint.patch_size,
+        post_processing,
+        overlap=overlap,
+        mirror=mirror,
+        batch_size=batch_size,
+        device=chosen,
+        both_logits=network if disagreement else None,
+    )
+
+
+def load_network(checkpoint: Checkpoint) -> VNet:
+    """The trained network of a checkpoint, in evaluation mode on the CPU.
+
+    Raises:
+        UsageError: It segments nothing, or does not fit its weights.
+    """
+    # A constructor draws weights: the caller's random numbers go on as if there had been none.
+    with torch.random.fork_rng(devices=[]):
+        network = instantiate(checkpoint.network)
+    if not isinstance(network, VNet):
+        raise UsageError(
+            "this checkpoint's network segments nothing", where=checkpoint.path,
+            why=f"it is a {type(network).__name__}", remedy="give a run of lnq.train",
+        )  # fmt: skip
+    try:
+        network.load_state_dict(checkpoint.state)
+    except RuntimeError as error:
+        raise UsageError(
+            "the weights do not fit the checkpoint's own network", where=checkpoint.path,
+            why=str(error).strip().splitlines()[-1].strip(), remedy="use another checkpoint",
+        ) from error  # fmt: skip
+    return network.eval()
