@@ -165,6 +165,14 @@ def test_a_message_is_one_printable_line() -> None:
     assert str(error) == r"no such file [a\nb\x1b[31m]: gone. Look again"
 
 
+@pytest.mark.parametrize("kind", [LnqError, UsageError, ConfigError, CaseError, RunError])
+def test_errors_learn_where_they_happened_unless_they_know(kind: type[LnqError]) -> None:
+    error = kind("what", why="because", remedy="do").at("here")
+    assert type(error) is kind
+    assert (error.what, error.where, error.why, error.remedy) == ("what", "here", "because", "do")
+    assert error.at("there").where == "here"
+
+
 @pytest.mark.parametrize(
     ("kind", "code"),
     [(LnqError, 4), (UsageError, 2), (ConfigError, 2), (CaseError, 3), (RunError, 4)],

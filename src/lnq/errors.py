@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Self
 
 # How ITK and torch, which raise a plain RuntimeError, say that memory could not be had.
 _NO_MEMORY = ("Failed to allocate memory", "DefaultCPUAllocator")
@@ -51,6 +52,11 @@ class LnqError(Exception):
             text += f". {self.remedy[0].upper()}{self.remedy[1:]}"
         # File names may hold control characters; a message stays one printable line.
         return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+    def at(self, place: object) -> Self:
+        """The same error, about `place` where it does not name one itself."""
+        where = place if self.where is None else self.where
+        return type(self)(self.what, where=where, why=self.why, remedy=self.remedy)
 
     def __reduce__(self) -> tuple[object, ...]:
         """Keep all parts when the error crosses a process boundary."""

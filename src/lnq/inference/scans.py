@@ -125,9 +125,7 @@ def segment(job: Job, predictor: Predictor, output: Path, save_probabilities: bo
                 raise examined.problems[0]
             prediction = predictor.predict(scan, anatomy.chest)
     except CaseError as error:
-        raise CaseError(
-            error.what, where=error.where or job.image, why=error.why, remedy=error.remedy
-        ) from error
+        raise error.at(job.image) from error
     if job.dicom:
         write_dicom_seg(prediction.mask, job.image, output / job.mask_name)
     else:

@@ -101,9 +101,7 @@ def export_cases(
             yield _export(case, folder, ending, write, instances)
         except CaseError as error:
             _remove(folder, case.case_id)
-            where = error.where or case.image
-            located = CaseError(error.what, where=where, why=error.why, remedy=error.remedy)
-            yield Exported(case, error=located)
+            yield Exported(case, error=error.at(case.image))
 
 
 def finish(cases: Sequence[Case], folder: Path, ending: Ending) -> None:

@@ -144,9 +144,7 @@ def failed(case: Case, error: CaseError, store: CaseStore) -> Outcome:
         RunError: The disk does not allow it.
     """
     store.remove(case.case_id)
-    where = error.where or case.image
-    located = CaseError(error.what, where=where, why=error.why, remedy=error.remedy)
-    return Outcome(case.case_id, "failed", error=located)
+    return Outcome(case.case_id, "failed", error=error.at(case.image))
 
 
 def _loss(label: Volume, kept: Grid) -> list[str]:

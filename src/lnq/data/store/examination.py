@@ -50,7 +50,7 @@ def examine_scan(path: Path) -> Examination:
     try:
         found.image, found.notes = read_image_with_notes(path)
     except CaseError as error:
-        found.problems.append(_at(error, path))
+        found.problems.append(error.at(path))
         return found
     found.anatomy = examine_anatomy(found.image)
     found.notes += found.anatomy.notes
@@ -77,7 +77,7 @@ def examine(case: Case) -> Examination:
             given = read_label(case.label, scan=scan, names=case.label_names)
             found.label, notes = align_label(given, image.grid)
         except CaseError as error:
-            found.problems.append(_at(error, case.label))
+            found.problems.append(error.at(case.label))
         else:
             found.notes += notes if found.label.array.any() else [*notes, EMPTY_LABEL]
     return found
@@ -92,8 +92,3 @@ def joined_notes(examined: Iterable[str], cropped: Sequence[str]) -> list[str]:
     """
     said = any(note.startswith(NO_LUNGS) for note in cropped)
     return [*(n for n in examined if not (said and n.startswith(NO_LUNGS))), *cropped]
-
-
-def _at(error: CaseError, place: object) -> CaseError:
-    """The error with the file it is about, where it does not name one itself."""
-    return CaseError(error.what, where=error.where or place, why=error.why, remedy=error.remedy)
