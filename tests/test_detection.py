@@ -8,12 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
 import SimpleITK as sitk
 from support.folders import touch
 from support.runs import TINY
 from support.synthetic_chest import chest
 
 from lnq import doctor, preprocess
+from lnq.config.composition import quoted
 from lnq.config.layout_choice import with_layout
 from lnq.data.datasets.layout_detection import detect
 from lnq.data.store.only_store import only_store
@@ -83,6 +85,14 @@ def test_an_unknown_folder_and_what_lies_below_it(tmp_path: Path) -> None:
         detect(tmp_path)
     with pytest.raises(UsageError, match="the data root is missing"):
         detect(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(
+    "value", ["a b", "", "it's", "\\", r"a\b", r"a\'b", r"a\\'b\\", "[x] {y}, :z: = #", "a\n"]
+)
+def test_hydra_reads_a_quoted_value_as_it_was(value: str) -> None:
+    parsed = OverridesParser.create().parse_override(f"key={quoted(value)}")
+    assert parsed.value() == value
 
 
 def test_the_command_line_becomes_what_could_have_been_given(

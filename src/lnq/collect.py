@@ -9,11 +9,10 @@ from typing import Any
 
 import pandas as pd
 from rich import box
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from lnq.config import Paths, command
+from lnq.console import console
 from lnq.errors import UsageError
 from lnq.files import sole_user, write_manifest, write_text
 from lnq.reporting import (
@@ -58,7 +57,7 @@ def main(cfg: CollectConfig) -> int:
     output = cfg.output or cfg.folder / "collection"
     if not cfg.folder.is_dir():
         raise UsageError("no such folder", where=f"sweep={cfg.folder}")
-    console = Console(soft_wrap=True, highlight=False)
+    out = console()
     with sole_user(output):
         found = collect(cfg.folder)
         table, panels = table1(found), sensitivity(found)
@@ -73,15 +72,14 @@ def main(cfg: CollectConfig) -> int:
             save(sensitivity_figure(own), output / f"sensitivity_{_file_name(str(name))}.png")
         write_manifest(output, "collect", asdict(cfg), runs=list(found.runs["run"]))
     if len(table):
-        console.print(_table(table[SHOWN]))
+        out.print(_table(table[SHOWN]))
     if len(panels):
-        console.print(_table(_panels(panels)))
+        out.print(_table(_panels(panels)))
     if not len(table) and not len(panels):
-        console.print(_table(_readable(found.runs)))
+        out.print(_table(_readable(found.runs)))
     if found.unevaluated:
-        names = escape(", ".join(found.unevaluated))
-        console.print(f"note: without an evaluation: {names}")
-    console.print(f"{len(found.runs)} runs; tables and figures are in {escape(str(output))}")
+        out.print(f"note: without an evaluation: {', '.join(found.unevaluated)}")
+    out.print(f"{len(found.runs)} runs; tables and figures are in {output}")
     return 0
 
 
@@ -118,7 +116,7 @@ def _panels(panels: pd.DataFrame) -> pd.DataFrame:
 def _table(frame: pd.DataFrame) -> Table:
     table = Table(*map(str, frame.columns), box=box.SIMPLE_HEAD)
     for row in frame.itertuples(index=False):
-        table.add_row(*(escape(str(value)) for value in row))
+        table.add_row(*map(str, row))
     return table
 
 

@@ -10,11 +10,10 @@ from typing import Annotated
 
 from pydantic import Field
 from rich import box
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from lnq.config import Paths, command
+from lnq.console import console
 from lnq.errors import LnqError, UsageError
 from lnq.evaluation import (
     Comparison,
@@ -69,11 +68,11 @@ def main(cfg: CompareConfig) -> int:
         write_text(cfg.output / "comparison.csv", differences_table(found).to_csv(index=False))
         write_json(cfg.output / "comparison.json", asdict(found))
         write_manifest(cfg.output, "compare", asdict(cfg), a=a.resolve(), b=b.resolve())
-    console = Console(soft_wrap=True, highlight=False)
-    console.print(_table(found, cfg.confidence))
+    out = console()
+    out.print(_table(found, cfg.confidence))
     for line in _lines(found, a, b):
-        console.print(escape(str(LnqError(line))))
-    console.print(f"tables are in {escape(str(cfg.output))}")
+        out.print(str(LnqError(line)))
+    out.print(f"tables are in {cfg.output}")
     return 0
 
 
@@ -83,7 +82,7 @@ def _table(found: Comparison, confidence: float) -> Table:
     for row in found.differences:
         name, form = NAMES[row.measure]
         number = partial(_number, form)
-        interval = f" \\[{number(row.low)}, {number(row.high)}]" if row.n > 1 else ""
+        interval = f" [{number(row.low)}, {number(row.high)}]" if row.n > 1 else ""
         table.add_row(
             name,
             number(row.a_mean),

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rich.console import Console
-
 from lnq.callbacks.loggers import why_offline
 from lnq.config import Paths, command
+from lnq.console import console
 from lnq.errors import UsageError
 
 
@@ -44,7 +43,7 @@ def main(cfg: DashboardConfig) -> int:
             "the dashboard cannot be saved", where=f"project={cfg.project}", why=reason
         )
     url = save_dashboard(cfg.entity, cfg.project, cfg.name)
-    Console(soft_wrap=True, highlight=False, markup=False).print(f"the dashboard is {url}")
+    console().print(f"the dashboard is {url}")
     return 0
 
 

@@ -14,13 +14,13 @@ from typing import Annotated
 
 from pydantic import Field
 from rich import box
-from rich.console import Console
-from rich.markup import escape
 from rich.progress import track
 from rich.table import Column, Table
+from rich.text import Text
 
 from lnq.config import DataConfig, Paths, command, instantiate
 from lnq.config.layout_choice import with_layout_or_scans
+from lnq.console import console
 from lnq.data.case import Case
 from lnq.data.datasets import Layout
 from lnq.data.store.inspection import CaseReport, compare_cases, inspect_cases
@@ -57,7 +57,7 @@ def main(cfg: DoctorConfig) -> int:
 
 
 def _inspect(cfg: DoctorConfig, cases: Sequence[Case]) -> int:
-    bar = Console(stderr=True)
+    bar = console(stderr=True)
     found = track(
         inspect_cases(cases, cfg.num_workers), "reading", total=len(cases), console=bar,
         transient=True, disable=not bar.is_terminal,
@@ -75,17 +75,16 @@ def _inspect(cfg: DoctorConfig, cases: Sequence[Case]) -> int:
             "cases": [report.to_dict() for report in reports],
         },
     )
-    console = Console()
-    console.print(_table(reports, console.width >= FULL_TABLE))
+    out = console()
+    out.print(_table(reports, out.width >= FULL_TABLE), soft_wrap=False)
     for report in reports:
         # Below the table: a sentence in a narrow column cannot be read.
         for kind, texts in (("problem", map(str, report.problems)), ("note", report.notes)):
             for text in texts:
-                console.print(f"{kind}: {report.case_id}: {text}", markup=False, soft_wrap=True)
+                out.print(f"{kind}: {report.case_id}: {text}")
     states = Counter(report.supervision for report in reports)
     kinds = ", ".join(f"{states[kind]} {kind}" for kind in ("full", "partial", "none"))
-    summary = f"{len(reports)} cases ({kinds}), {len(sick)} with problems; details in {cfg.output}"
-    console.print(summary, markup=False, soft_wrap=True)
+    out.print(f"{len(reports)} cases ({kinds}), {len(sick)} with problems; details in {cfg.output}")
     return 3 if sick else 0
 
 
@@ -105,7 +104,7 @@ def _table(reports: Sequence[CaseReport], full: bool) -> Table:
     digits = 3 if full else 2
     for report in reports:
         row = [
-            escape(report.case_id),
+            report.case_id,
             "x".join(map(str, report.size)) if report.size else "-",
             "x".join(f"{v:.{digits}g}" for v in report.spacing_mm) if report.spacing_mm else "-",
             report.orientation or "-",
@@ -114,7 +113,7 @@ def _table(reports: Sequence[CaseReport], full: bool) -> Table:
             _litres(report.lungs_litres),
             _components(report, 4 if full else 1),
             "-" if report.annotated_fraction is None else f"{100 * report.annotated_fraction:.2g}",
-            "[red]problem[/red]" if report.problems else "note" if report.notes else "good",
+            Text("problem", style="red") if report.problems else "note" if report.notes else "good",
         ]
         table.add_row(*(cell for cell, keep in zip(row, shown, strict=True) if keep))
     return table

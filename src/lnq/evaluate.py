@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field
-from rich.console import Console
-from rich.markup import escape
 from rich.progress import track
 from rich.table import Table
 
 from lnq.config import Paths, command
+from lnq.console import console
 from lnq.errors import CaseError, LnqError
 from lnq.evaluation import Match, ReferenceKind, evaluate_folders
 
@@ -57,18 +56,18 @@ def main(cfg: EvaluateConfig) -> int:
         config=asdict(cfg), reference_kind=cfg.reference_kind, min_overlap=cfg.min_overlap,
         annotations=cfg.annotations, track=_progress,
     )  # fmt: skip
-    console = Console(soft_wrap=True, highlight=False)
-    console.print(_table(result.summary))
+    out = console()
+    out.print(_table(result.summary))
     for note in result.notes:
-        console.print(escape(str(LnqError(f"note: {note}"))))
+        out.print(str(LnqError(f"note: {note}")))
     for failure in result.failures:
-        console.print(escape(str(_error(failure))))
-    console.print(f"tables are in {escape(str(output))}")
+        out.print(str(_error(failure)))
+    out.print(f"tables are in {output}")
     return result.exit_code
 
 
 def _progress(cases: Sequence[Match]) -> Iterable[Match]:
-    return track(cases, "evaluating", console=Console(stderr=True), transient=True)
+    return track(cases, "evaluating", console=console(stderr=True), transient=True)
 
 
 def _table(summary: dict[str, Any]) -> Table:

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field
-from rich.console import Console
 from rich.progress import track
 
 from lnq.config import DataConfig, Paths, command, instantiate
 from lnq.config.layout_choice import with_layout
+from lnq.console import console
 from lnq.data.case import Case
 from lnq.data.datasets.nnunet_export import Ending, check_target, export_cases, finish
 from lnq.data.datasets.patients import check_patients, split_hash, split_table
@@ -54,27 +54,27 @@ def main(cfg: ExportConfig) -> int:
     folder = cfg.output / f"Dataset{cfg.dataset_id:03d}_{cfg.dataset_name}"
     check_target(folder, root)
     facts = {"root": root, "split_sha256": split_hash(split_table(cases))}
-    console = Console(soft_wrap=True, highlight=False, markup=False)
+    out = console()
     failures, done, states = FailureLog(), list[Case](), Counter[str]()
     with sole_user(folder):
         write_manifest(folder, "export", asdict(cfg), **facts)
         work = export_cases(cases, folder, cfg.file_ending, write_volume, cfg.instances)
-        quiet = not console.is_terminal
-        for one in track(work, "export", len(cases), console=console, disable=quiet):
+        quiet = not out.is_terminal
+        for one in track(work, "export", len(cases), console=out, disable=quiet):
             for note in one.notes:
-                console.print(f"{one.case.case_id}: note: {note}")
+                out.print(f"{one.case.case_id}: note: {note}")
             if one.error is not None:
                 failures.add(one.case.case_id, one.error)
-                console.print(f"{one.case.case_id}: failed: {one.error}")
+                out.print(f"{one.case.case_id}: failed: {one.error}")
                 continue
             done.append(one.case)
             states["kept" if one.kept else "written"] += 1
         finish(done, folder, cfg.file_ending)
         write_manifest(folder, "export", asdict(cfg), **facts, cases=[c.case_id for c in done])
         code = failures.write(folder)
-    console.print(", ".join(f"{n} {state}" for state, n in states.items()), f"-> {folder}")
+    out.print(", ".join(f"{n} {state}" for state, n in states.items()), f"-> {folder}")
     if code:
-        console.print(f"failed cases are listed in {folder / FAILURES}")
+        out.print(f"failed cases are listed in {folder / FAILURES}")
     return code
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
-from rich.console import Console
 
 from lnq.config import Paths, command, instantiate
+from lnq.console import console
 from lnq.data.patches.example import example_patch
 from lnq.data.store.case_store import CaseStore
 from lnq.reporting import corruption_figure, save
@@ -56,8 +56,7 @@ def main(cfg: FiguresConfig) -> int:
     store = None if cfg.store is None else CaseStore(cfg.store)
     patch = example_patch(cfg.patch_size, store, cfg.case, cfg.seed)
     save(corruption_figure(patch, corruption, cfg.seed), cfg.output)
-    console = Console(soft_wrap=True, highlight=False, markup=False)
-    console.print(f"the figure is {cfg.output}")
+    console().print(f"the figure is {cfg.output}")
     return 0
 
 

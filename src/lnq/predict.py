@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field
-from rich.console import Console
 from rich.progress import track
 
 from lnq.config import Paths, command, instantiate
+from lnq.console import console
 from lnq.data.readers import find_scans
 from lnq.errors import UsageError
 from lnq.inference.folder import predict_folder
@@ -62,12 +62,12 @@ def main(cfg: PredictConfig) -> int:
         checkpoint, instantiate(cfg.postprocess), cfg.device, overlap=cfg.overlap,
         mirror=cfg.mirror, batch_size=cfg.batch_size, disagreement=cfg.disagreement,
     )  # fmt: skip
-    console = Console(soft_wrap=True, highlight=False, markup=False)
+    out = console()
     return predict_folder(
-        predictor, checkpoint.path, jobs, output, config=asdict(cfg), say=console.print,
+        predictor, checkpoint.path, jobs, output, config=asdict(cfg), say=out.print,
         save_probabilities=cfg.save_probabilities,
         track=lambda jobs: track(
-            jobs, "predict", console=console, disable=not console.is_terminal
+            jobs, "predict", console=out, disable=not out.is_terminal
         ),
     )  # fmt: skip
 

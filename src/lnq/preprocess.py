@@ -14,6 +14,7 @@ from rich.progress import track
 
 from lnq.config import DataConfig, Paths, command, instantiate
 from lnq.config.layout_choice import with_layout
+from lnq.console import console
 from lnq.data.case import Case
 from lnq.data.datasets.checks import shortened
 from lnq.data.datasets.faults import duplicates
@@ -57,24 +58,24 @@ class PreprocessConfig:
 @command("preprocess", PreprocessConfig, prepare=with_layout)
 def main(cfg: PreprocessConfig) -> int:
     """Preprocesses what is not done yet; a bad case is listed at the end and the others go on."""
-    console = Console(soft_wrap=True)
+    out = console()
     cases = instantiate(cfg.data.layout or {}).cases()
     check_patients(cases, cfg.data.root)
-    preprocessing = _settings(cfg, console)
+    preprocessing = _settings(cfg, out)
     with sole_user(cfg.output):
         facts = {
             "settings": preprocessing.as_dict(),
             "cases": [case.case_id for case in cases],
-            **_split(cases, cfg.output, console),
+            **_split(cases, cfg.output, out),
         }
         write_manifest(cfg.output, "preprocess", asdict(cfg), **facts)
         outcomes = {}
         work = build_store(cases, cfg.output, cfg.num_workers)
-        quiet = not console.is_terminal
-        for outcome in track(work, "preprocess", len(cases), console=console, disable=quiet):
+        quiet = not out.is_terminal
+        for outcome in track(work, "preprocess", len(cases), console=out, disable=quiet):
             outcomes[outcome.case_id] = outcome
-            _tell(outcome, console)
-        outcomes |= _compare(cases, outcomes, CaseStore(cfg.output), console)
+            _tell(outcome, out)
+        outcomes |= _compare(cases, outcomes, CaseStore(cfg.output), out)
         counts = _counts(list(outcomes.values()))
         write_manifest(cfg.output, "preprocess", asdict(cfg), **facts, counts=counts)
         failures = FailureLog()
@@ -82,25 +83,24 @@ def main(cfg: PreprocessConfig) -> int:
             if outcome.error is not None:
                 failures.add(outcome.case_id, outcome.error)
         code = failures.write(cfg.output)
-    console.print(", ".join(f"{n} {name}" for name, n in counts.items() if n), f"-> {cfg.output}")
+    out.print(", ".join(f"{n} {name}" for name, n in counts.items() if n), f"-> {cfg.output}")
     if code:
-        console.print(f"failed cases are listed in {cfg.output / FAILURES}")
+        out.print(f"failed cases are listed in {cfg.output / FAILURES}")
     return code
 
 
-def _split(cases: Sequence[Case], output: Path, console: Console) -> dict[str, Any]:
+def _split(cases: Sequence[Case], output: Path, out: Console) -> dict[str, Any]:
     """The split for the manifest; says where an earlier run's was another one."""
     table = split_table(cases)
     if changes := split_changes(earlier_split(output), table):
-        console.print(
+        out.print(
             f"warning: {len(changes)} cases are in another split than before: "
             f"{shortened(changes)}; a network trained before has seen the old one",
-            markup=False, highlight=False,
         )  # fmt: skip
     return {"split": table, "split_sha256": split_hash(table)}
 
 
-def _settings(cfg: PreprocessConfig, console: Console) -> Preprocessing:
+def _settings(cfg: PreprocessConfig, out: Console) -> Preprocessing:
     """The configured settings, or those of a checkpoint's training data, but never a mixture."""
     configured: Preprocessing = instantiate(cfg.preprocessing)
     if cfg.checkpoint is None:
@@ -114,12 +114,12 @@ def _settings(cfg: PreprocessConfig, console: Console) -> Preprocessing:
     checkpoint = read_checkpoint(cfg.checkpoint)
     found = Preprocessing.from_dict(checkpoint.preprocessing, checkpoint.path)
     shown = ", ".join(f"{key}={value}" for key, value in found.as_dict().items())
-    console.print(f"as for {cfg.checkpoint}: {shown}", markup=False, highlight=False)
+    out.print(f"as for {cfg.checkpoint}: {shown}")
     return found
 
 
 def _compare(
-    cases: Sequence[Case], outcomes: Mapping[str, Outcome], store: CaseStore, console: Console
+    cases: Sequence[Case], outcomes: Mapping[str, Outcome], store: CaseStore, out: Console
 ) -> dict[str, Outcome]:
     """Tells which scans are there twice; those of two splits fail, and their outcomes come back."""
     records = {name: one.record for name, one in outcomes.items() if one.record is not None}
@@ -128,13 +128,13 @@ def _compare(
     for case_id, twin in duplicates(cases, hashes).items():
         if twin.is_leak:
             leaks[case_id] = failed(twin.case, twin.error(), store)
-            _tell(leaks[case_id], console)
+            _tell(leaks[case_id], out)
         else:
-            console.print(f"{case_id}: warning: {twin.error()}", markup=False, highlight=False)
+            out.print(f"{case_id}: warning: {twin.error()}")
     return leaks
 
 
-def _tell(outcome: Outcome, console: Console) -> None:
+def _tell(outcome: Outcome, out: Console) -> None:
     """Prints what a user should know of a case; nothing for one that went as usual."""
     if outcome.error is not None:
         line = f"failed: {outcome.error}"
@@ -144,7 +144,7 @@ def _tell(outcome: Outcome, console: Console) -> None:
         line = f"note: {'; '.join(outcome.record.notes)}"
     else:
         return
-    console.print(f"{outcome.case_id}: {line}", markup=False, highlight=False)
+    out.print(f"{outcome.case_id}: {line}")
 
 
 def _counts(outcomes: Sequence[Outcome]) -> dict[str, int]:

@@ -7,11 +7,10 @@ from pathlib import Path
 
 import pandas as pd
 from rich import box
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from lnq.config import Paths, command
+from lnq.console import console
 from lnq.evaluation import TEAMS, rank_teams, read_published, with_run
 from lnq.files import sha256, sole_user, write_manifest, write_text
 from lnq.reporting.evaluations import evaluation_of
@@ -48,13 +47,11 @@ def main(cfg: RankConfig) -> int:
         write_manifest(
             cfg.output, "rank", asdict(cfg), notes=notes, published_sha256=sha256(cfg.published)
         )
-    console = Console(soft_wrap=True, highlight=False)
-    console.print(_table(ranking))
+    out = console()
+    out.print(_table(ranking))
     for note in notes:
-        console.print(f"note: {escape(note)}")
-    console.print(
-        f"{ranking['num_cases'].iloc[0]} cases; the table is in {escape(str(cfg.output))}"
-    )
+        out.print(f"note: {note}")
+    out.print(f"{ranking['num_cases'].iloc[0]} cases; the table is in {cfg.output}")
     return 0
 
 
@@ -69,7 +66,7 @@ def _table(ranking: pd.DataFrame) -> Table:
         team = str(row["team"])
         table.add_row(
             str(row["place"]),
-            escape(TEAMS.get(team, team)),
+            TEAMS.get(team, team),
             f"{row['mean_rank']:.3f}",
             f"{row['dice_mean']:.3f}±{row['dice_sd']:.3f}",
             f"{row['dice_median']:.3f}",

@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from lnq.config import Paths, command
+from lnq.console import console
 from lnq.files import require_writable
 from lnq.reporting import (
     MANY_RUNS,
@@ -56,11 +55,11 @@ def main(cfg: ReportConfig) -> int:
     place = given[0] if len(given) == 1 else cfg.paths.outputs / "report"
     output = cfg.output or place / "report.html"
     require_writable(output)
-    console = Console(soft_wrap=True, highlight=False, markup=False)
+    out = console()
     for note in write_report(runs, output, cfg.max_cases, notes):
-        console.print(f"note: {note}")
-    console.print(_table(runs))
-    console.print(f"the report is {output}")
+        out.print(f"note: {note}")
+    out.print(_table(runs))
+    out.print(f"the report is {output}")
     return 0
 
 
@@ -71,14 +70,14 @@ def _table(runs: list[Run]) -> Table:
     """
     rows = [row for row in summary_rows(runs) if {value for value, _ in row["cells"]} != {NONE}]
     if len(runs) <= MANY_RUNS:
-        table = Table("", *(escape(run.name) for run in runs))
+        table = Table("", *(run.name for run in runs))
         for row in rows:
             table.add_row(row["name"], *(value for value, _ in row["cells"]))
         return table
     shown = [row for row in rows if row["name"] in _SHORT]
     table = Table("Run", *(row["name"] for row in shown))
     for place, run in enumerate(runs):
-        table.add_row(escape(run.name), *(row["cells"][place][0] for row in shown))
+        table.add_row(run.name, *(row["cells"][place][0] for row in shown))
     return table
 
 

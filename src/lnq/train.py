@@ -13,7 +13,6 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import ProgressBar
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
-from rich.console import Console
 
 from lnq.callbacks import (
     AtomicCheckpointIO,
@@ -26,6 +25,7 @@ from lnq.callbacks import (
     whereabouts,
 )
 from lnq.config import command, instantiate
+from lnq.console import console
 from lnq.data.store.case_store import CaseStore
 from lnq.errors import RunError, UsageError
 from lnq.files import sha256
@@ -49,16 +49,16 @@ def main(cfg: TrainConfig) -> int:
     begun = time.monotonic()
     silence()
     resolved = cfg.with_store()
-    console = Console(soft_wrap=True, highlight=False, markup=False)
+    out = console()
     if resolved.store != cfg.store:
-        console.print(f"dataset: {resolved.store.name}, in {resolved.store}")
+        out.print(f"dataset: {resolved.store.name}, in {resolved.store}")
     cfg = resolved
     for measurement in cfg.measurements():
         measurement.check()
     if cfg.ckpt_path == AUTO:
         cfg = replace(cfg, ckpt_path=last_checkpoint(cfg.run_dir))
         begins = "begins" if cfg.ckpt_path is None else "goes on with its last checkpoint"
-        console.print(f"{cfg.run_dir.name}: {begins}")
+        out.print(f"{cfg.run_dir.name}: {begins}")
     trainer, method = _train(cfg)
     if not trainer.is_global_zero:
         return 0
@@ -107,10 +107,10 @@ def _warn_of_unfinished(store: CaseStore) -> None:
     """Training on a part of the cases is possible, but should not surprise."""
     if unfinished := len(store.unfinished()):
         done = len(store.case_ids())
-        Console().print(
+        console().print(
             f"warning: {done} of {done + unfinished} cases are prepared; run lnq.preprocess again "
-            f"[{store.root}]", soft_wrap=True, markup=False, highlight=False,
-        )  # fmt: skip
+            f"[{store.root}]"
+        )
 
 
 def _was_pruned(trainer: pl.Trainer) -> bool:
@@ -153,10 +153,9 @@ def _note_other_preprocessing(source: Checkpoint, store: CaseStore) -> None:
         if theirs != store.settings.get(key)
     ]
     if differing:
-        Console().print(
-            f"note: {source.path} was trained on data prepared otherwise ({'; '.join(differing)})",
-            soft_wrap=True, markup=False,
-        )  # fmt: skip
+        console().print(
+            f"note: {source.path} was trained on data prepared otherwise ({'; '.join(differing)})"
+        )
 
 
 def _trainer(cfg: TrainConfig, callbacks: Sequence[pl.Callback]) -> pl.Trainer:
@@ -181,7 +180,7 @@ def _has_bar(callbacks: Sequence[pl.Callback]) -> bool:
 
 def _tell_where(run_dir: Path, seconds: float, trainer: pl.Trainer, method: Method) -> None:
     """How the training ended, what it leaves, and what can be done with it."""
-    console = Console(soft_wrap=True, markup=False, highlight=False)
+    out = console()
     results = {metric: last_logged(run_dir, metric) for metric in ("train/loss", "val/dice")}
     summary = {
         "run": str(run_dir),
@@ -190,9 +189,9 @@ def _tell_where(run_dir: Path, seconds: float, trainer: pl.Trainer, method: Meth
         **whereabouts(run_dir, trainer.loggers),
     }
     for name, told in summary.items():
-        console.print(f"{name:<12}{told}")
+        out.print(f"{name:<12}{told}")
     for next_command in method.next_commands:
-        console.print(f"{'next':<12}{next_command.format(run=run_dir)}")
+        out.print(f"{'next':<12}{next_command.format(run=run_dir)}")
 
 
 def _fit(

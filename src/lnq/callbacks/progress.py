@@ -8,8 +8,9 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import ProgressBar
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from lnq.console import console
 
 SHOWN = {"val/dice": "val/dice", "train/lambda_p": "λ_p", "train/lr": "lr"}
 """What an epoch's line tells beside the mean loss, where it was logged."""
@@ -24,7 +25,7 @@ class TrainingProgress(ProgressBar):
     def __init__(self) -> None:
         super().__init__()
         self._enabled = True
-        self._console = Console()
+        self._console = console()
         self._bar: Progress | None = None
         self._losses: list[torch.Tensor] = []
         self._validated = False
@@ -46,7 +47,7 @@ class TrainingProgress(ProgressBar):
         if not self._enabled:
             return
         # Made here, so that it finds the stream that is the process's output now.
-        self._console = Console(soft_wrap=True, highlight=False, markup=False)
+        self._console = console()
         self._console.print(_beginning(trainer, pl_module))
         if self._console.is_interactive:
             columns = (

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import pytorch_lightning as pl
 from pydantic import Field
-from rich.console import Console
+
+from lnq.console import console
 
 
 class ReportToTrial(pl.Callback):
@@ -62,6 +63,4 @@ class ReportToTrial(pl.Callback):
         if trial.should_prune():
             trial.set_user_attr(self.PRUNED, True)
             self.pruned = trainer.should_stop = True
-            Console().print(
-                f"pruned after epoch {epoch + 1}: {self.metric} {float(value):.4g}", highlight=False
-            )
+            console().print(f"pruned after epoch {epoch + 1}: {self.metric} {float(value):.4g}")

@@ -17,10 +17,10 @@ import hydra
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
 from pydantic import ConfigDict, TypeAdapter, ValidationError
-from rich.console import Console
 
 from lnq.config.composition import CONF, Arguments, compose, flat_items
 from lnq.config.help import asks_for_help, help_text
+from lnq.console import console
 from lnq.construction import lines_of, nearest, node_faults
 from lnq.errors import ConfigError, LnqError, RunError
 
@@ -234,21 +234,19 @@ def parse(
 
 def _guarded(action: Callable[[], int]) -> int:
     """Runs `action`; what went wrong in a foreseen way is told and becomes an exit code."""
-    console = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
+    err = console(stderr=True)
     try:
         return action()
     except LnqError as error:
-        console.print(f"error: {error}" if "\n" not in error.what else f"error:\n{error.what}")
+        err.print(f"error: {error}" if "\n" not in error.what else f"error:\n{error.what}")
         return error.exit_code
     except KeyboardInterrupt:
-        console.print("interrupted")
+        err.print("interrupted")
         return INTERRUPTED
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
             raise
-        console.print(
-            f"error: {RunError('cannot write', where=error.filename, why=error.strerror)}"
-        )
+        err.print(f"error: {RunError('cannot write', where=error.filename, why=error.strerror)}")
         return RunError.exit_code
 
 

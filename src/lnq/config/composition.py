@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -219,7 +220,8 @@ def group_options(group: str) -> list[str]:
 
 def quoted(value: str) -> str:
     """A value that Hydra's grammar takes as it is, whatever a file is called."""
-    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+    # A backslash is doubled before a quote alone, the closing one included; elsewhere it stays.
+    return "'" + re.sub(r"(\\*)('|\Z)", lambda m: 2 * m[1] + m[2].replace("'", "\\'"), value) + "'"
 
 
 def _did_you_mean(subject: str, name: str, valid: Sequence[str]) -> str:

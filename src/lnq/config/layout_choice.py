@@ -9,9 +9,9 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from rich.console import Console
 
 from lnq.config.composition import Arguments, group_options, quoted
+from lnq.console import console
 from lnq.data.datasets.layout_detection import Found, detect
 from lnq.errors import UsageError
 
@@ -58,8 +58,7 @@ def _found(given: dict[str, Any], anything: bool) -> Found:
             remedy=f"give data.root=DIR, and data=NAME, one of {names}, to choose its layout",
         )  # fmt: skip
     found = detect(Path(str(root)), anything)
-    console = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
-    console.print(f"layout of {root}: {found}")
+    console(stderr=True).print(f"layout of {root}: {found}")
     return found
 
 

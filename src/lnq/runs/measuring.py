@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 from pydantic import ConfigDict, Field
-from rich.console import Console
 
 from lnq.config import instantiate
+from lnq.console import console
 from lnq.data.readers import find_scans
 from lnq.errors import UsageError
 from lnq.evaluation import ReferenceKind, evaluate_folders
@@ -81,7 +81,7 @@ def measure(run: Path, measurement: Measurement, device: str) -> int:
         measurement: What on.
         device: As for `choose_device`.
     """
-    console = Console(soft_wrap=True, highlight=False, markup=False)
+    out = console()
     checkpoint = read_checkpoint(run)
     predictor = load_predictor(
         checkpoint, instantiate(measurement.postprocess), device, overlap=measurement.overlap
@@ -90,7 +90,7 @@ def measure(run: Path, measurement: Measurement, device: str) -> int:
     jobs = plan(find_scans(measurement.input), measurement.input, predictions, None)
     code = predict_folder(
         predictor, checkpoint.path, jobs, predictions, config=measurement.record(),
-        say=console.print,
+        say=out.print,
     )  # fmt: skip
     found = evaluate_folders(
         predictions, measurement.references, measurement.output / "evaluation",
@@ -99,5 +99,5 @@ def measure(run: Path, measurement: Measurement, device: str) -> int:
     )  # fmt: skip
     dice = found.summary["metrics"]["dice"]
     mean = "-" if dice["mean"] is None else f"{dice['mean']:.3f}"
-    console.print(f"DSC {mean} on {dice['n']} cases -> {measurement.output / 'evaluation'}")
+    out.print(f"DSC {mean} on {dice['n']} cases -> {measurement.output / 'evaluation'}")
     return max(code, found.exit_code)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-from rich.console import Console
+from lnq.console import console
 
 Launch = Callable[[Sequence[Sequence[str]], int], Sequence[Any]]
 """Hydra's launcher: the overrides of each job and the first one's number -> `JobReturn`s."""
@@ -66,4 +66,4 @@ def run_all(jobs: Sequence[Job], folder: Path, launch: Launch) -> list[int]:
 
 def say(text: str) -> None:
     """Prints a line as it is."""
-    Console(soft_wrap=True, highlight=False, markup=False).print(text)
+    console().print(text)

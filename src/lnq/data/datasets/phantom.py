@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field
-from rich.console import Console
 from rich.progress import track
 
+from lnq.console import console
 from lnq.data.case import Case
 from lnq.data.datasets.lnq2023 import Lnq2023Layout
 from lnq.data.phantom import AnnotationPolicy, PhantomDataset
@@ -54,14 +54,14 @@ class PhantomLayout:
         Raises:
             UsageError: `root` holds a phantom of other settings, or no case is asked for.
         """
-        console = Console(stderr=True)
+        err = console(stderr=True)
         self.dataset.write(
             functools.partial(
                 track,
                 description="phantom",
-                console=console,
+                console=err,
                 transient=True,
-                disable=not console.is_terminal,
+                disable=not err.is_terminal,
             )
         )
         return Lnq2023Layout(self.dataset.root).cases()

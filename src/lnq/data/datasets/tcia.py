@@ -8,9 +8,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from rich.console import Console
 from rich.progress import track
 
+from lnq.console import console
 from lnq.data.case import Case, Split, Supervision
 from lnq.data.datasets.checks import checked, existing_folder, numbered, shortened
 from lnq.data.datasets.dicom_index import Annotation, Index, Series, index_dicom
@@ -63,10 +63,10 @@ class TciaLayout:
                 is missing, or the splits do not fit; all offenders are named.
         """
         existing_folder(self.root, "DICOM CT series and DICOM-SEG")
-        console = Console(stderr=True)
+        err = console(stderr=True)
         bar = functools.partial(
-            track, description="headers", console=console, transient=True,
-            disable=not console.is_terminal,
+            track, description="headers", console=err, transient=True,
+            disable=not err.is_terminal,
         )  # fmt: skip
         index = index_dicom(self.root, bar)
         labels = self._labels(index)
