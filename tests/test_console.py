@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import TINY
 from rich.table import Table
-from synthetic_chest import SMALL, chest_with_spine, ellipsoid
+from support.runs import TINY
+from support.synthetic_chest import SMALL, chest_with_spine, ellipsoid
 
 from lnq.config.composition import quoted
 from lnq.console import console

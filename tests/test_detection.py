@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hydra.core.override_parser.overrides_parser import OverridesParser
 import SimpleITK as sitk
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from support.folders import touch
 from support.runs import TINY
 from support.synthetic_chest import chest
