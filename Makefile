@@ -25,7 +25,7 @@ TABLE1_PATCH = 'datamodule.patch_size=[16,40,40]'
 TABLE1_GENESIS = $(TABLE1_PATCH) datamodule.batch_size=16 trainer.max_epochs=12 optimizer.lr=0.001 augmentation@datamodule.transform=genesis_original
 TABLE1_BUDGET = $(TABLE1_PATCH) trainer.max_epochs=140 callbacks=table1 optimizer.lr=0.02 trainer.check_val_every_n_epoch=140 method.inferer.sw_batch_size=4
 
-.PHONY: help setup demo table1 test check format clean
+.PHONY: help setup demo table1 test docs check format clean
 .DEFAULT_GOAL := help
 
 help:  ## what there is
@@ -78,15 +78,20 @@ test: $(READY)  ## checks and all tests
 	$(MAKE) check
 	$(BIN)/python -m pytest -n logical --dist loadfile
 
+docs: $(READY)  ## the site of docs/, in site/: generated pages renewed, links checked, nothing from elsewhere
+	$(BIN)/python docs_build/reference.py
+	PYTHONPATH=docs_build $(BIN)/zensical build --clean --strict
+	$(BIN)/python docs_build/site_check.py site
+
 check: $(READY)  ## ruff, mypy, import contracts
-	$(BIN)/ruff format --check src tests benchmarks notebooks
-	$(BIN)/ruff check src tests benchmarks notebooks
+	$(BIN)/ruff format --check src tests benchmarks notebooks docs_build
+	$(BIN)/ruff check src tests benchmarks notebooks docs_build
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
 format: $(READY)  ## ruff's formatter and its safe fixes
-	$(BIN)/ruff check --fix src tests benchmarks notebooks
-	$(BIN)/ruff format src tests benchmarks notebooks
+	$(BIN)/ruff check --fix src tests benchmarks notebooks docs_build
+	$(BIN)/ruff format src tests benchmarks notebooks docs_build
 
 clean:  ## removes the environment and caches; keeps outputs
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -16,7 +16,7 @@ from lnq.config.composition import CONF, Arguments
 _USAGE = re.compile(r"python -m |(^|\s)\+\w+=")
 _SENTENCE = re.compile(r"(?<=\.) (?=[A-Z])")
 _GLOBAL = "@package _global_"
-_MORE = """\
+MORE = """\
 more
   KEY=VALUE            any key, with dots for those inside a group
   +GROUP=[A,B]         several files of a group with +, one upon the other
@@ -52,7 +52,7 @@ def help_text(stage: str, argv: Sequence[str] = ()) -> str:
         parts.append(
             "\n".join(["keys (??? must be given)", *(f"  {line}".rstrip() for line in keys)])
         )
-    return "\n\n".join([*parts, _MORE])
+    return "\n\n".join([*parts, MORE])
 
 
 def opening(file: Path) -> list[str]:
