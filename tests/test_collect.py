@@ -192,7 +192,8 @@ def test_nothing_to_collect(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
 
 
 def test_published_rows_and_formats() -> None:
-    # METHOD, Table 1: the ranking of the published test DSC, and a checksum of every figure.
+    # The ranking of the published test DSC, and a checksum of every figure:
+    # docs/explanation/method.md#table-1-the-papers-figures.
     dice = {name: row.test_dice[0] for name, row in PUBLISHED.items()}
     assert sorted(dice, key=dice.__getitem__) == ["baseline", "a", "d", "c", "b", "g", "f", "e"]
     figures = [

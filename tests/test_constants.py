@@ -1,4 +1,4 @@
-"""METHOD's constants, literally, against what each stage does by default."""
+"""The constants of docs/explanation/method.md, literally, against each stage's defaults."""
 
 from __future__ import annotations
 

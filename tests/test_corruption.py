@@ -236,7 +236,8 @@ def test_number_of_boxes() -> None:
     assert len(RandomInPainting(7, 0.2, 0.3, go_on=0.0).draw(PAPER, rng())[0].boxes) == 1
 
 
-# the parameter sets (METHOD, Model Genesis): windows; boxes; sides from, to; border
+# The parameter sets (docs/explanation/method.md#pre-training-model-genesis): windows; boxes; sides
+# from, to; border.
 
 LIMITS = {
     "genesis": {

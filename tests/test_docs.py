@@ -87,3 +87,28 @@ def test_what_the_check_finds(tmp_path: Path, html: str, fault: str) -> None:
         r"<code>\frac{a}{b}</code>"
     )
     assert site_check.faults(tmp_path) == []
+
+
+CITED = re.compile(r"docs/[\w/-]+\.md(?:#[\w-]+)?")
+
+
+def slugs(page: Path) -> set[str]:
+    """What a page's headings are called in links."""
+    titles = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", title.lower()).strip().replace(" ", "-") for title in titles}
+
+
+def test_what_the_code_cites_is_there() -> None:
+    texts = [
+        path.read_text()
+        for folder in ("src", "tests", "conf", "benchmarks", "notebooks")
+        for path in (REPOSITORY / folder).rglob("*")
+        if path.suffix in {".py", ".yaml", ".ipynb"}
+    ]
+    cited = {hit for text in [*texts, (REPOSITORY / "Makefile").read_text()]
+             for hit in CITED.findall(text)}  # fmt: skip
+    assert len(cited) > 5
+    for hit in cited:
+        page, _, anchor = hit.partition("#")
+        assert (REPOSITORY / page).is_file(), hit
+        assert not anchor or anchor in slugs(REPOSITORY / page), hit

@@ -327,7 +327,7 @@ def test_used_by_both_with_the_same_note(row: str, answers: Answers) -> None:
 
 
 def test_nothing_else_failed_and_nobody_is_named(answers: Answers) -> None:
-    """Row 68; every message is one line, none a traceback."""
+    """Fault 68; every message is one line, none a traceback."""
     assert set(answers.failures) == set(REFUSED)
     family = NAME.partition("^")[0]
     assert family not in answers.everything

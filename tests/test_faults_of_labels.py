@@ -1,4 +1,4 @@
-"""FAULTS rows 20 to 32 through the real command: each is made by a few lines, none stops others."""
+"""Faults 20 to 32 of docs/explanation/faults.md through the real command; none stops the others."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def test_a_list_that_is_unsound_is_refused_before_any_work(
 def test_ids_that_would_escape_are_refused(
     tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Row 30: only a table can hold such an id."""
+    """Fault 30: only a table can hold such an id."""
     root = tmp_path / "data"
     touch(root, "a.nrrd")
     (root / "cases.csv").write_text(f"id,image\n{name},a.nrrd\n")

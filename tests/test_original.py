@@ -57,7 +57,7 @@ def conv(w: dict[str, Tensor], name: str, x: Tensor, *, act: bool = True, step: 
 
 
 def reference(w: dict[str, Tensor], x: Tensor) -> Tensor:
-    """The main branch's logits from METHOD's words and the original's names alone."""
+    """The main branch's logits from the words of docs/explanation/method.md#network alone."""
     features = [block(w, "encoder.conv1", x, conv(w, "encoder.conv1.conv_trans", x))]
     for i in range(1, 6):
         x = conv(w, f"encoder.pool{i}", features[-1], step="down")

@@ -1,4 +1,4 @@
-"""Commands that read results refuse an output they cannot write before they begin (FAULTS 41)."""
+"""Commands that read results refuse an output they cannot write before they begin (fault 41)."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ from lnq.train import main as train_main
 
 Train = Callable[..., int]
 
-# METHOD, Fig. 3; the first value of each pair is the default.
+# Fig. 3 (docs/explanation/method.md#table-1-the-papers-figures): default, values.
 FIG3 = {
     "tau": (0.3, [0.1, 0.2, 0.3, 0.4]),
     "gamma": (0.8, [0.4, 0.6, 0.8, 1.0, 1.2]),

@@ -21,7 +21,7 @@ from lnq.losses import PSEUDO_TERMS
 Train = Callable[..., int]
 ROWS = ("baseline", "a", "b", "c", "d", "e", "f", "g")
 
-# METHOD, Table 1: network, terms of L_sup, L_p.
+# docs/explanation/method.md#table-1-the-papers-figures: network, terms of L_sup, L_p.
 PAPER: dict[str, tuple[str, set[str], set[str]]] = {
     "baseline": ("VNet", {"ce"}, set()),
     "a": ("DualBranchVNet", {"ce"}, {"dice"}),

@@ -15,7 +15,7 @@ Shape = tuple[int, ...]
 
 
 def layout(classes: int = 2) -> dict[str, Shape]:
-    """Names and shapes of the original's tensors, written down from METHOD, not from ours."""
+    """Names and shapes of the original's tensors, written down from theirs, not from ours."""
     found: dict[str, Shape] = {}
 
     def conv_norm(name: str, weight: Shape, out: int) -> None:

@@ -1,4 +1,7 @@
-"""Removing what cannot be a lymph node from a mask (METHOD: inference, post-processing)."""
+"""Removing what cannot be a lymph node from a mask.
+
+See docs/explanation/method.md#inference-and-post-processing.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The blocks that encoder and decoders are built of (METHOD: Network)."""
+"""The blocks that encoder and decoders are built of (docs/explanation/method.md#network)."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """Checkpoints of the authors' code: the names of their tensors, the constants of their training.
 
 Such a file is a pickled dictionary of nnU-Net's making, of which only the weights are used. Patch
-size and preprocessing are not in it as such, but every such network had the same (METHOD).
+size and preprocessing are not in it as such, but every such network had the same:
+docs/explanation/method.md#checkpoints-of-the-authors.
 """
 
 from __future__ import annotations

@@ -36,7 +36,8 @@ class PatchRule:
         case_ids: The training cases.
         patch_size: z, y, x in voxels.
         foreground_share: Share of the draws whose patch is centred on an annotated voxel, spread
-            evenly: 0.5 makes it one patch of each batch of two (METHOD: patch).
+            evenly: 0.5 makes it one patch of each batch of two
+            (docs/explanation/method.md#data-and-preprocessing).
         seed: Seed of order and places.
     """
 

@@ -32,7 +32,7 @@ ALGORITHM = 4
 # What a 12-bit scanner measures. Below is padding (-3024, -2048), above is metal: a few such voxels
 # would otherwise decide mean and standard deviation.
 HU_RANGE = (-1024.0, 3071.0)
-# Statistics of the original's foreground voxels (METHOD: normalise).
+# Statistics of the original's foreground voxels: docs/explanation/method.md#data-and-preprocessing.
 CT_RANGE, CT_MEAN, CT_SD = (-36.0, 157.0), 54.3698, 32.6955
 
 

@@ -10,7 +10,9 @@ from lnq.data.patches.corruption.base import Corruption, RandomCorruption, Shape
 from lnq.volume import Array
 
 PERCENTILES = (0.1, 99.9)
-"""Where the curve begins and ends: z-scored intensities have no fixed range (METHOD)."""
+"""Where the curve begins and ends: z-scored intensities have no fixed range.
+
+See docs/explanation/method.md#pre-training-model-genesis."""
 
 Points = tuple[tuple[float, float], tuple[float, float]]
 

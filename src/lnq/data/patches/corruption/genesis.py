@@ -14,7 +14,9 @@ from lnq.data.patches.corruption.shuffling import RandomLocalShuffling
 
 
 class GenesisCorruption(RandomCorruption):
-    """Corrupts `image` and keeps the patch as it was as `target` (METHOD: Model Genesis).
+    """Corrupts `image` and keeps the patch as it was as `target`.
+
+    See docs/explanation/method.md#pre-training-model-genesis.
 
     Local shuffling, then a Bezier intensity map, then with `painting_probability` one of in- and
     out-painting, never both. Mirroring, which changes the target too, belongs to the augmentation
