@@ -4,24 +4,68 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 import torch
 from monai.inferers.utils import sliding_window_inference
 from numpy.typing import NDArray
+from pydantic import Field
 from torch import Tensor
 
 from lnq.errors import CaseError, UsageError
 
 Logits = Callable[[Tensor], Tensor]
 Branches = Callable[[Tensor], Sequence[Tensor]]
+Windows = Callable[[Tensor, Logits], Tensor]
+"""From a batch of volumes and a network of patches to the network's output for whole volumes."""
+Overlap = Annotated[float, Field(ge=0, lt=1)]
+BatchSize = Annotated[int, Field(ge=1)]
 AXES = (2, 3, 4)  # z, y, x of a batch
+
+
+@dataclass(frozen=True)
+class SlidingWindow:
+    """A network over whole volumes: windows that overlap, blended with Gaussian weights.
+
+    Where windows reach beyond a volume they see air, as training patches do: the volume's minimum,
+    not the mean HU that 0 stands for.
+
+    Attributes:
+        patch_size: Window `(z, y, x)`.
+        overlap: Of neighbouring windows, in [0, 1).
+        batch_size: Windows at a time.
+    """
+
+    patch_size: tuple[int, int, int]
+    overlap: Overlap = 0.5
+    batch_size: BatchSize = 1
+
+    def __call__(
+        self, volume: Tensor, network: Logits, device: torch.device | None = None
+    ) -> Tensor:
+        """What the network gives for the whole volume.
+
+        Args:
+            volume: Normalised, `b 1 z y x`.
+            network: `b c z y x` of a batch of windows.
+            device: Where windows are computed; None = where the volume lies. It stays there.
+
+        Returns:
+            `b c z y x`, on the volume's device.
+        """
+        blended = sliding_window_inference(
+            volume, self.patch_size, self.batch_size, network, overlap=self.overlap,
+            mode="gaussian", cval=float(volume.amin()), sw_device=device,
+        )  # fmt: skip
+        return torch.as_tensor(blended)
 
 
 def foreground_probability(
     branches: Branches,
     image: NDArray[np.float32],
-    patch_size: Sequence[int],
+    patch_size: tuple[int, int, int],
     *,
     device: torch.device,
     overlap: float = 0.5,
@@ -37,9 +81,9 @@ def foreground_probability(
         branches: Logits `b 2 z y x` of a batch `b 1 z y x`, one tensor a branch, the network being
             in eval mode.
         image: Normalised volume `z y x`; smaller ones than the patch are padded with air.
-        patch_size: Window `(z, y, x)`.
+        patch_size: As of `SlidingWindow`.
         device: Where the network computes; the volume stays in main memory.
-        overlap: Of neighbouring windows, in [0, 1).
+        overlap: As of `SlidingWindow`.
         batch_size: Windows at a time; halved as long as the device's memory does not do.
         mirror: Average over all flips of the three axes: eight times the work.
 
@@ -54,9 +98,12 @@ def foreground_probability(
         raise CaseError(
             "the normalised scan holds NaN or infinite values", remedy="check the scan for them"
         )
+    volume = torch.from_numpy(np.ascontiguousarray(image))[None, None]
     while True:
+        windows = SlidingWindow(patch_size, overlap, batch_size)
         try:
-            logit = _in_windows(branches, image, patch_size, device, overlap, batch_size, mirror)
+            with torch.inference_mode():
+                (logit,) = windows(volume, lambda x: _logits(branches, x, mirror), device)
             return np.asarray(torch.sigmoid(logit).numpy(), np.float32)
         except torch.OutOfMemoryError as error:
             if batch_size == 1:
@@ -66,26 +113,6 @@ def foreground_probability(
                     remedy="use device=cpu or a larger GPU",
                 ) from error
             batch_size //= 2
-
-
-def _in_windows(
-    branches: Branches,
-    image: NDArray[np.float32],
-    patch_size: Sequence[int],
-    device: torch.device,
-    overlap: float,
-    batch_size: int,
-    mirror: bool,
-) -> Tensor:
-    volume = torch.from_numpy(np.ascontiguousarray(image))[None, None]
-    with torch.inference_mode():
-        logit = sliding_window_inference(
-            volume, tuple(patch_size), batch_size, lambda x: _logits(branches, x, mirror),
-            # Outside the scan lies air, the darkest there is, not the mean HU that 0 stands for.
-            overlap=overlap, mode="gaussian", cval=float(image.min()),
-            sw_device=device, device="cpu",
-        )  # fmt: skip
-    return torch.as_tensor(logit)[0]
 
 
 def _logits(branches: Branches, x: Tensor, mirror: bool) -> Tensor:

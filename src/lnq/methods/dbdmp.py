@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from monai.inferers import Inferer
 from monai.metrics import compute_dice
 from pydantic import Field
 from torch import Tensor
 
 from lnq.errors import RunError
+from lnq.inference.sliding_window import Windows
 from lnq.losses import (
     agreement_weight,
     kl_divergence,
@@ -63,7 +63,7 @@ class DBDMP(Method):
         self,
         network: VNet,
         optimizer: OptimizerFactory,
-        inferer: Inferer,
+        inferer: Windows,
         supervised: dict[SupervisedTerm, Weight],
         pseudo: dict[PseudoTerm, Weight],
         mode: ModeName = "paper",
@@ -180,9 +180,7 @@ class DBDMP(Method):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Logs `val/dice` of the main decoder on a whole, completely annotated volume."""
-        # The inferer fills windows beyond the volume with 0: air, the darkest there is, is made 0.
-        air = batch["image"].amin()
-        logits = self.inferer(batch["image"] - air, lambda x: self.network.main_logits(x + air))
+        logits = self.inferer(batch["image"], self.network.main_logits)
         predicted = logits.argmax(dim=1, keepdim=True)
         dice = compute_dice(predicted, batch["label"], include_background=True, ignore_empty=False)
         defined = (predicted + batch["label"]).flatten(1).any(dim=1)  # else neither holds a node
