@@ -20,9 +20,9 @@ import torchio as tio
 from torch.utils.data import DataLoader
 
 from lnq.data.patches.queue import DrawSampler, PatchDataset, PatchQueue, PatchRule, collate
+from lnq.data.store.case_record import CaseRecord
 from lnq.data.store.case_store import CaseStore
 from lnq.data.store.preprocessing import Preprocessing
-from lnq.data.store.record import CaseRecord
 from lnq.files import write_json
 from lnq.volume import Grid
 

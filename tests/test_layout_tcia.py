@@ -20,7 +20,7 @@ from lnq.data.datasets.layout_detection import detect
 from lnq.data.datasets.nnunet_export import export_cases
 from lnq.data.datasets.splits import read_splits
 from lnq.data.readers import Scan, content_hash, read_image, read_image_with_notes, read_label
-from lnq.data.readers.slices import series_of
+from lnq.data.readers.dicom_slices import series_of
 from lnq.data.store.building import build_case, prepare_case
 from lnq.data.store.inspection import inspect_case
 from lnq.data.store.preprocessing import Preprocessing

@@ -22,7 +22,7 @@ from lnq.data.phantom import (
     make_case,
 )
 from lnq.data.phantom.annotation import AnnotationPolicy
-from lnq.data.phantom.scanner import EXTENT_MM, FIELD_OF_VIEW_MM, THICKNESS_MM, draw_scan
+from lnq.data.phantom.scanner import EXTENT_MM, FIELD_OF_VIEW_MM, THICKNESS_MM, draw_acquisition
 from lnq.data.phantom.shapes import ellipsoid, smooth_tube
 from lnq.errors import UsageError
 from lnq.seeding import generator
@@ -213,7 +213,7 @@ def test_nodes_have_the_size_and_number_claimed() -> None:
 
 
 def test_large_nodes_have_about_the_volume_of_their_ellipsoid(case: PhantomCase) -> None:
-    by_axis = {round(node.short_axis_mm, 3): node.shape for node in case.anatomy.nodes}
+    by_axis = {round(node.short_axis_mm, 3): node.shape for node in case.thorax.nodes}
     large = [node for node in case.nodes if node["short_axis_mm"] > 8]
     assert large
     for node in large:
@@ -245,7 +245,7 @@ def test_a_thorax_has_air_lungs_fat_soft_tissue_and_bone(case: PhantomCase) -> N
 
 
 def test_scans_vary_within_the_limits() -> None:
-    scans = [draw_scan(generator(0, n), 128) for n in range(60)]
+    scans = [draw_acquisition(generator(0, n), 128) for n in range(60)]
     for scan in scans:
         grid = scan.grid
         assert THICKNESS_MM[0] <= grid.spacing_mm[0] <= THICKNESS_MM[1]

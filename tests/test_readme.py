@@ -19,7 +19,7 @@ from support.runs import TINY
 
 from lnq.config.command import parse
 from lnq.config.composition import Arguments
-from lnq.config.sweeps import plan
+from lnq.config.sweeps import plan_sweep
 from lnq.data.case import Split
 from lnq.data.phantom import LargestNodes, PhantomCase, make_case
 from lnq.train import GIVEN, TrainConfig
@@ -194,7 +194,7 @@ def test_commands_from_download_to_table(
 def test_commands_that_need_a_cluster_compose(heading: str) -> None:
     for stage, arguments in commands_of_lnq(heading):
         assert stage == "train"
-        jobs = plan(
+        jobs = plan_sweep(
             stage, Arguments.parse(arguments), lambda cfg: parse(cfg, TrainConfig, GIVEN)
         ).jobs
         assert jobs

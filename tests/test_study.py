@@ -19,7 +19,7 @@ from support.runs import TINY
 
 from lnq.callbacks import ReportToTrial, StepSeed
 from lnq.config.sweeps import Study
-from lnq.config.sweeps.jobs import Job
+from lnq.config.sweeps.jobs import SweepJob
 from lnq.config.sweeps.points import Point
 from lnq.errors import UsageError
 from lnq.run_folder import last_logged
@@ -86,8 +86,8 @@ def test_how_a_trial_ended_is_entered(tmp_path: Path) -> None:
     outcomes = [(0, 0.5), (3, 0.4), (4, 0.3), (0, None), (0, 0.1), (2, None)]
     pruned = 4
 
-    def job_at(point: Point) -> Job:
-        return Job(point.name, [], SimpleNamespace(x=0.5, run_dir=tmp_path / point.name))
+    def job_at(point: Point) -> SweepJob:
+        return SweepJob(point.name, [], SimpleNamespace(x=0.5, run_dir=tmp_path / point.name))
 
     def launch(overrides: Any, first: int) -> list[Any]:
         code, value = outcomes[first]

@@ -17,8 +17,8 @@ from support.runs import TINY
 import lnq.collect
 import lnq.preprocess
 from lnq.config.composition import Arguments
-from lnq.config.sweeps import OneGpuEach, Plan, plan
-from lnq.config.sweeps.jobs import Job, run_all
+from lnq.config.sweeps import OneGpuEach, Plan, plan_sweep
+from lnq.config.sweeps.jobs import SweepJob, run_all
 from lnq.config.sweeps.points import Point, merged, named
 from lnq.train import GIVEN, TrainConfig
 from lnq.train import main as train_main
@@ -67,7 +67,7 @@ print("it goes on", flush=True)
 def planned(*arguments: str) -> Plan:
     from lnq.config.command import parse
 
-    return plan(
+    return plan_sweep(
         "train", Arguments.parse(["-m", *arguments]), lambda cfg: parse(cfg, TrainConfig, GIVEN)
     )
 
@@ -251,7 +251,8 @@ def test_a_finished_sweep_launches_nothing(tmp_path: Path) -> None:
         assert overrides, "submitit takes no empty list"
         return []
 
-    assert run_all([Job("a", [], Finished()), Job("b", [], Finished())], tmp_path, launch) == []
+    jobs = [SweepJob(name, [], Finished()) for name in ("a", "b")]
+    assert run_all(jobs, tmp_path, launch) == []
 
 
 def test_each_worker_has_a_gpu_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

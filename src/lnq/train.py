@@ -29,7 +29,7 @@ from lnq.console import console
 from lnq.data.store.case_store import CaseStore
 from lnq.errors import RunError, UsageError
 from lnq.files import sha256
-from lnq.methods.base import Method
+from lnq.methods.method import Method
 from lnq.networks.transfer import Checkpoint, initialise_from, read_checkpoint, read_record
 from lnq.run_folder import (
     AUTO,

@@ -2,7 +2,7 @@
 
 from lnq.callbacks.between_steps import BetweenSteps
 from lnq.callbacks.checkpoint_io import AtomicCheckpointIO
-from lnq.callbacks.curves import CurvesLogger
+from lnq.callbacks.curves_logger import CurvesLogger
 from lnq.callbacks.loggers import OfflineFirstWandbLogger
 from lnq.callbacks.panels import Panels
 from lnq.callbacks.performance import Performance

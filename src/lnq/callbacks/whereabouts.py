@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pytorch_lightning.loggers import Logger
 
-from lnq.callbacks.curves import CURVES
+from lnq.callbacks.curves_logger import CURVES
 from lnq.callbacks.loggers import OfflineFirstWandbLogger
 from lnq.callbacks.panels import PANELS
 from lnq.callbacks.tensorboard import TENSORBOARD

@@ -171,9 +171,9 @@ class Task(Generic[Schema]):
         if arguments.passes_through:
             return 0
         if arguments.multirun:
-            from lnq.config.sweeps import plan  # it needs torch, which most commands do not
+            from lnq.config.sweeps import plan_sweep  # it needs torch, which most commands do not
 
-            self.plan = plan(self.stage, arguments, self.parse)
+            self.plan = plan_sweep(self.stage, arguments, self.parse)
         else:
             (overrides,) = arguments.jobs()
             self.parse(compose(self.stage, overrides, arguments.config_dir))

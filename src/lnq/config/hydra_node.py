@@ -15,7 +15,7 @@ BUILDABLE = frozenset({
     "hydra_plugins.hydra_submitit_launcher.submitit_launcher.SlurmLauncher",
     "hydra_plugins.lnq_sweeper.LnqSweeper",
     *(f"lnq.config.sweeps.{n}" for n in (
-        "EndsWithParent", "Grid", "OneAtATime", "OneGpuEach", "Points", "Study",
+        "EndsWithParent", "GridSearch", "OneAtATime", "OneGpuEach", "Points", "Study",
     )),
 })  # fmt: skip
 """Hydra calls whatever a `_target_` names, so that these are named whole."""

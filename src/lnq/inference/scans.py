@@ -15,7 +15,7 @@ from lnq.data.readers import scan_name, suffix_of
 from lnq.data.store.examination import examine_scan, joined_notes
 from lnq.errors import CaseError, LnqError, RunError, UsageError, memory_for
 from lnq.files import atomic_path
-from lnq.inference.dicom_seg import check_writable, write_dicom_seg
+from lnq.inference.dicom_seg_writer import check_writable, write_dicom_seg
 from lnq.inference.found_nodes import FoundNode, found_nodes
 from lnq.inference.predictor import Predictor
 from lnq.volume import Grid, Volume, from_sitk, to_sitk

@@ -21,7 +21,7 @@ from lnq.losses import (
 )
 from lnq.losses.pseudo import PseudoTerm
 from lnq.losses.supervised import SupervisedTerm
-from lnq.methods.base import Batch, Method, OptimizerFactory
+from lnq.methods.method import Batch, Method, OptimizerFactory
 from lnq.methods.mode import MODES, ModeName
 from lnq.networks import DualBranchVNet, VNet
 from lnq.seeding import generator

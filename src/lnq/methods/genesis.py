@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional
 
-from lnq.methods.base import Batch, Method
+from lnq.methods.method import Batch, Method
 
 
 class Genesis(Method):

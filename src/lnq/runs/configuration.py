@@ -19,7 +19,7 @@ from lnq.data.store.case_store import CaseStore
 from lnq.data.store.only_store import only_store
 from lnq.errors import ConfigError, UsageError
 from lnq.files import MANIFEST
-from lnq.methods.base import Method
+from lnq.methods.method import Method
 from lnq.networks.dual_branch_vnet import WIDTHS, total_stride
 from lnq.run_folder import is_trained
 from lnq.runs.measuring import Measurement

@@ -27,7 +27,7 @@ class Resumable(Protocol):
 
 
 @dataclass(frozen=True)
-class Job:
+class SweepJob:
     """One job.
 
     Attributes:
@@ -45,7 +45,7 @@ class Job:
         return isinstance(self.config, Resumable) and self.config.is_finished()
 
 
-def run_all(jobs: Sequence[Job], folder: Path, launch: Launch) -> list[int]:
+def run_all(jobs: Sequence[SweepJob], folder: Path, launch: Launch) -> list[int]:
     """Runs the jobs that are not finished; the exit code of each."""
     finished = [job for job in jobs if job.is_finished()]
     left = [job for job in jobs if job not in finished]

@@ -12,13 +12,21 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from lnq.config.composition import Arguments, compose, quoted
-from lnq.config.sweeps.jobs import Job, Launch, run_all
-from lnq.config.sweeps.points import Grid, OneAtATime, Point, Points, merged, named, short_names
+from lnq.config.sweeps.jobs import Launch, SweepJob, run_all
+from lnq.config.sweeps.points import (
+    GridSearch,
+    OneAtATime,
+    Point,
+    Points,
+    merged,
+    named,
+    short_names,
+)
 from lnq.config.sweeps.study import Study
 from lnq.construction import instantiate, node_faults
 from lnq.errors import ConfigError, UsageError
 
-Strategy = Grid | Points | OneAtATime | Study
+Strategy = GridSearch | Points | OneAtATime | Study
 Parse = Callable[[DictConfig], Any]
 
 OURS = "hydra_plugins.lnq_sweeper.LnqSweeper"
@@ -38,9 +46,9 @@ class Plan:
 
     strategy: Strategy
     folder: Path
-    jobs: list[Job]
+    jobs: list[SweepJob]
     at_once: int
-    job_at: Callable[[Point], Job]
+    job_at: Callable[[Point], SweepJob]
 
     def run(self, launch: Launch) -> list[int]:
         """Runs what is not finished; the exit code of each job."""
@@ -49,7 +57,7 @@ class Plan:
         return run_all(self.jobs, self.folder, launch)
 
 
-def plan(stage: str, arguments: Arguments, parse: Parse) -> Plan:
+def plan_sweep(stage: str, arguments: Arguments, parse: Parse) -> Plan:
     """The sweep that a command line with `-m` asks for.
 
     Args:
@@ -97,11 +105,11 @@ class _Maker:
         """What is varied."""
         return compose(self.stage, combination, self.arguments.config_dir)
 
-    def jobs(self, combination: Sequence[str]) -> list[Job]:
+    def jobs(self, combination: Sequence[str]) -> list[SweepJob]:
         base = self.base(combination)
         return [self.job(combination, base, point) for point in self.strategy.points(base)]
 
-    def job(self, combination: Sequence[str], base: DictConfig, point: Point) -> Job:
+    def job(self, combination: Sequence[str], base: DictConfig, point: Point) -> SweepJob:
         swept = dict(combination[place].split("=", 1) for place in self.arguments.several())
         known = {"seed": str(base.seed)} if "seed" in base and "seed" not in swept else {}
         name = "_".join(filter(None, [point.name, named({**swept, **known})]))
@@ -110,7 +118,8 @@ class _Maker:
             overrides += self._of_its_own(name, base, list(swept))
         config = self.parse(compose(self.stage, overrides, self.arguments.config_dir))
         # Hydra repeats those of its own for each job.
-        return Job(name, [o for o in overrides if not o.lstrip("+~").startswith("hydra")], config)
+        own = [o for o in overrides if not o.lstrip("+~").startswith("hydra")]
+        return SweepJob(name, own, config)
 
     def _of_its_own(self, name: str, base: DictConfig, swept: list[str]) -> list[str]:
         """What tells a run from the others: its folder, that it goes on, its place in W&B."""

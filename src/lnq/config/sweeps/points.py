@@ -28,7 +28,7 @@ class Point:
     overrides: tuple[str, ...] = ()
 
 
-class Grid:
+class GridSearch:
     """Nothing beside the product of the command line's own values."""
 
     varied: tuple[str, ...] = ()

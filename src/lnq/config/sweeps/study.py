@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from lnq.callbacks import ReportToTrial
 from lnq.config.composition import quoted
-from lnq.config.sweeps.jobs import Job, Launch, Resumable, say
+from lnq.config.sweeps.jobs import Launch, Resumable, SweepJob, say
 from lnq.config.sweeps.points import Point, short_names, value_of
 from lnq.errors import UsageError
 from lnq.files import sole_user
@@ -112,7 +112,7 @@ class Study:
             config.require_logged(self.metric)
 
     def run(
-        self, folder: Path, job_at: Callable[[Point], Job], launch: Launch, at_once: int
+        self, folder: Path, job_at: Callable[[Point], SweepJob], launch: Launch, at_once: int
     ) -> list[int]:
         """Runs trials until there are `n_trials`; those that a kill left unfinished go on first.
 
@@ -143,7 +143,7 @@ class Study:
             say(self._summary(study))
         return codes
 
-    def _open(self, folder: Path, job_at: Callable[[Point], Job]) -> optuna.Study:
+    def _open(self, folder: Path, job_at: Callable[[Point], SweepJob]) -> optuna.Study:
         import optuna
         from sqlalchemy.exc import SQLAlchemyError
 
@@ -218,7 +218,7 @@ class Study:
             overrides += (f"+callbacks.trial={{{node}}}",)
         return Point(f"trial-{trial.number}", overrides)
 
-    def _tell(self, study: optuna.Study, trial: FrozenTrial, job: Job, result: Any) -> int:
+    def _tell(self, study: optuna.Study, trial: FrozenTrial, job: SweepJob, result: Any) -> int:
         """Enters how a trial ended; the job's exit code."""
         from optuna.trial import TrialState
 

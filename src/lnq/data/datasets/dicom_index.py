@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lnq.data.readers.dicom import DICOM_SUFFIXES
+from lnq.data.readers.dicom_slices import is_dicom
 from lnq.data.readers.headers import ObjectHeader, read_header
 from lnq.data.readers.names import suffix_of
-from lnq.data.readers.slices import is_dicom
 from lnq.errors import CaseError
 
 Track = Callable[[Sequence[Path]], Iterable[Path]]

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from lnq.data.case import Split
-from lnq.data.phantom.anatomy import Anatomy, draw_anatomy
 from lnq.data.phantom.annotation import AnnotationPolicy
 from lnq.data.phantom.render import render
-from lnq.data.phantom.scanner import Scan, draw_scan
+from lnq.data.phantom.scanner import Acquisition, draw_acquisition
+from lnq.data.phantom.thorax import Thorax, draw_thorax
 from lnq.errors import UsageError
 from lnq.files import atomic_path, read_json, write_json
 from lnq.seeding import generator
@@ -38,14 +38,14 @@ class PhantomCase:
         instances: complete labels, uint8 `z y x`: 0 background, 1..K the nodes.
         annotated: ids of the nodes the policy chose.
         nodes: a record of each node, in the order of the ids.
-        anatomy: what was drawn.
+        thorax: what was drawn.
     """
 
     image: Volume
     instances: Volume
     annotated: frozenset[int]
     nodes: tuple[dict[str, Any], ...]
-    anatomy: Anatomy
+    thorax: Thorax
 
 
 def make_case(
@@ -62,12 +62,11 @@ def make_case(
         size_yx: rows and columns of a slice.
     """
     key = ("phantom", split, number)
-    anatomy = draw_anatomy(generator(seed, *key, "anatomy"))
-    scan = draw_scan(generator(seed, *key, "scan"), size_yx)
-    image, instances = render(
-        anatomy, scan.grid, scan.offset_mm, scan.quality, generator(seed, *key, "noise")
-    )
-    instances, nodes = _describe(instances, anatomy, scan)
+    thorax = draw_thorax(generator(seed, *key, "anatomy"))
+    acquisition = draw_acquisition(generator(seed, *key, "scan"), size_yx)
+    grid, noise = acquisition.grid, generator(seed, *key, "noise")
+    image, instances = render(thorax, grid, acquisition.offset_mm, acquisition.quality, noise)
+    instances, nodes = _describe(instances, thorax, acquisition)
     volumes = {node["id"]: node["volume_mm3"] for node in nodes}
     annotated = frozenset(volumes)
     if split == "train":
@@ -75,7 +74,7 @@ def make_case(
     for node in nodes:
         node["annotated"] = node["id"] in annotated
     return PhantomCase(
-        Volume(image, scan.grid), Volume(instances, scan.grid), annotated, tuple(nodes), anatomy
+        Volume(image, grid), Volume(instances, grid), annotated, tuple(nodes), thorax
     )
 
 
@@ -190,22 +189,22 @@ def _write_nrrd(path: Path, volume: Volume) -> None:
 
 
 def _describe(
-    instances: NDArray[np.uint8], anatomy: Anatomy, scan: Scan
+    instances: NDArray[np.uint8], thorax: Thorax, acquisition: Acquisition
 ) -> tuple[NDArray[np.uint8], list[dict[str, Any]]]:
     """Numbers the visible nodes 1..K and measures each."""
-    counts = np.bincount(instances.ravel(), minlength=len(anatomy.nodes) + 1)
+    counts = np.bincount(instances.ravel(), minlength=len(thorax.nodes) + 1)
     lookup = np.zeros(len(counts), np.uint8)
     records: list[dict[str, Any]] = []
-    for number, node in enumerate(anatomy.nodes, start=1):
+    for number, node in enumerate(thorax.nodes, start=1):
         if counts[number] == 0:
             continue
         lookup[number] = len(records) + 1
-        centroid = _centroid(instances == number, scan.grid)
+        centroid = _centroid(instances == number, acquisition.grid)
         records.append(
             {
                 "id": len(records) + 1,
                 "station": node.station,
-                "volume_mm3": round(float(counts[number]) * scan.grid.voxel_volume_mm3, 3),
+                "volume_mm3": round(float(counts[number]) * acquisition.grid.voxel_volume_mm3, 3),
                 "short_axis_mm": round(node.short_axis_mm, 3),
                 "centroid_mm": [round(float(value), 3) for value in centroid],
                 "hu": round(node.hu, 1),

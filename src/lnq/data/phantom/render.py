@@ -1,4 +1,4 @@
-"""Turns an `Anatomy` into a CT in HU and the complete instance labels on a scanner's grid."""
+"""Turns a `Thorax` into a CT in HU and the complete instance labels on a scanner's grid."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, zoom
 
-from lnq.data.phantom.anatomy import Anatomy, Torso
 from lnq.data.phantom.canvas import Box, Canvas
 from lnq.data.phantom.organs import Organ
 from lnq.data.phantom.shapes import Ellipsoid, FloatArray, Tube
+from lnq.data.phantom.thorax import Thorax, Torso
 from lnq.volume import Grid
 
 _REACH_MM = 9.0
@@ -19,7 +19,7 @@ _VISIBLE = 0.35
 
 
 @dataclass(frozen=True)
-class Quality:
+class ImageQuality:
     """How good the scanner's picture is.
 
     Attributes:
@@ -34,16 +34,16 @@ class Quality:
 
 
 def render(
-    anatomy: Anatomy,
+    thorax: Thorax,
     grid: Grid,
     offset_mm: tuple[float, float, float],
-    quality: Quality,
+    quality: ImageQuality,
     rng: np.random.Generator,
 ) -> tuple[NDArray[np.int16], NDArray[np.uint8]]:
     """Renders one scan.
 
     Args:
-        anatomy: what to draw.
+        thorax: what to draw.
         grid: where the scanner's voxels lie in the world.
         offset_mm: world position of the patient's origin, x y z.
         quality: noise and blur.
@@ -54,9 +54,9 @@ def render(
         scan or hidden by organs has no voxel), both `z y x`.
     """
     canvas = Canvas(grid, offset_mm)
-    image, free = _draw_trunk(canvas, anatomy, rng)
-    shares = _draw_nodes(canvas, anatomy, image)
-    for organ in anatomy.organs:
+    image, free = _draw_trunk(canvas, thorax, rng)
+    shares = _draw_nodes(canvas, thorax, image)
+    for organ in thorax.organs:
         _paint(canvas, image, organ, free)
     labels = _label(canvas, shares, free)
     image = image.reshape(grid.size[0], canvas.factor, *grid.size[1:]).mean(axis=1)
@@ -68,10 +68,10 @@ def render(
 
 
 def _draw_trunk(
-    canvas: Canvas, anatomy: Anatomy, rng: np.random.Generator
+    canvas: Canvas, thorax: Thorax, rng: np.random.Generator
 ) -> tuple[FloatArray, FloatArray]:
     """Draws wall, abdomen, mediastinal fat, lungs and bones; returns image and free room, 0..1."""
-    torso = anatomy.torso
+    torso = thorax.torso
     x, y, z = canvas.xyz
     image = np.full(canvas.shape, -1000, np.float32)
     _blend(image, canvas.edge(np.abs(y - torso.table_y - 4) - 4), -650)
@@ -79,14 +79,14 @@ def _draw_trunk(
     trunk = (_squircle(x, y, *torso.body, 0.45) + 0.15 * neck - 1) * np.sqrt(np.prod(torso.body))
     _blend(image, canvas.edge(trunk), torso.fat_hu)
     _blend(image, canvas.edge(trunk + torso.skin_fat_mm), torso.muscle_hu)
-    for gap in anatomy.wall_fat:
+    for gap in thorax.wall_fat:
         _paint_soft(canvas, image, gap, torso.fat_hu)
     texture = _texture(canvas.shape, rng)
     chest, lung, dome = _chest(torso, canvas)
     ribs = _ribs(torso, canvas, chest)
     _blend(image, canvas.edge(ribs), torso.bone_hu + 130)
     _blend(image, canvas.edge(ribs + 2.2), torso.bone_hu)
-    middle = _mediastinum(torso, anatomy, canvas)
+    middle = _mediastinum(torso, thorax, canvas)
     _blend(image, canvas.edge(middle), torso.fat_hu + 9 * texture)
     belly = canvas.edge(np.maximum(chest, 1.0 - dome))
     liver = canvas.edge(x - 14 + 0.45 * (y + 20))
@@ -94,10 +94,10 @@ def _draw_trunk(
     _blend(image, belly * liver, torso.liver_hu + 5 * texture)
     air = canvas.edge(np.maximum(np.maximum(lung, dome), -middle))
     _blend(image, air, torso.lung_hu + 0.25 * y + 18 * texture)
-    for tube in anatomy.lung_vessels:
+    for tube in thorax.lung_vessels:
         _paint_thin(canvas, image, tube, air)
     free = np.ones(canvas.shape, np.float32)
-    for bone in anatomy.bones:
+    for bone in thorax.bones:
         _paint(canvas, image, bone, free)
     free *= 1 - air
     return image, free
@@ -128,16 +128,16 @@ def _ribs(torso: Torso, canvas: Canvas, chest: FloatArray) -> FloatArray:
     return ribs
 
 
-def _mediastinum(torso: Torso, anatomy: Anatomy, canvas: Canvas) -> FloatArray:
+def _mediastinum(torso: Torso, thorax: Thorax, canvas: Canvas) -> FloatArray:
     """Signed distance to the fat between the lungs: a slab and a coat around organs and nodes."""
     x, y, z = canvas.xyz
     width = torso.slab_x + 0.16 * y + 3 * np.sin(z / 30 + torso.rib_phase_mm)
     half_y = torso.lung[1] - 6.0
     slab = np.sqrt((x / width) ** 2 + ((y + 4) / half_y) ** 2) - 1
     field: FloatArray = np.minimum(slab * torso.slab_x, _REACH_MM)
-    coats = [(organ.shape, organ.fat_mm) for organ in anatomy.organs if organ.fat_mm > 0]
-    coats += [(node.shape, 2.0) for node in anatomy.nodes]
-    coats += [(pad, 0.0) for pad in anatomy.fat_pads]
+    coats = [(organ.shape, organ.fat_mm) for organ in thorax.organs if organ.fat_mm > 0]
+    coats += [(node.shape, 2.0) for node in thorax.nodes]
+    coats += [(pad, 0.0) for pad in thorax.fat_pads]
     for shape, coat in coats:
         found = canvas.distance(shape, coat + _REACH_MM)
         if found is not None:
@@ -156,11 +156,11 @@ def _join(one: FloatArray, other: FloatArray) -> FloatArray:
 
 
 def _draw_nodes(
-    canvas: Canvas, anatomy: Anatomy, image: FloatArray
+    canvas: Canvas, thorax: Thorax, image: FloatArray
 ) -> list[tuple[Box, FloatArray] | None]:
     """Paints the nodes and returns each one's box and its share of every point there."""
     shares: list[tuple[Box, FloatArray] | None] = []
-    for node in anatomy.nodes:
+    for node in thorax.nodes:
         found = canvas.distance(node.shape, canvas.soft_mm)
         if found is None:
             shares.append(None)

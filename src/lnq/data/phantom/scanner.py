@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lnq.data.phantom.render import Quality
+from lnq.data.phantom.render import ImageQuality
 from lnq.volume import IDENTITY, Grid
 
 THICKNESS_MM = (2.0, 5.5)
@@ -16,7 +16,7 @@ MAX_TILT_DEG = 5.0
 
 
 @dataclass(frozen=True)
-class Scan:
+class Acquisition:
     """One scan of one patient.
 
     Attributes:
@@ -27,10 +27,10 @@ class Scan:
 
     grid: Grid
     offset_mm: tuple[float, float, float]
-    quality: Quality
+    quality: ImageQuality
 
 
-def draw_scan(rng: np.random.Generator, size_yx: int) -> Scan:
+def draw_acquisition(rng: np.random.Generator, size_yx: int) -> Acquisition:
     """Draws a scan of `size_yx` x `size_yx` pixels that covers the mediastinum.
 
     Most scans have identity direction cosines; one in six runs head to feet, one in six has the
@@ -52,12 +52,12 @@ def draw_scan(rng: np.random.Generator, size_yx: int) -> Scan:
         origin_mm=(float(origin[0]), float(origin[1]), float(origin[2])),
         direction=tuple(float(value) for value in direction.ravel()),
     )
-    quality = Quality(
+    quality = ImageQuality(
         noise_hu=float(rng.uniform(10, 20)),
         blur_pixels=float(rng.uniform(0.3, 0.6)),
         grain_pixels=float(rng.uniform(0.4, 0.8)),
     )
-    return Scan(grid, (float(offset[0]), float(offset[1]), float(offset[2])), quality)
+    return Acquisition(grid, (float(offset[0]), float(offset[1]), float(offset[2])), quality)
 
 
 def _draw_direction(rng: np.random.Generator) -> np.ndarray:

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
+from lnq.data.readers.dicom_slices import Slice, is_dicom, read_slice, series_of
 from lnq.data.readers.header import check_geometry, refusal
 from lnq.data.readers.names import SUFFIXES
-from lnq.data.readers.slices import Slice, is_dicom, read_slice, series_of
 from lnq.errors import CaseError, UsageError
 from lnq.volume import Array, Grid, Volume, from_sitk
 

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pydicom
 
+from lnq.data.readers.dicom_slices import check_frames, damage_told, parsed
 from lnq.data.readers.header import refusal
 from lnq.data.readers.identity import Identity, Scan, check_belongs, identity_of
 from lnq.data.readers.plausibility import LabelKind
-from lnq.data.readers.seg_frames import Frame, frame_grid, frames_of, voxels_of
+from lnq.data.readers.seg_frames import SegFrame, frame_grid, frames_of, voxels_of
 from lnq.data.readers.segments import Segment, chosen_segments, painted, unique_names
-from lnq.data.readers.slices import check_frames, damage_told, parsed
 from lnq.volume import Array, Volume
 
 SEGMENTATION = "1.2.840.10008.5.1.4.1.1.66.4"
@@ -88,7 +88,7 @@ def _type(segment: Any) -> str:
 
 
 def _masks(
-    path: Path, data: Any, frame: Frame, pixels: Array, numbers: Sequence[int]
+    path: Path, data: Any, frame: SegFrame, pixels: Array, numbers: Sequence[int]
 ) -> list[tuple[int, Array]]:
     """A frame's masks by segment."""
     shape = str(data.SegmentationType)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lnq.data.readers.dicom import one_series, places
+from lnq.data.readers.dicom_slices import is_dicom
 from lnq.data.readers.names import (
     SLICER_ROLE,
     SUFFIXES,
@@ -14,7 +15,6 @@ from lnq.data.readers.names import (
     scan_name,
     suffix_of,
 )
-from lnq.data.readers.slices import is_dicom
 from lnq.errors import CaseError, UsageError
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pydicom
 
 from lnq.data.readers.dicom_seg import LABEL_MAP, SEGMENTATION
-from lnq.data.readers.slices import damage_told, is_ct, is_object, parsed
+from lnq.data.readers.dicom_slices import damage_told, is_ct, is_object, parsed
 
 # No name among them. The patient's id is a pseudonym in a public collection, and groups scans.
 _TAGS = ["SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "PatientID", "Modality"]

@@ -10,9 +10,9 @@ import numpy as np
 import pydicom
 
 from lnq.data.readers.dicom import series_files
+from lnq.data.readers.dicom_slices import parsed
 from lnq.data.readers.header import refusal
 from lnq.data.readers.names import suffix_of
-from lnq.data.readers.slices import parsed
 from lnq.volume import Array, Grid
 
 _TAGS = ["SOPInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID", "ImagePositionPatient"]

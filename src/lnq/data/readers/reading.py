@@ -10,6 +10,7 @@ import SimpleITK as sitk
 
 from lnq.data.readers.dicom import read_series, series_files
 from lnq.data.readers.dicom_seg import LABEL_MAP, SEGMENTATION, read_dicom_seg
+from lnq.data.readers.dicom_slices import class_of, is_dicom
 from lnq.data.readers.header import Header, check_geometry, check_header, refusal
 from lnq.data.readers.identity import Scan
 from lnq.data.readers.metaimage import parse_metaimage
@@ -20,7 +21,6 @@ from lnq.data.readers.payload import check_payload
 from lnq.data.readers.plausibility import LabelKind, as_hounsfield, as_label
 from lnq.data.readers.rtstruct import RTSTRUCT, read_rtstruct
 from lnq.data.readers.slicer_segmentation import is_slicer_segmentation, read_slicer_segmentation
-from lnq.data.readers.slices import class_of, is_dicom
 from lnq.errors import CaseError
 from lnq.files import sha256
 from lnq.volume import Volume, from_sitk

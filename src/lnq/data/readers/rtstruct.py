@@ -11,6 +11,7 @@ import numpy as np
 import pydicom
 
 from lnq.data.readers.contours import filled
+from lnq.data.readers.dicom_slices import damage_told, parsed
 from lnq.data.readers.header import refusal
 from lnq.data.readers.identity import (
     POSITION_TOLERANCE_MM,
@@ -21,7 +22,6 @@ from lnq.data.readers.identity import (
 )
 from lnq.data.readers.plausibility import LabelKind
 from lnq.data.readers.segments import Segment, chosen_segments, painted, unique_names
-from lnq.data.readers.slices import damage_told, parsed
 from lnq.volume import Array, Grid, Volume
 
 RTSTRUCT = "1.2.840.10008.5.1.4.1.1.481.3"

@@ -20,7 +20,7 @@ _EXPORT_AGAIN = "export the segmentation again, on the scan's own voxels"
 
 
 @dataclass(frozen=True, eq=False)
-class Frame:
+class SegFrame:
     """One frame.
 
     Attributes:
@@ -47,7 +47,7 @@ class Frame:
         return np.cross(self.axes[0], self.axes[1])
 
 
-def frames_of(path: Path, data: Any, identity: Identity | None) -> list[Frame]:
+def frames_of(path: Path, data: Any, identity: Identity | None) -> list[SegFrame]:
     """The frames in the file's order.
 
     Args:
@@ -71,7 +71,7 @@ def frames_of(path: Path, data: Any, identity: Identity | None) -> list[Frame]:
     ]
 
 
-def frame_grid(path: Path, frames: Sequence[Frame]) -> Grid:
+def frame_grid(path: Path, frames: Sequence[SegFrame]) -> Grid:
     """A grid of the frames' own; slices between them that have no frame are part of it.
 
     Raises:
@@ -101,7 +101,7 @@ def frame_grid(path: Path, frames: Sequence[Frame]) -> Grid:
                 tuple(float(v) for v in directions.ravel()))  # fmt: skip
 
 
-def voxels_of(path: Path, frame: Frame, mask: Array, grid: Grid) -> Array:
+def voxels_of(path: Path, frame: SegFrame, mask: Array, grid: Grid) -> Array:
     """Flat indices of a frame's annotated pixels in a grid.
 
     The frame's pixels must be voxels of the grid, whichever way its rows and columns run.
@@ -148,7 +148,7 @@ def voxels_of(path: Path, frame: Frame, mask: Array, grid: Grid) -> Array:
 def _frame(
     path: Path, number: int, group: Any, shared: Any, size: tuple[int, int],
     identity: Identity | None,
-) -> Frame:  # fmt: skip
+) -> SegFrame:  # fmt: skip
     def item(name: str) -> Any:
         for holder in (group, shared):
             if holder is not None and holder.get(name):
@@ -163,7 +163,7 @@ def _frame(
     stated = None if placed is None else _numbers(placed.ImagePositionPatient)
     rows, columns = _numbers(measures.PixelSpacing)
     axes = _numbers(plane.ImageOrientationPatient).reshape(2, 3)
-    return Frame(
+    return SegFrame(
         number=number,
         segment=None if segment is None else int(segment.ReferencedSegmentNumber),
         position=_position(path, number, stated, axes, _sources(group), identity),
@@ -212,7 +212,7 @@ def _position(
     return stated
 
 
-def _step(path: Path, first: Frame, heights: Array) -> float:
+def _step(path: Path, first: SegFrame, heights: Array) -> float:
     """Distance of slices, of which some may have no frame."""
     gaps = np.diff(np.unique(np.round(heights, 3)))
     if len(gaps) == 0 and first.step_mm <= 0:

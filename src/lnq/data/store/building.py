@@ -14,12 +14,12 @@ import numpy as np
 from lnq.data.case import Case
 from lnq.data.datasets.source_hash import label_hash
 from lnq.data.readers import content_hash
+from lnq.data.store.case_record import CaseRecord
 from lnq.data.store.case_store import CaseStore
 from lnq.data.store.examination import examine, joined_notes
 from lnq.data.store.label_field import SURFACE
 from lnq.data.store.preprocessing import Preprocessing
 from lnq.data.store.processes import over_cases
-from lnq.data.store.record import CaseRecord
 from lnq.errors import CaseError, memory_for
 from lnq.volume import Grid, Volume
 

@@ -21,9 +21,9 @@ from typing import Any
 import numpy as np
 
 from lnq.data.case import Case, Split, Supervision
+from lnq.data.store.case_record import CaseRecord
 from lnq.data.store.label_field import SURFACE, annotated, encoded
 from lnq.data.store.preprocessing import ALGORITHM
-from lnq.data.store.record import CaseRecord
 from lnq.errors import CaseError, LnqError, RunError, UsageError
 from lnq.files import MANIFEST, FailureLog, read_json, sha256
 from lnq.seeding import generator

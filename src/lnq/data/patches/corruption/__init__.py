@@ -5,7 +5,7 @@ As in TorchIO, `Random...` draws parameters and hands them to a transform that a
 
 from lnq.data.patches.corruption.base import Corruption, RandomCorruption
 from lnq.data.patches.corruption.bezier import BezierIntensity, RandomBezierIntensity
-from lnq.data.patches.corruption.genesis import GenesisCorruption
+from lnq.data.patches.corruption.genesis_corruption import GenesisCorruption
 from lnq.data.patches.corruption.painting import (
     InPainting,
     OutPainting,

@@ -49,7 +49,7 @@ _GAP_MM = 2.5
 
 
 @dataclass(frozen=True, eq=False)
-class Node:
+class PlacedNode:
     """One lymph node.
 
     Attributes:
@@ -67,7 +67,7 @@ class Node:
 
 def place_nodes(
     rng: np.random.Generator, obstacles: Sequence[Tube | Ellipsoid], fat: Ellipsoid
-) -> tuple[Node, ...]:
+) -> tuple[PlacedNode, ...]:
     """Draws 6 to 14 nodes that lie beside the obstacles and apart from each other.
 
     Sizes are log-normal: most short axes are 5 to 10 mm, few above 15. Large nodes go first; one
@@ -82,7 +82,7 @@ def place_nodes(
     sizes = np.clip(np.exp(rng.normal(np.log(10.5), 0.45, count)), 4.2, 29.0)
     names = list(_STATIONS)
     weights = np.array([_STATIONS[name].weight for name in names])
-    nodes: list[Node] = []
+    nodes: list[PlacedNode] = []
     for size in np.sort(sizes)[::-1]:
         for _ in range(6):
             station = names[int(rng.choice(len(names), p=weights / weights.sum()))]
@@ -90,7 +90,7 @@ def place_nodes(
             shape = _settle(rng, station, float(size), obstacles, others, fat)
             if shape is not None:
                 short = 2 * float(shape.semi_axes.min())
-                nodes.append(Node(station, shape, float(rng.uniform(*NODE_HU)), short))
+                nodes.append(PlacedNode(station, shape, float(rng.uniform(*NODE_HU)), short))
                 break
             size = max(0.85 * size, 4.2)
     return tuple(nodes)

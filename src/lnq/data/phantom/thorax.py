@@ -1,6 +1,6 @@
 """Draws the parameters of one thorax: sizes, organs with their HU, lymph nodes.
 
-Nothing is rendered here; `render` turns an `Anatomy` into voxels. All lengths are patient mm (LPS,
+Nothing is rendered here; `render` turns a `Thorax` into voxels. All lengths are patient mm (LPS,
 x to the left, y to the back, z to the head), the carina lies at about (0, 20, 0).
 """
 
@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lnq.data.phantom.nodes import Node, place_nodes
 from lnq.data.phantom.organs import (
     Organ,
     draw_airways,
@@ -20,6 +19,7 @@ from lnq.data.phantom.organs import (
     draw_oesophagus,
     tube,
 )
+from lnq.data.phantom.placed_nodes import PlacedNode, place_nodes
 from lnq.data.phantom.shapes import Ellipsoid, Tube, ellipsoid, smooth_tube
 from lnq.data.phantom.vessels import great_vessels, small_vessels
 
@@ -60,7 +60,7 @@ class Torso:
 
 
 @dataclass(frozen=True, eq=False)
-class Anatomy:
+class Thorax:
     """Everything that is to be rendered of one patient.
 
     Attributes:
@@ -77,12 +77,12 @@ class Anatomy:
     bones: tuple[Organ, ...]
     organs: tuple[Organ, ...]
     lung_vessels: tuple[Tube, ...]
-    nodes: tuple[Node, ...]
+    nodes: tuple[PlacedNode, ...]
     fat_pads: tuple[Ellipsoid, ...]
     wall_fat: tuple[Ellipsoid, ...]
 
 
-def draw_anatomy(rng: np.random.Generator) -> Anatomy:
+def draw_thorax(rng: np.random.Generator) -> Thorax:
     """Draws one thorax with 6 to 14 lymph nodes."""
     torso = _draw_torso(rng)
     bones = _draw_bones(rng, torso)
@@ -103,7 +103,7 @@ def draw_anatomy(rng: np.random.Generator) -> Anatomy:
     fat = ellipsoid((0, -4, 0), (torso.slab_x + 2, torso.lung[1] - 6, 400))
     nodes = place_nodes(rng, [*obstacles, spine, breastbone], fat)
     lung_vessels = _draw_lung_vessels(rng, torso)
-    return Anatomy(torso, bones, organs, lung_vessels, nodes, *_draw_fat(rng, torso))
+    return Thorax(torso, bones, organs, lung_vessels, nodes, *_draw_fat(rng, torso))
 
 
 def _draw_torso(rng: np.random.Generator) -> Torso:
