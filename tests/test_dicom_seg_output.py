@@ -16,7 +16,7 @@ from lnq.data.readers import Scan, find_scans, read_image, read_label
 from lnq.errors import CaseError, RunError, UsageError
 from lnq.evaluation import evaluate_folders, match_cases
 from lnq.files import write_json
-from lnq.inference import dicom_seg
+from lnq.inference import dicom_seg_writer
 from lnq.inference.predictor import Prediction, Predictor
 from lnq.inference.scans import plan, segment, write_volume
 from lnq.reporting.evaluations import read_evaluation
@@ -119,7 +119,7 @@ def test_references_must_be_images(scans: Path, tmp_path: Path) -> None:
 def test_an_empty_mask_is_a_file_too(scans: Path, tmp_path: Path) -> None:
     scan = read_image(scans / "scan")
     mask = Volume(np.zeros(SIZE, np.uint8), scan.grid)
-    dicom_seg.write_dicom_seg(mask, scans / "scan", tmp_path / "a.dcm")
+    dicom_seg_writer.write_dicom_seg(mask, scans / "scan", tmp_path / "a.dcm")
     label = read_label(tmp_path / "a.dcm", scan=Scan(scans / "scan", scan.grid))
     assert not label.array.any()
 
@@ -143,9 +143,9 @@ def test_nothing_is_left_where_it_cannot_be_written(
     mask = Marking().predict(scan).mask
     other = Volume(1 - mask.array, scan.grid)
     with monkeypatch.context() as patch:
-        patch.setattr(dicom_seg, "read_label", lambda *_, **__: other)
+        patch.setattr(dicom_seg_writer, "read_label", lambda *_, **__: other)
         with pytest.raises(RunError, match="other voxels"):
-            dicom_seg.write_dicom_seg(mask, scans / "scan", tmp_path / "out" / "a.dcm")
+            dicom_seg_writer.write_dicom_seg(mask, scans / "scan", tmp_path / "out" / "a.dcm")
     assert list((tmp_path / "out").iterdir()) == []
 
 
@@ -158,6 +158,6 @@ def test_a_scan_whose_headers_lack_what_is_repeated(
     for file in (scans / "scan").iterdir():
         change(file, lambda d: delattr(d, "StudyInstanceUID"))
     with pytest.raises(CaseError, match="StudyInstanceUID is missing") as error:
-        dicom_seg.write_dicom_seg(mask, scans / "scan", tmp_path / "a.dcm")
+        dicom_seg_writer.write_dicom_seg(mask, scans / "scan", tmp_path / "a.dcm")
     said = [str(error.value), *capfd.readouterr(), *(str(w.message) for w in recwarn)]
     assert "Mustermann" not in "".join(said)
