@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import random
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 import pydicom
 import pytest
+from pydicom.dataset import Dataset
 from support.dicom_phantom import (
     ORIGIN,
     SIZE,
@@ -21,7 +23,13 @@ from support.dicom_phantom import (
     write_seg,
 )
 
-from lnq.data.readers import Scan, content_hash, read_image, read_label
+from lnq.data.readers import (
+    Scan,
+    content_hash,
+    read_image,
+    read_label,
+    read_label_with_notes,
+)
 from lnq.data.readers.alignment import align_label
 from lnq.data.readers.contours import filled
 from lnq.data.readers.headers import read_header
@@ -288,6 +296,35 @@ def _tilted() -> Array:
     contour = square(1.5, 9.5, 0.5, 8.5, 2)
     contour[2:, 2] += 2.5
     return contour
+
+
+def test_what_encloses_nothing_is_left_out_and_told(scan: Scan, tmp_path: Path) -> None:
+    """ROIs of a template that nobody drew, and single points among contours."""
+    plain = [square(1, 5, 1, 5, 2.0), square(1, 5, 1, 5, 4.5)]
+    path = rtstruct(tmp_path, plain)
+    expected = read_label(path, scan=scan).array
+
+    def add(data: Any) -> None:
+        for number, name in ((90, "LN empty"), (91, "LN nowhere")):
+            roi = copy.deepcopy(data.StructureSetROISequence[-1])
+            roi.ROINumber, roi.ROIName, roi.ReferencedFrameOfReferenceUID = number, name, "1.2.9"
+            data.StructureSetROISequence.append(roi)
+        drawn = Dataset()
+        drawn.ReferencedROINumber = 90
+        data.ROIContourSequence.append(drawn)
+        contours = data.ROIContourSequence[1].ContourSequence
+        point = copy.deepcopy(contours[0])
+        point.ContourGeometricType, point.NumberOfContourPoints = "POINT", 1
+        point.ContourData = list(point.ContourData)[:3]
+        contours.append(point)
+
+    label, notes = read_label_with_notes(change(path, add), scan=scan)
+    assert np.array_equal(label.array, expected)
+    assert [note.partition(":")[0] for note in notes] == [
+        "1 of 3 contours of the ROI LN_4R are drawn as POINT, which encloses nothing",
+        "the ROI LN empty has no contours",
+        "the ROI LN nowhere has no contours",
+    ]
 
 
 @pytest.mark.parametrize(

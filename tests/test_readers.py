@@ -107,8 +107,8 @@ def test_a_header_that_two_programs_read_differently(
     def other(path: Path) -> Header:
         return replace(parse(path), origin_mm=(0.0, 0.0, 0.0))
 
-    parse, native = reading._FORMATS[suffix]
-    monkeypatch.setitem(reading._FORMATS, suffix, (other, native))
+    parse = reading._PARSERS[suffix]
+    monkeypatch.setitem(reading._PARSERS, suffix, other)
     with pytest.raises(CaseError, match="read in two ways: origin_mm"):
         read_image(written(tmp_path / f"a{suffix}"))
 

@@ -21,7 +21,13 @@ import numpy as np
 from lnq.data.case import Case
 from lnq.data.datasets.nnunet import DATASET, SPLITS, Told
 from lnq.data.datasets.source_hash import label_hash
-from lnq.data.readers import LabelKind, Scan, content_hash, read_image_with_notes, read_label
+from lnq.data.readers import (
+    LabelKind,
+    Scan,
+    content_hash,
+    read_image_with_notes,
+    read_label_with_notes,
+)
 from lnq.data.readers.alignment import align_label
 from lnq.errors import CaseError, LnqError, UsageError
 from lnq.files import MANIFEST, read_json, sha256, write_json
@@ -160,12 +166,12 @@ def _export(case: Case, folder: Path, ending: Ending, write: Writer, instances: 
     if case.label is not None:
         scan = Scan(case.image, image.grid)
         kind: LabelKind = "instances" if instances else "binary"
-        given = read_label(case.label, kind, scan, case.label_names)
-        label, mended = align_label(given, image.grid)
+        given, mended = read_label_with_notes(case.label, kind, scan, case.label_names)
+        label, moved = align_label(given, image.grid)
         volumes.append(Volume((label.array > 0).astype(np.uint8), label.grid))
         if instances:
             volumes.append(_numbered(label))
-        notes = [*notes, *mended]
+        notes = [*notes, *mended, *moved]
     for volume, name in zip(volumes, places, strict=True):
         write(volume, folder / name)
     files = {name: sha256(folder / name) for name in places}

@@ -9,7 +9,13 @@ from lnq.data.readers.finding import every_scan, find_labels, find_scans
 from lnq.data.readers.identity import Scan
 from lnq.data.readers.names import SUFFIXES, label_name, scan_name, suffix_of
 from lnq.data.readers.plausibility import LabelKind
-from lnq.data.readers.reading import content_hash, read_image, read_image_with_notes, read_label
+from lnq.data.readers.reading import (
+    content_hash,
+    read_image,
+    read_image_with_notes,
+    read_label,
+    read_label_with_notes,
+)
 from lnq.data.readers.segments import checked_pattern
 
 __all__ = [
@@ -26,6 +32,7 @@ __all__ = [
     "read_image",
     "read_image_with_notes",
     "read_label",
+    "read_label_with_notes",
     "scan_name",
     "suffix_of",
 ]

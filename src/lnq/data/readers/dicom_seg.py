@@ -29,7 +29,9 @@ _TAGS = [
 _COPY_AGAIN = "copy or export the file again"
 
 
-def read_dicom_seg(path: Path, kind: LabelKind, names: str | None, scan: Scan | None) -> Volume:
+def read_dicom_seg(
+    path: Path, kind: LabelKind, names: str | None, scan: Scan | None
+) -> tuple[Volume, list[str]]:
     """Reads the segments that are lymph nodes.
 
     Args:
@@ -48,7 +50,7 @@ def read_dicom_seg(path: Path, kind: LabelKind, names: str | None, scan: Scan | 
     with pydicom.config.disable_value_validation():
         data = parsed(path, _TAGS, pixels=True)
         with damage_told(path, "DICOM-SEG"):
-            return _read(path, data, kind, names, scan, identity)
+            return _read(path, data, kind, names, scan, identity), []
 
 
 def _read(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -17,6 +18,11 @@ LARGEST_ORIGIN_MM = 1e5
 ORTHONORMAL_TOLERANCE = 1e-3
 # deflate cannot shrink data further than 1032 : 1.
 LARGEST_DEFLATE_RATIO = 1040
+# Noise keeps scans below 20 : 1; masks of that size fit into this when they are 8 bits deep.
+LARGEST_UNPACKED = 700 << 20
+LARGEST_RATIO_OF_LARGE = 200
+LONGEST_AXIS = 32767
+_MILLIMETRE = re.compile(r"(mm|millimet(er|re)s?|\?|unknown|)", re.I)
 
 Compression = Literal["none", "gzip", "zlib"]
 
@@ -40,6 +46,8 @@ class Header:
         origin_mm: LPS position `(x, y, z)` of the first voxel.
         notes: What is odd but not wrong.
         num_layers: Values that every voxel holds, side by side.
+        scale: Slope and intercept from stored values to those that are meant.
+        reader: Who reads the voxels: SimpleITK's class, by name, or nibabel.
     """
 
     path: Path
@@ -53,6 +61,8 @@ class Header:
     origin_mm: tuple[float, float, float]
     notes: tuple[str, ...] = ()
     num_layers: int = 1
+    scale: tuple[float, float] = (1.0, 0.0)
+    reader: str = ""
 
     @property
     def num_bytes(self) -> int:
@@ -79,6 +89,37 @@ class Header:
 def refusal(path: Path, why: str, remedy: str | None = None) -> CaseError:
     """The error of a file that cannot be read."""
     return CaseError("cannot read", where=path, why=why, remedy=remedy)
+
+
+def check_unit(path: Path, unit: str) -> None:
+    """Refuses a stated unit of length that is not the millimetre, which native readers pass over.
+
+    Args:
+        path: The file, for the message.
+        unit: As the header says it; empty where it does not.
+
+    Raises:
+        CaseError: As said.
+    """
+    if not _MILLIMETRE.fullmatch(unit.strip()):
+        raise refusal(
+            path, f"its unit of length is {unit}, which programs take for mm", "write it in mm"
+        )
+
+
+def check_name(path: Path) -> None:
+    """Refuses a name with which a native reader ends the whole process.
+
+    Args:
+        path: Any path.
+
+    Raises:
+        CaseError: It is not UTF-8.
+    """
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as error:
+        raise refusal(path, "its name is not UTF-8", "rename it") from error
 
 
 def check_header(header: Header, thinnest: int = 2) -> None:
@@ -131,8 +172,8 @@ def check_geometry(path: Path, matrix: Array, origin_mm: tuple[float, float, flo
 def _check_size(header: Header, thinnest: int) -> None:
     path, size = header.path, header.size_xyz
     shown = " x ".join(map(str, size))
-    if any(length < 1 for length in size):
-        raise refusal(path, f"the header gives the size {shown}", "write the file anew")
+    if any(not 1 <= length <= LONGEST_AXIS for length in size):
+        raise refusal(path, f"the header gives the size {shown[:80]}", "write the file anew")
     if any(length > 1 for length in size[3:]) or len(size) < 3:
         raise refusal(
             path,
@@ -145,11 +186,23 @@ def _check_size(header: Header, thinnest: int) -> None:
         raise refusal(
             path, f"voxels of type {header.dtype} are no single numbers", "export one channel"
         )
-    packed = header.payload.stat().st_size
-    if header.compression != "none" and header.num_bytes > packed * LARGEST_DEFLATE_RATIO:
+    if header.compression != "none":
+        _check_ratio(header, header.payload.stat().st_size)
+
+
+def _check_ratio(header: Header, packed: int) -> None:
+    """Refuses a few packed bytes that would fill the memory."""
+    promised = header.num_bytes
+    if promised > packed * LARGEST_DEFLATE_RATIO:
         raise refusal(
-            path,
-            f"the header promises {header.num_bytes} bytes of voxels, more than {packed} packed "
-            "bytes can hold",
+            header.path,
+            f"the header promises {promised} bytes of voxels, more than {packed} packed bytes can "
+            "hold",
             "write or copy the file anew",
+        )
+    if promised > LARGEST_UNPACKED and promised > packed * LARGEST_RATIO_OF_LARGE:
+        raise refusal(
+            header.path,
+            f"its {packed} packed bytes would fill {promised} with hardly any content",
+            "crop it, or save a mask with 8 bits a voxel",
         )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lnq.data.readers.header import Header, refusal
+from lnq.data.readers.header import Header, check_unit, refusal
 from lnq.data.readers.names import describe_content
 from lnq.data.readers.nrrd import detached_payload
 from lnq.volume import Array
@@ -37,15 +37,21 @@ def parse_metaimage(path: Path) -> Header:
         raise refusal(path, "its voxels have several channels", "export one channel")
     if not _flag(fields, "BinaryData", "True"):
         raise refusal(path, "its voxels are written as text", "save it as binary")
+    check_unit(path, fields.get("DistanceUnits", ""))
+    _check_intensity(path, fields)
     name = fields["ElementDataFile"]
     local = name.upper() == "LOCAL"
     compressed = _flag(fields, "CompressedData", "False")
     size = _size(path, fields)
     matrix, origin_mm, notes = _placement(path, fields, len(size))
+    payload = path if local else detached_payload(path, name)
+    offset = _offset(path, fields, end if local else 0, compressed)
+    if compressed:
+        _check_packed(path, fields, payload.stat().st_size - (offset or 0))
     return Header(
         path=path,
-        payload=path if local else detached_payload(path, name),
-        offset=_offset(path, fields, end if local else 0, compressed),
+        payload=payload,
+        offset=offset,
         skip=0,
         compression="zlib" if compressed else "none",
         size_xyz=size,
@@ -53,6 +59,7 @@ def parse_metaimage(path: Path) -> Header:
         matrix=matrix,
         origin_mm=origin_mm,
         notes=notes,
+        reader="MetaImageIO",
     )
 
 
@@ -97,6 +104,29 @@ def _placement(
     )
     x, y, z = origin
     return np.reshape(rows, (3, 3)).T * np.asarray(spacing), (x, y, z), tuple(notes)
+
+
+def _check_intensity(path: Path, fields: dict[str, str]) -> None:
+    """A scale that native readers pass over must change nothing."""
+    for name, neutral in (("Slope", 1.0), ("Offset", 0.0)):
+        name = f"ElementToIntensityFunction{name}"
+        if _numbers(path, fields, (name,), f"{neutral}") != [neutral]:
+            raise refusal(
+                path, f"its {name} is {fields[name]}: some programs apply it, others do not",
+                "apply it to the voxels and remove it",
+            )  # fmt: skip
+
+
+def _check_packed(path: Path, fields: dict[str, str], found: int) -> None:
+    """The native reader unpacks as many bytes as the header says, and no others."""
+    said = _numbers(path, fields, ("CompressedDataSize",), f"{found}")
+    if said != [float(found)]:
+        raise refusal(
+            path,
+            f"damaged or cut off: CompressedDataSize is {fields['CompressedDataSize']}, the file "
+            f"holds {found}",
+            "copy or export the file again",
+        )
 
 
 def _size(path: Path, fields: dict[str, str]) -> tuple[int, ...]:

@@ -12,10 +12,12 @@ from nibabel.spatialimages import HeaderDataError
 
 from lnq.data.readers.header import Header, refusal
 from lnq.data.readers.names import describe_content
-from lnq.volume import Array
+from lnq.volume import Array, Grid, Volume
 
 _RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0])
 _UNITS_MM = (0, 2)  # not stated, millimetre
+# Header extensions are text; what claims more is damaged, or a trap.
+_LARGEST_OFFSET = 1 << 24
 # Headers hold 32-bit floats: 1e-3 of a step and 0.1 mm at a corner are rounding, more is not.
 _SPACING_TOLERANCE = 1e-3
 _CORNER_TOLERANCE_MM = 0.1
@@ -42,7 +44,7 @@ def parse_nifti(path: Path) -> Header:
     except (HeaderDataError, KeyError) as error:
         code = int(raw["datatype"])
         raise refusal(path, f"voxels of unknown type {code}", "write the file anew") from error
-    _check_scaling(path, raw)
+    scale = _scale(path, raw)
     matrix, origin, notes = _placement(path, raw, size)
     offset = _voxel_offset(path, raw)
     return Header(
@@ -56,7 +58,25 @@ def parse_nifti(path: Path) -> Header:
         matrix=matrix,
         origin_mm=origin,
         notes=notes,
+        scale=scale,
+        # SimpleITK's names NIfTI-2 among its formats, and does not read it.
+        reader="nibabel" if isinstance(raw, nib.Nifti2Header) else "NiftiImageIO",
     )
+
+
+def read_nifti2(path: Path) -> Volume:
+    """The voxels `z y x` of a NIfTI-2 file that has passed the checks of its header and payload."""
+    image = nib.Nifti2Image.from_filename(path)
+    stored: Array = np.asanyarray(image.dataobj)
+    array: Array = stored.reshape(stored.shape[:3]).T
+    matrix = _RAS_TO_LPS @ image.affine[:3, :3]
+    spacing = np.linalg.norm(matrix, axis=0)
+    x, y, z = (float(v) for v in _RAS_TO_LPS @ image.affine[:3, 3])
+    direction = tuple(float(v) for v in (matrix / spacing).ravel())
+    dz, dy, dx = (float(v) for v in spacing[::-1])
+    nz, ny, nx = array.shape
+    grid = Grid((nz, ny, nx), (dz, dy, dx), (x, y, z), direction)
+    return Volume(np.ascontiguousarray(array, array.dtype.newbyteorder("=")), grid)
 
 
 def _beginning(path: Path, packed: bool) -> bytes:
@@ -101,17 +121,29 @@ def _voxel_offset(path: Path, raw: _NiftiHeader) -> int:
     # 0 stands in files of some writers; the voxels then follow header and extension flag at once.
     if offset == 0:
         return smallest
-    if not (np.isfinite(offset) and offset >= smallest and offset == int(offset)):
+    if not (
+        np.isfinite(offset) and smallest <= offset <= _LARGEST_OFFSET and offset == int(offset)
+    ):
         raise refusal(path, f"the voxels are said to begin at byte {offset:g}", "write it anew")
     return int(offset)
 
 
-def _check_scaling(path: Path, raw: _NiftiHeader) -> None:
-    slope, inter = float(raw["scl_slope"]), float(raw["scl_inter"])
-    if np.isinf(slope) or np.isinf(inter) or (np.isnan(inter) and np.isfinite(slope) and slope):
-        raise refusal(path, f"value scaling {slope:g} x + {inter:g}", "correct the header")
+def _scale(path: Path, raw: _NiftiHeader) -> tuple[float, float]:
+    """Slope and intercept; a slope of 0 or NaN means the stored values."""
     if int(raw["xyzt_units"]) & 7 not in _UNITS_MM:
         raise refusal(path, "its unit of length is not the millimetre", "write it in millimetres")
+    slope, inter = float(raw["scl_slope"]), float(raw["scl_inter"])
+    unscaled = slope == 0 or np.isnan(slope)
+    if np.isinf(slope) or np.isinf(inter) or (np.isnan(inter) and not unscaled):
+        raise refusal(path, f"value scaling {slope:g} x + {inter:g}", "correct the header")
+    if unscaled and inter != 0 and not np.isnan(inter):
+        raise refusal(
+            path,
+            f"a scale of slope {slope:g} and intercept {inter:g}: by the standard there is none, "
+            "but programs add the intercept",
+            "write slope 1 where it is meant, else intercept 0",
+        )
+    return (1.0, 0.0) if unscaled else (slope, inter)
 
 
 def _placement(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lnq.data.readers.header import Compression, Header, refusal
+from lnq.data.readers.header import Compression, Header, check_unit, refusal
 from lnq.data.readers.names import describe_content
 from lnq.volume import Array
 
@@ -34,6 +34,7 @@ _TO_LPS = {
     "left-anterior-superior": (1.0, -1.0, 1.0),
     "las": (1.0, -1.0, 1.0),
 }
+_QUANTISED = ("old min", "oldmin", "old max", "oldmax")
 _LONGEST_HEADER = 1 << 20
 _SCALAR_KINDS = {"domain", "space", "none", "???", "time", "list"}
 
@@ -61,6 +62,13 @@ def parse_nrrd(path: Path, layered: bool = False) -> Header:
     kinds = fields.get("kinds", "").lower().split()
     if odd := [kind for kind in kinds if kind not in _SCALAR_KINDS]:
         raise refusal(path, f"an axis of kind {odd[0]}", "export one channel")
+    for unit in re.findall(r'"([^"]*)"', fields.get("space units", "") + fields.get("units", "")):
+        check_unit(path, unit)
+    if any(name in fields for name in _QUANTISED):
+        raise refusal(
+            path, "its values are steps of another range (old min, old max), no HU",
+            "give them back that range, as 'unu unquantize' does",
+        )  # fmt: skip
     num_layers = 1
     if layered and len(size) == 4:
         num_layers, *spatial = size
@@ -81,6 +89,7 @@ def parse_nrrd(path: Path, layered: bool = False) -> Header:
         origin_mm=origin,
         notes=notes,
         num_layers=num_layers,
+        reader="NrrdImageIO",
     )
 
 
@@ -104,6 +113,10 @@ def detached_payload(path: Path, name: str) -> Path:
     Raises:
         CaseError: A pattern or list of files, a damaged name, a file elsewhere, or none there.
     """
+    if "\\" in name:
+        only = name.rpartition("\\")[2]
+        raise refusal(path, f"its data file is {name}, a Windows path",
+                      f"put {only} beside it and write its name alone into the header")  # fmt: skip
     if not name.isprintable():
         raise refusal(path, f"its data file {name!r} is no file's name", "copy the header again")
     if name.upper().startswith("LIST") or "%" in name:

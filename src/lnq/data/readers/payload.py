@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from lnq.data.readers.header import Header, refusal
+from lnq.volume import Array
 
 _BLOCK = 1 << 24
 _COPY_AGAIN = "copy or export the file again"
@@ -54,6 +55,16 @@ def check_payload(header: Header) -> None:
         )
 
 
+def stored_values(header: Header) -> Iterator[Array]:
+    """The stored values, piece by piece, of a file that has passed `check_payload`."""
+    rest = b""
+    for block in _blocks(header):
+        data = rest + block
+        usable = len(data) - len(data) % header.dtype.itemsize
+        yield np.frombuffer(data[:usable], header.dtype)
+        rest = data[usable:]
+
+
 def _check_plain_length(header: Header) -> None:
     size = header.payload.stat().st_size
     _compare_length(header, size - (header.offset or 0) - header.skip, at_end=header.offset is None)
@@ -82,7 +93,7 @@ def _blocks(header: Header) -> Iterator[bytes]:
         else:
             raw.seek(header.offset)
         stream = gzip.GzipFile(fileobj=raw) if header.compression == "gzip" else raw
-        skipped = stream.read(header.skip)
+        skipped = stream.read(header.skip)  # short: the offset was checked
         if len(skipped) < header.skip:
             raise EOFError("the stream ends before the first voxel")
         while block := stream.read(_BLOCK):

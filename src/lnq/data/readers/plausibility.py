@@ -13,6 +13,8 @@ from lnq.volume import Array
 LabelKind = Literal["binary", "instances"]
 _HU_LIMITS = (-32768, 32767)
 _SAMPLE = 1 << 21
+# Chains of floating-point programs move a label's values by less.
+_ROUNDING = 1e-3
 _MOST_SHOWN = 6
 
 
@@ -40,8 +42,10 @@ def as_hounsfield(array: Array, path: Path) -> Array:
     return array.astype(np.float32 if array.dtype.kind == "f" else np.int16, copy=False)
 
 
-def as_label(array: Array, path: Path, kind: LabelKind) -> Array:
-    """The annotation as uint8 0/1 (`binary`) or uint16 instance numbers (`instances`).
+def as_label(array: Array, path: Path, kind: LabelKind) -> tuple[Array, list[str]]:
+    """The annotation as uint8 0/1 (`binary`) or uint16 instance numbers (`instances`), and notes.
+
+    Floating-point values next to a whole number count as that number.
 
     Args:
         array: Values as read, `z y x`.
@@ -52,13 +56,22 @@ def as_label(array: Array, path: Path, kind: LabelKind) -> Array:
         CaseError: Any other value; the values are named.
     """
     highest = 1 if kind == "binary" else np.iinfo(np.uint16).max
-    # NaN fails every comparison and so counts as bad.
-    good = (array >= 0) & (array <= highest)
+    whole, notes = array, list[str]()
     if array.dtype.kind == "f":
-        good &= array == np.floor(array)
+        whole = np.round(array)
+        off = float(np.abs(whole - array).max())
+        if off:
+            notes.append(f"values up to {off:.2g} beside whole numbers are rounded. Save it as "
+                         "integers")  # fmt: skip
+        if not off <= _ROUNDING:
+            whole = array
+    # NaN fails every comparison and so counts as bad.
+    good = (whole >= 0) & (whole <= highest)
+    if whole.dtype.kind == "f":
+        good &= whole == np.floor(whole)
     if not good.all():
         values = np.unique(array)
-        shown = ", ".join(f"{v:g}" for v in values[:_MOST_SHOWN])
+        shown = ", ".join(f"{v:.9g}" for v in values[:_MOST_SHOWN])
         more = ", ..." if len(values) > _MOST_SHOWN else ""
         allowed = "0 and 1" if kind == "binary" else f"whole numbers from 0 to {highest}"
         raise refusal(
@@ -68,7 +81,7 @@ def as_label(array: Array, path: Path, kind: LabelKind) -> Array:
             if kind == "binary"
             else "number the instances from 1",
         )
-    return array.astype(np.uint8 if kind == "binary" else np.uint16)
+    return whole.astype(np.uint8 if kind == "binary" else np.uint16), notes
 
 
 def _check_rows(array: Array, path: Path) -> None:

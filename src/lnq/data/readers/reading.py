@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import SimpleITK as sitk
 
+from lnq.data.readers.agreement import check_agreement
 from lnq.data.readers.dicom import read_series, series_files
 from lnq.data.readers.dicom_seg import LABEL_MAP, SEGMENTATION, read_dicom_seg
 from lnq.data.readers.dicom_slices import class_of, is_dicom
-from lnq.data.readers.header import Header, check_geometry, check_header, refusal
+from lnq.data.readers.header import Header, check_header, check_name, refusal
 from lnq.data.readers.identity import Scan
 from lnq.data.readers.metaimage import parse_metaimage
 from lnq.data.readers.names import suffix_of
-from lnq.data.readers.nifti import parse_nifti
+from lnq.data.readers.nifti import parse_nifti, read_nifti2
 from lnq.data.readers.nrrd import parse_nrrd
 from lnq.data.readers.payload import check_payload
 from lnq.data.readers.plausibility import LabelKind, as_hounsfield, as_label
@@ -25,23 +25,20 @@ from lnq.errors import CaseError
 from lnq.files import sha256
 from lnq.volume import Volume, from_sitk
 
-# The check of each format, and the native reader, named: it would guess by the suffix's letters.
-_FORMATS: dict[str, tuple[Callable[[Path], Header], str]] = {
-    ".nrrd": (parse_nrrd, "NrrdImageIO"),
-    ".nhdr": (parse_nrrd, "NrrdImageIO"),
-    ".nii": (parse_nifti, "NiftiImageIO"),
-    ".nii.gz": (parse_nifti, "NiftiImageIO"),
-    ".mha": (parse_metaimage, "MetaImageIO"),
-    ".mhd": (parse_metaimage, "MetaImageIO"),
+_PARSERS: dict[str, Callable[[Path], Header]] = {
+    ".nrrd": parse_nrrd,
+    ".nhdr": parse_nrrd,
+    ".nii": parse_nifti,
+    ".nii.gz": parse_nifti,
+    ".mha": parse_metaimage,
+    ".mhd": parse_metaimage,
 }
 # Annotations that are no images of their own.
-_DICOM_LABELS = {
+_DICOM_LABELS: dict[str, Callable[..., tuple[Volume, list[str]]]] = {
     SEGMENTATION: read_dicom_seg,
     LABEL_MAP: read_dicom_seg,
     RTSTRUCT: read_rtstruct,
 }
-# Headers with 32-bit floats round; a reader that places a scan further away read another header.
-_READER_TOLERANCE_MM = 0.1
 
 
 def read_image(path: Path) -> Volume:
@@ -93,6 +90,17 @@ def read_label(
         CaseError: As for `read_image`, or any value beyond those of `kind`, or an annotation that
             does not belong to `scan`.
     """
+    return read_label_with_notes(path, kind, scan, names)[0]
+
+
+def read_label_with_notes(
+    path: Path,
+    kind: LabelKind = "binary",
+    scan: Scan | None = None,
+    names: str | None = None,
+) -> tuple[Volume, list[str]]:
+    """As `read_label`, with what was left out or mended."""
+    check_name(path)
     if not path.exists():
         raise refusal(path, "there is no such file or folder", "correct the path")
     try:
@@ -101,11 +109,12 @@ def read_label(
             return _DICOM_LABELS[class_of(annotation)](annotation, kind, names, scan)
         is_nrrd = path.is_file() and suffix_of(path) in (".nrrd", ".nhdr")
         if is_nrrd and path.stat().st_size > 0 and is_slicer_segmentation(path):
-            return read_slicer_segmentation(path, kind, names, scan)
+            return read_slicer_segmentation(path, kind, names, scan), []
     except OSError as error:
         raise refusal(path, error.strerror or str(error), "check the file and disk") from error
     volume, _ = _read(path)
-    return Volume(as_label(volume.array, path, kind), volume.grid)
+    array, notes = as_label(volume.array, path, kind)
+    return Volume(array, volume.grid), notes
 
 
 def dicom_annotation(path: Path) -> Path | None:
@@ -144,13 +153,14 @@ def content_hash(path: Path) -> str:
             return sha256(path)
         if suffix is None:
             return sha256(path) if dicom_annotation(path) else sha256(*series_files(path))
-        payload = _FORMATS[suffix][0](path).payload
+        payload = _PARSERS[suffix](path).payload
         return sha256(path) if payload == path else sha256(path, payload)
     except OSError as error:
         raise _unreadable(path, error) from error
 
 
 def _check_there(path: Path) -> None:
+    check_name(path)
     if not path.exists():
         raise refusal(path, "there is no such file or folder", "correct the path")
     if path.is_file() and path.stat().st_size == 0:
@@ -173,12 +183,19 @@ def _read(path: Path) -> tuple[Volume, list[str]]:
 
 
 def _read_file(path: Path, suffix: str) -> tuple[Volume, list[str]]:
-    parse, native = _FORMATS[suffix]
-    header = parse(path)
+    header = _PARSERS[suffix](path)
     check_header(header)
     check_payload(header)
+    volume = read_nifti2(path) if header.reader == "nibabel" else _read_natively(header)
+    check_agreement(header, volume)
+    return volume, list(header.notes)
+
+
+def _read_natively(header: Header) -> Volume:
+    """By the reader of the format, named: SimpleITK would guess by the suffix's letters."""
+    path = header.path
     try:
-        image = sitk.ReadImage(path, imageIO=native)
+        image = sitk.ReadImage(path, imageIO=header.reader)
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[-1]
         raise refusal(path, f"the reader says: {reason}", "save it with another program") from error
@@ -186,21 +203,4 @@ def _read_file(path: Path, suffix: str) -> tuple[Volume, list[str]]:
         image = image[..., 0]
     if image.GetNumberOfComponentsPerPixel() != 1:
         raise refusal(path, "its voxels have several channels", "export one channel")
-    volume = from_sitk(image)
-    _check_agreement(header, volume)
-    return volume, list(header.notes)
-
-
-def _check_agreement(header: Header, volume: Volume) -> None:
-    """The native reader must place the voxels where the header does."""
-    grid = volume.grid
-    matrix = np.reshape(grid.direction, (3, 3)) * np.asarray(grid.spacing_mm[::-1])
-    check_geometry(header.path, matrix, grid.origin_mm)
-    promised = header.grid()
-    difference = promised and promised.difference(grid, _READER_TOLERANCE_MM)
-    if difference:
-        raise refusal(
-            header.path,
-            f"its header can be read in two ways: {difference}",
-            "save it with another program",
-        )
+    return from_sitk(image)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ RTSTRUCT = "1.2.840.10008.5.1.4.1.1.481.3"
 # Names of patients and physicians stand in other tags, which are never parsed.
 _TAGS = ["StructureSetROISequence", "ROIContourSequence", "ReferencedFrameOfReferenceSequence"]
 _REDRAW = "export the contours for this scan"
+_CLOSED = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR")
 # Of a contour's own points, along the slices' normal, in slices.
 _PLANAR = 0.1
 
@@ -49,7 +50,9 @@ class _Contour:
         return float(self.points[:, 0].mean())
 
 
-def read_rtstruct(path: Path, kind: LabelKind, names: str | None, scan: Scan | None) -> Volume:
+def read_rtstruct(
+    path: Path, kind: LabelKind, names: str | None, scan: Scan | None
+) -> tuple[Volume, list[str]]:
     """Draws the contours of lymph nodes onto the scan's slices.
 
     Within a slice, voxels whose centres lie in an odd number of a ROI's contours belong to it, so
@@ -62,7 +65,8 @@ def read_rtstruct(path: Path, kind: LabelKind, names: str | None, scan: Scan | N
         scan: Where to draw: contours have no grid of their own.
 
     Returns:
-        The label on exactly the scan's grid.
+        The label on exactly the scan's grid; what was left out because it encloses nothing, as
+        ROIs of a template do that nobody has drawn.
 
     Raises:
         CaseError: Damaged, of another scan, drawn across its slices or beside it, two planes of
@@ -79,23 +83,50 @@ def read_rtstruct(path: Path, kind: LabelKind, names: str | None, scan: Scan | N
 
 def _drawn(
     path: Path, data: Any, kind: LabelKind, names: str | None, grid: Grid, identity: Identity | None
-) -> Volume:
+) -> tuple[Volume, list[str]]:
     rois = {int(roi.ROINumber): roi for roi in data.StructureSetROISequence}
     contours = {int(one.ReferencedROINumber): one for one in data.ROIContourSequence}
     segments = [Segment(number, str(roi.get("ROIName") or "")) for number, roi in rois.items()]
     chosen = chosen_segments(path, segments, names, bystanders=True)
     names_of = unique_names(segments)
-    frames = {str(rois[one.number].get("ReferencedFrameOfReferenceUID") or "") for one in chosen}
+    closed, notes = _closed(
+        path, {one.number: contours.get(one.number) for one in chosen}, names_of
+    )
+    frames = {str(rois[number].get("ReferencedFrameOfReferenceUID") or "") for number in closed}
     check_belongs(path, identity, _series(data), frames)
     voxels = {}
-    for one in chosen:
-        name = names_of[one.number]
-        sequence = contours[one.number].get("ContourSequence") if one.number in contours else None
-        if not sequence:
-            raise refusal(path, f"the ROI {name} has no contours", "choose others, or draw it")
-        drawn = [_contour(path, name, item, grid, identity) for item in sequence]
+    for number, items in closed.items():
+        name = names_of[number]
+        drawn = [_contour(path, name, item, grid, identity) for item in items]
         voxels[name] = _voxels(path, name, drawn, grid)
-    return painted(path, voxels, grid, kind)
+    return painted(path, voxels, grid, kind), notes
+
+
+def _closed(
+    path: Path, rois: Mapping[int, Any], names_of: Mapping[int, str]
+) -> tuple[dict[int, list[Any]], list[str]]:
+    """The closed contours of each ROI that has any, and what is left out.
+
+    Raises:
+        CaseError: Nothing is left.
+    """
+    found, left_out = {}, []
+    for number, roi in rois.items():
+        items = list((roi is not None and roi.get("ContourSequence")) or ())
+        closed = [one for one in items if str(one.ContourGeometricType) in _CLOSED]
+        if not items:
+            left_out.append(f"the ROI {names_of[number]} has no contours")
+        elif len(closed) < len(items):
+            shapes = sorted({str(one.ContourGeometricType) for one in items} - set(_CLOSED))
+            left_out.append(
+                f"{len(items) - len(closed)} of {len(items)} contours of the ROI "
+                f"{names_of[number]} are drawn as {', '.join(shapes)}, which encloses nothing"
+            )
+        if closed:
+            found[number] = closed
+    if not found:
+        raise refusal(path, "; ".join(left_out), "choose others, or draw closed contours")
+    return found, [f"{one}: left out. If it is a node, draw it" for one in left_out]
 
 
 def _series(data: Any) -> set[str]:
@@ -109,10 +140,6 @@ def _series(data: Any) -> set[str]:
 
 
 def _contour(path: Path, name: str, item: Any, grid: Grid, identity: Identity | None) -> _Contour:
-    shape = str(item.ContourGeometricType)
-    if shape not in ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR"):
-        raise refusal(path, f"the ROI {name} is drawn as {shape}, which encloses nothing",
-                      "choose others, or draw closed contours")  # fmt: skip
     numbers = np.array([float(v) for v in item.ContourData])
     if len(numbers) != 3 * int(item.NumberOfContourPoints) or not np.isfinite(numbers).all():
         raise refusal(path, f"a contour of {name} is damaged: points are missing", "copy it again")

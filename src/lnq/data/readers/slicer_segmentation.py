@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
+from lnq.data.readers.agreement import check_values
 from lnq.data.readers.header import Header, check_header, refusal
 from lnq.data.readers.identity import Scan
 from lnq.data.readers.nrrd import key_values, parse_nrrd
@@ -84,6 +85,7 @@ def _array(path: Path, header: Header) -> Array:
     array = sitk.GetArrayFromImage(image).reshape(*z_y_x, -1)
     if array.shape[3] != header.num_layers or array.dtype.kind not in "iu":
         raise refusal(path, "its layers are no whole numbers", "save it from 3D Slicer")
+    check_values(header, array)
     return array
 
 

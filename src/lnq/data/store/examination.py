@@ -12,7 +12,7 @@ import numpy as np
 from lnq.data.case import Case
 from lnq.data.chest.anatomy import Anatomy, examine_anatomy
 from lnq.data.chest.lungs import NO_LUNGS
-from lnq.data.readers import Scan, read_image_with_notes, read_label
+from lnq.data.readers import Scan, read_image_with_notes, read_label_with_notes
 from lnq.data.readers.alignment import align_label
 from lnq.errors import CaseError
 from lnq.volume import Volume
@@ -74,8 +74,9 @@ def examine(case: Case) -> Examination:
     if case.label is not None:
         try:
             scan = Scan(case.image, image.grid)
-            given = read_label(case.label, scan=scan, names=case.label_names)
-            found.label, notes = align_label(given, image.grid)
+            given, notes = read_label_with_notes(case.label, scan=scan, names=case.label_names)
+            found.label, moved = align_label(given, image.grid)
+            notes += moved
         except CaseError as error:
             found.problems.append(error.at(case.label))
         else:

@@ -1,0 +1,80 @@
+"""A native reader's word against the header's and the stored voxels'."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lnq.data.readers.header import Header, check_geometry, refusal
+from lnq.data.readers.payload import stored_values
+from lnq.volume import Array, Volume
+
+# Headers with 32-bit floats round; a reader that places a scan further away read another header.
+_TOLERANCE_MM = 0.1
+# Of a scaled value's terms: readers scale in 32 bits.
+_SCALED_TOLERANCE = 1e-6
+_PIECE = 1 << 20
+
+
+def check_agreement(header: Header, volume: Volume) -> None:
+    """Refuses a file in which a native reader sees another place or other values.
+
+    Args:
+        header: The header of a file that has passed `check_payload`.
+        volume: What the reader made of it.
+
+    Raises:
+        CaseError: The file can be read in two ways.
+    """
+    _check_place(header, volume)
+    check_values(header, volume.array)
+
+
+def check_values(header: Header, array: Array) -> None:
+    """Refuses values that are not the stored ones by the header's scale; all are compared.
+
+    Args:
+        header: As for `check_agreement`.
+        array: As read, the fastest axis last.
+
+    Raises:
+        CaseError: The file can be read in two ways.
+    """
+    flat = array.reshape(-1)
+    begin = 0
+    for block in stored_values(header):
+        for start in range(0, len(block), _PIECE):
+            stored = block[start : start + _PIECE]
+            _compare(header, stored, flat[begin : begin + len(stored)])
+            begin += len(stored)
+
+
+def _check_place(header: Header, volume: Volume) -> None:
+    grid = volume.grid
+    matrix = np.reshape(grid.direction, (3, 3)) * np.asarray(grid.spacing_mm[::-1])
+    check_geometry(header.path, matrix, grid.origin_mm)
+    promised = header.grid()
+    difference = promised and promised.difference(grid, _TOLERANCE_MM)
+    if difference:
+        raise refusal(
+            header.path,
+            f"its header can be read in two ways: {difference}",
+            "save it with another program",
+        )
+
+
+def _compare(header: Header, stored: Array, read: Array) -> None:
+    slope, intercept = header.scale
+    if (slope, intercept) == (1.0, 0.0):
+        meant, off = stored, stored != read
+    else:
+        scaled = stored.astype(float) * slope
+        meant = scaled + intercept
+        off = ~(np.abs(meant - read) <= _SCALED_TOLERANCE * (np.abs(scaled) + abs(intercept)))
+    if off.any():
+        first = int(off.argmax())
+        raise refusal(
+            header.path,
+            f"its values can be read in two ways: {stored[first]:g} is stored and {meant[first]:g} "
+            f"meant, a reader gives {read[first]:g}",
+            "save it with another program",
+        )
