@@ -130,12 +130,12 @@ def test_curves_go_on_where_a_resumed_run_does(tmp_path: Path) -> None:
     for step in range(4):
         first.log_metrics({"train/loss": step / 4}, step)
     first.log_metrics({"val/dice": 0.5, "epoch": 0}, 4)
-    with (tmp_path / "metrics.csv").open("a") as handle:
+    with (tmp_path / "curves.csv").open("a") as handle:
         handle.write("0,5")  # cut by a kill
     second = CurvesLogger(tmp_path)
     second.log_metrics({"train/loss": 9.0, "epoch": 0}, 3)
     second.log_metrics({"train/loss": 8.0, "epoch": 1, "train/lr": 0.1}, 4)
-    assert (tmp_path / "metrics.csv").read_text().splitlines() == [
+    assert (tmp_path / "curves.csv").read_text().splitlines() == [
         "epoch,step,train/loss,train/lr,val/dice",
         ",0,0.0,,",
         ",1,0.25,,",
@@ -213,4 +213,4 @@ def test_wandb_goes_offline_without_asking(tmp_path: Path) -> None:
     assert max(seconds) < 10
     for name in ("no key", "no key, asked for", "no server"):
         assert list((tmp_path / name).glob("wandb/offline-run-*/*.wandb"))
-        assert (tmp_path / name / "metrics.csv").exists()
+        assert (tmp_path / name / "curves.csv").exists()

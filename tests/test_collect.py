@@ -14,8 +14,8 @@ from lnq.collect import main
 from lnq.evaluation import evaluate_folders
 from lnq.files import write_json
 from lnq.reporting import collect
-from lnq.reporting.collection import TRAINING
 from lnq.reporting.table1 import PUBLISHED, table1, to_latex, to_markdown
+from lnq.run_folder import RunFolder
 from lnq.volume import Array, Grid, Volume, to_sitk
 
 GRID = Grid((8, 20, 24), (3.0, 1.5, 1.5))
@@ -74,8 +74,8 @@ def sweep(tmp_path: Path) -> Path:
     a_run(tmp_path / "s0/baseline", "table1_baseline", 0, {"p1": nothing, "p2": nothing})
     a_run(tmp_path / "s0/other", "mine", 0, {"p1": one, "p2": block(14)})
     genesis = record(tmp_path / "s0/genesis", "genesis", 0, method={"rate": 0.5})
-    (genesis / "metrics.csv").write_text("step,val/dice\n1,0.1\n2,0.25\n3,\n")
-    training = tmp_path / "s0/f" / TRAINING
+    (genesis / "curves.csv").write_text("step,val/dice\n1,0.1\n2,0.25\n3,\n")
+    training = RunFolder(tmp_path / "s0/f").training.evaluation
     for name, mask in (("predictions", one), ("references", all_nodes), ("partial", block(12))):
         write(training.parent / name / "t.nrrd", mask)
     evaluate_folders(
@@ -166,7 +166,7 @@ def test_a_sweep_of_any_key_without_evaluations_is_a_table(
     for lr in (0.01, 0.02):
         folder = tmp_path / f"lr-{lr}_seed-0"
         record(folder, "dbdmp", 0, optimizer={"lr": lr}, callbacks={"trial": {"number": lr}})
-        (folder / "metrics.csv").write_text(f"step,val/dice\n1,{lr}\n")
+        (folder / "curves.csv").write_text(f"step,val/dice\n1,{lr}\n")
     assert run(f"sweep={tmp_path}", f"paths.outputs={tmp_path}") == 0
     assert "lr-0.01_seed-0   dbdmp        0.010" in capsys.readouterr().out
     runs = pd.read_csv(tmp_path / "collection/runs.csv")

@@ -79,7 +79,7 @@ def test_every_experiment_takes_a_step(
     )  # fmt: skip
     assert code == 0
     assert (tmp_path / "run" / "checkpoints" / "last.ckpt").is_file()
-    rows = (tmp_path / "run" / "metrics.csv").read_text().splitlines()
+    rows = (tmp_path / "run" / "curves.csv").read_text().splitlines()
     assert "train/loss" in rows[0]
 
 

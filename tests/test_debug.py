@@ -36,14 +36,14 @@ def debug(
 
 
 def curves(run: Path) -> pd.DataFrame:
-    return pd.read_csv(run / "metrics.csv")
+    return pd.read_csv(run / "curves.csv")
 
 
 @pytest.mark.parametrize("experiment", ["dbdmp", "genesis", "baseline"])
 def test_fast_takes_two_steps_of_everything(debug: Callable[..., Path], experiment: str) -> None:
     run = debug("fast", experiment=experiment)
     assert names(run) == [
-        ".lock", "checkpoints", "config.yaml", "manifest.json", "metrics.csv", "panels",
+        ".lock", "checkpoints", "config.yaml", "curves.csv", "manifest.json", "panels",
     ]  # fmt: skip
     saved = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
     assert saved["global_step"] == 2

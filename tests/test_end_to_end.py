@@ -88,12 +88,12 @@ def test_fine_tuning_says_which_weights_it_began_with(outputs: Path) -> None:
 
 
 def test_curves_hold_every_term(outputs: Path) -> None:
-    curves = pd.read_csv(outputs / "dbdmp" / "metrics.csv")
+    curves = pd.read_csv(outputs / "dbdmp" / "curves.csv")
     terms = ["loss", "loss_sup", "loss_pseudo", "pseudo_klce", "sce", "pce", "tversky"]
     terms += ["lambda_p", "lr"]
     assert {f"train/{term}" for term in terms} <= set(curves.columns)
     assert curves["val/dice"].notna().any()
-    assert "train/mse_aux" in pd.read_csv(outputs / "genesis" / "metrics.csv").columns
+    assert "train/mse_aux" in pd.read_csv(outputs / "genesis" / "curves.csv").columns
 
 
 def test_masks_lie_on_the_scans_own_grids(outputs: Path) -> None:

@@ -365,7 +365,7 @@ def curve(store: Path, run: Path, mode: str, train: Callable[..., int]) -> list[
         f"method.mode={mode}", f"store={store}", f"run_dir={run}",
     )  # fmt: skip
     assert train(*given) == 0
-    with (run / "metrics.csv").open() as handle:
+    with (run / "curves.csv").open() as handle:
         return [float(row["train/loss"]) for row in csv.DictReader(handle) if row["train/loss"]]
 
 

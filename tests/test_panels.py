@@ -68,7 +68,7 @@ def test_pictures_come_every_few_epochs_and_change_nothing(
     column = first.shape[1] // 6  # scan, annotation, main, aux, pseudo label, weight
     assert np.array_equal(first[:, :column], last[:, :column])
     assert not np.array_equal(first, last)
-    table = pd.read_csv(shown / "metrics.csv").dropna(subset=["panels/annotation"])
+    table = pd.read_csv(shown / "curves.csv").dropna(subset=["panels/annotation"])
     assert list(table["epoch"]) == [0, 1, 2]
     assert table["panels/annotation"].nunique() == 1
     assert table["panels/pseudo_label"].nunique() == 3
@@ -132,7 +132,7 @@ def test_pictures_of_one_branch_and_of_pre_training() -> None:
 def test_tensorboard_has_what_the_csv_has(run: Callable[..., Path]) -> None:
     folder = run("run", "logger=[csv,tensorboard]", "trainer.check_val_every_n_epoch=1")
     events = EventAccumulator(str(folder / "tensorboard")).Reload()
-    table = pd.read_csv(folder / "metrics.csv")
+    table = pd.read_csv(folder / "curves.csv")
     for key in table.columns.difference(["epoch", "step"]):
         logged = table.dropna(subset=[key])
         found = events.Scalars(key)

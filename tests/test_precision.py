@@ -256,7 +256,7 @@ def test_schedules_follow_the_epoch_also_after_a_resume_in_its_middle(
     assert train(*given) == 4
     monkeypatch.undo()
     assert train(*given, "ckpt_path=last") == 0
-    with (tmp_path / "run" / "metrics.csv").open() as handle:
+    with (tmp_path / "run" / "curves.csv").open() as handle:
         rows = [row for row in csv.DictReader(handle) if row["train/loss"]]
     assert [int(row["step"]) for row in rows] == list(range(per_epoch * epochs))
     for step, row in enumerate(rows):

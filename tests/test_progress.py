@@ -49,7 +49,7 @@ def test_without_a_terminal_there_are_lines_only(
     for line, expected in zip(lines[1:4], epochs, strict=True):
         assert re.fullmatch(expected, line), line
     run = tmp_path / "run"
-    with (run / "metrics.csv").open() as handle:
+    with (run / "curves.csv").open() as handle:
         rows = list(csv.DictReader(handle))
     loss, dice = (
         [float(row[key]) for row in rows if row[key]][-1] for key in ("train/loss", "val/dice")
@@ -60,7 +60,7 @@ def test_without_a_terminal_there_are_lines_only(
         f"train/loss  {loss:.4f}",
         f"val/dice    {dice:.4f}",
         f"checkpoint  {run}/checkpoints/last.ckpt",
-        f"curves      {run}/metrics.csv",
+        f"curves      {run}/curves.csv",
         f"pictures    {run}/panels",
         f"next        python -m lnq.predict checkpoint={run} input=SCANS",
         f"next        python -m lnq.report run={run}",
@@ -74,7 +74,7 @@ def test_the_loss_of_a_line_is_the_epochs_mean(
 
     assert train(*given, "trainer.max_epochs=2") == 0
     told = [float(loss) for loss in re.findall(r"loss (\S+)", capsys.readouterr().out)]
-    means = pd.read_csv(tmp_path / "run" / "metrics.csv").groupby("epoch")["train/loss"].mean()
+    means = pd.read_csv(tmp_path / "run" / "curves.csv").groupby("epoch")["train/loss"].mean()
     assert told == pytest.approx(list(means), abs=1e-4)
 
 

@@ -138,7 +138,7 @@ def test_missing_parts_are_said(
     assert report(f"run={bare}") == 0
     told = capsys.readouterr().out
     page = Page(bare / "report.html")
-    for part in ("no config.yaml", "no metrics.csv", "no evaluation yet"):
+    for part in ("no config.yaml", "no curves.csv", "no evaluation yet"):
         assert part in told
         assert part in page.text
     for part in ("Nothing has been evaluated yet", "no training curves", "no evaluated nodes",
@@ -206,7 +206,7 @@ def test_training_scans_tell_annotated_from_hidden_nodes(run: Path, tmp_path: Pa
 @pytest.mark.parametrize("content", ["", "a,b\n1,2,3\n4", "epoch,step\n", "\0\0"])
 def test_unreadable_curves_are_said(run: Path, tmp_path: Path, content: str) -> None:
     (tmp_path / "manifest.json").write_text((run / "manifest.json").read_text())
-    (tmp_path / "metrics.csv").write_text(content)
+    (tmp_path / "curves.csv").write_text(content)
     (read,) = read_runs([tmp_path])
     assert read.curves is None
     assert any("curves" in note for note in read.notes)
@@ -254,7 +254,7 @@ def test_long_trainings_do_not_fill_the_page(run: Path, tmp_path: Path) -> None:
     (tmp_path / "manifest.json").write_text((run / "manifest.json").read_text())
     losses = np.random.default_rng(0).random(30_000)
     rows = [f"{epoch},{epoch},{loss:.4f}" for epoch, loss in enumerate(losses)]
-    (tmp_path / "metrics.csv").write_text("\n".join(["epoch,step,train/loss", *rows]))
+    (tmp_path / "curves.csv").write_text("\n".join(["epoch,step,train/loss", *rows]))
     (plot,) = training_curves(read_runs([tmp_path]) * 8)
     assert 20_000 < len(plot.svg) < 200_000
 

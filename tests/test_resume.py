@@ -79,8 +79,8 @@ def assert_same(run: Path, other: Path) -> None:
 
 
 def curves(run: Path) -> str:
-    """`metrics.csv` without the columns that tell how long things took."""
-    table = pd.read_csv(run / "metrics.csv", dtype=str)
+    """`curves.csv` without the columns that tell how long things took."""
+    table = pd.read_csv(run / "curves.csv", dtype=str)
     return table[[name for name in table if not name.startswith("perf/")]].to_csv()
 
 
@@ -240,12 +240,12 @@ def test_resuming_without_run_dir_takes_the_newest(
 
 def test_a_finished_run_stays_as_it_is(undisturbed: Path, tiny_store: Path, train: Train) -> None:
     before = saved(undisturbed)["state_dict"]
-    curves = (undisturbed / "metrics.csv").read_text()
+    curves = (undisturbed / "curves.csv").read_text()
     assert train(*arguments(tiny_store, undisturbed), "ckpt_path=last") == 0
     after = saved(undisturbed)
     assert after["global_step"] == 12
     assert all(torch.equal(value, after["state_dict"][name]) for name, value in before.items())
-    assert (undisturbed / "metrics.csv").read_text() == curves
+    assert (undisturbed / "curves.csv").read_text() == curves
 
 
 @pytest.mark.parametrize(
@@ -307,6 +307,22 @@ def test_a_store_with_other_settings_or_cases_is_refused(
     assert train(*arguments(store, run), "ckpt_path=last") == 2
     said = capsys.readouterr().err
     assert "preprocessing.spacing_mm=[3.0, 2.0, 2.0] (was [3.0, 1.0, 1.0])" in said
+
+
+def test_damaged_curves_are_refused_before_a_step_is_taken(
+    undisturbed: Path, tiny_store: Path, tmp_path: Path, train: Train,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    run = tmp_path / "run"
+    shutil.copytree(undisturbed, run)
+    content = (run / "curves.csv").read_text()
+    (run / "curves.csv").write_text(content.replace(".", ".1", 1))  # only the hash can tell
+    before = (run / "manifest.json").read_bytes()
+    assert train(*arguments(tiny_store, run), "ckpt_path=last") == 2
+    assert "the run's curves are damaged" in capsys.readouterr().err
+    assert (run / "manifest.json").read_bytes() == before
+    (run / "curves.csv").unlink()  # as the message says
+    assert train(*arguments(tiny_store, run), "ckpt_path=last") == 0
 
 
 @pytest.mark.parametrize("damage", ["cut", "empty", "garbage", "one bit"])

@@ -21,8 +21,9 @@ from lnq.callbacks import ReportToTrial, StepSeed
 from lnq.config.sweeps import Study
 from lnq.config.sweeps.jobs import SweepJob
 from lnq.config.sweeps.points import Point
+from lnq.curves import last_logged
 from lnq.errors import UsageError
-from lnq.run_folder import last_logged
+from lnq.run_folder import RunFolder
 
 Train = Callable[..., int]
 
@@ -70,7 +71,7 @@ def test_a_study_is_continued_and_prolonged(
     assert len({tuple(trial.params.values()) for trial in trials}) == 5
     for trial in trials:
         run = folder / f"trial-{trial.number}_seed-0"
-        assert trial.value == last_logged(run, "val/dice")
+        assert trial.value == last_logged(RunFolder(run), "val/dice")
         method = json.loads((run / "manifest.json").read_text())["config"]["method"]
         assert {f"method.{key.partition('.')[2]}": method[key.partition(".")[2]]
                 for key in trial.params} == trial.params  # fmt: skip
@@ -94,7 +95,7 @@ def test_how_a_trial_ended_is_entered(tmp_path: Path) -> None:
         run = tmp_path / f"trial-{first}"
         run.mkdir(exist_ok=True)
         if value is not None:
-            (run / "metrics.csv").write_text(f"val/dice\n{value}\n")
+            (run / "curves.csv").write_text(f"step,val/dice\n0,{value}\n")
         if first == pruned:
             stored = study_in(tmp_path)
             trial = optuna.Trial(stored, stored.trials[first]._trial_id)

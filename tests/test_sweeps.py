@@ -178,7 +178,7 @@ def test_a_killed_sweep_goes_on_and_ends_in_a_figure(
     assert "tau-0.3_seed-0: goes on with its last checkpoint" in said
     assert (first / "evaluation" / "manifest.json").stat().st_mtime_ns == kept
     assert len(pd.read_csv(second / "evaluation" / "metrics.csv")) == 1
-    curves = pd.read_csv(second / "metrics.csv")
+    curves = pd.read_csv(second / "curves.csv")
     assert curves["step"][curves["train/loss"].notna()].is_unique
     # Trained, but not measured: it is measured and not trained again.
     weights = (first / "checkpoints" / "last.ckpt").stat().st_mtime_ns

@@ -111,7 +111,7 @@ def test_each_row_takes_a_step_with_its_losses_alone(
     given += [f"init_from={pretrained}"] if row == "g" else []
     run = tmp_path / "run"
     assert train(*given, f"store={tiny_store}", f"run_dir={run}") == 0
-    with (run / "metrics.csv").open() as handle:
+    with (run / "curves.csv").open() as handle:
         columns = {column for column in next(csv.reader(handle)) if column.startswith("train/")}
     expected = {"train/loss", "train/loss_sup", "train/lr", *(f"train/{term}" for term in terms)}
     expected |= {f"train/pseudo_{term}" for term in pseudo}

@@ -23,7 +23,8 @@ from support.runs import TINY
 from support.stores import write_store
 
 from lnq.data.patches.queue import PatchDataset, PatchRule
-from lnq.run_folder import claimed
+from lnq.resuming import claimed
+from lnq.run_folder import RunFolder
 from lnq.schedules import polynomial_decay, ramp_up
 
 Train = Callable[..., int]
@@ -72,7 +73,7 @@ def test_an_unfinished_store_is_told(
 
 
 def test_curves_hold_the_schedules(run: Path) -> None:
-    with (run / "metrics.csv").open() as handle:
+    with (run / "curves.csv").open() as handle:
         rows = list(csv.DictReader(handle))
     steps = [row for row in rows if row["train/loss"]]
     assert [int(row["step"]) for row in steps] == list(range(8))
@@ -113,7 +114,7 @@ def test_an_occupied_folder_is_refused(
 def test_a_second_process_is_refused(
     tmp_path: Path, tiny_store: Path, train: Train, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with claimed(tmp_path / "run", resuming=False):
+    with claimed(RunFolder(tmp_path / "run"), resuming=False):
         assert train(*DBDMP, f"store={tiny_store}", f"run_dir={tmp_path}/run") == 2
     assert "another run is writing into this folder" in capsys.readouterr().err
     assert names(tmp_path / "run") == [".lock"]

@@ -61,7 +61,7 @@ def values(rows: list[dict[str, Any]]) -> dict[tuple[str, int], float]:
 
 
 def in_file(run: Path) -> dict[tuple[str, int], float]:
-    table = pd.read_csv(run / "metrics.csv").set_index("step")
+    table = pd.read_csv(run / "curves.csv").set_index("step")
     long = table[[key for key in table if key != "epoch"]].stack()
     return {(key, step): value for (step, key), value in long.dropna().items()}
 

@@ -15,6 +15,7 @@ from lnq.config import Paths, command
 from lnq.console import console
 from lnq.errors import CaseError, LnqError
 from lnq.evaluation import Match, ReferenceKind, evaluate_folders
+from lnq.run_folder import MeasuredFolder
 
 SHOWN = {"dice": "DSC", "precision": "precision", "recall": "recall", "assd_mm": "ASSD, mm",
          "assd_filled_mm": "ASSD filled, mm"}  # fmt: skip
@@ -50,7 +51,7 @@ class EvaluateConfig:
 @command("evaluate", EvaluateConfig)
 def main(cfg: EvaluateConfig) -> int:
     """Evaluates and prints the summary."""
-    output = cfg.output or cfg.predictions.resolve().parent / "evaluation"
+    output = cfg.output or MeasuredFolder(cfg.predictions.resolve().parent).evaluation
     result = evaluate_folders(
         cfg.predictions, cfg.references, output,
         config=asdict(cfg), reference_kind=cfg.reference_kind, min_overlap=cfg.min_overlap,

@@ -17,6 +17,7 @@ from lnq.inference.folder import predict_folder
 from lnq.inference.loading import load_predictor
 from lnq.inference.scans import Format, plan
 from lnq.networks.transfer import read_checkpoint
+from lnq.run_folder import RunFolder
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ def _output(cfg: PredictConfig) -> Path:
         raise UsageError(
             "where shall the masks go?", why="checkpoint is no run folder", remedy="give output=DIR"
         )
-    return cfg.checkpoint / "predictions"
+    return RunFolder(cfg.checkpoint).predictions
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from lnq.reporting import (
     summary_rows,
     write_report,
 )
+from lnq.run_folder import RunFolder
 
 _SHORT = ("Dice coefficient (DSC)", "ASSD, mm", "Nodes found", "False positives per case", "Cases")
 
@@ -53,7 +54,7 @@ def main(cfg: ReportConfig) -> int:
     folders, notes = select_runs(given)
     runs = read_runs(folders, _several(cfg.evaluation) if cfg.evaluation else None)
     place = given[0] if len(given) == 1 else cfg.paths.outputs / "report"
-    output = cfg.output or place / "report.html"
+    output = cfg.output or RunFolder(place).report
     require_writable(output)
     out = console()
     for note in write_report(runs, output, cfg.max_cases, notes):

@@ -1,165 +1,91 @@
-"""Where a training run lives: found, claimed by one process, resumed by the same configuration."""
+"""Where everything of a training run lies."""
 
 from __future__ import annotations
 
-import csv
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from lnq.errors import UsageError
-from lnq.files import MANIFEST, read_json, sole_user
-from lnq.networks.transfer import LAST
+from lnq.files import MANIFEST
 
-MAY_DIFFER = (
-    "run_dir", "ckpt_path", "init_from", "paths", "logger", "measure",
-    "datamodule.num_workers", "trainer.log_every_n_steps", "trainer.profiler",
-    "callbacks.progress", "callbacks.panels", "callbacks.performance",
-)  # fmt: skip
-"""Keys that do not change what a resumed run computes, with all below them."""
-AUTO = Path("auto")
-"""`ckpt_path=auto`: the run's last checkpoint, if there is one."""
-CURVES = "metrics.csv"
-FINISHED = "finished"
-"""Key of the manifest: when training came to its end."""
+PANELS = "panels"
+"""Name of the pictures of pseudo labels with every logger, and of their folder in the run's."""
 
 
-def resolve_last(argv: list[str]) -> list[str]:
-    """Command-line arguments with `ckpt_path=last` turned into the run's folder and checkpoint.
+@dataclass(frozen=True)
+class MeasuredFolder:
+    """Where masks of some scans lie beside the measures of these masks.
 
-    `run_dir=DIR ckpt_path=last` resumes that run; without `run_dir` the newest run below
-    LNQ_OUTPUTS (or `paths.outputs=`) of that experiment is meant.
+    Attributes:
+        path: The folder itself.
     """
-    values = dict(argument.split("=", 1) for argument in argv if "=" in argument)
-    if values.get("ckpt_path") != "last":
-        return argv
-    if "run_dir" in values:
-        folder = Path(values["run_dir"])
-    else:
-        outputs = Path(values.get("paths.outputs", os.environ.get("LNQ_OUTPUTS", "outputs")))
-        experiment = values.get("name") or values.get("+experiment", "train")
-        name = experiment.strip("[]").split(",")[0].replace("/", "_")
-        saved = sorted(
-            (outputs / "train" / name).glob(f"*/{LAST}"), key=lambda p: p.stat().st_mtime
-        )
-        if not saved:
-            raise UsageError(
-                "nothing to resume",
-                where=outputs / "train" / name,
-                why="no run below it has a checkpoint",
-                remedy="give run_dir=DIR, or leave out ckpt_path",
-            )
-        folder = saved[-1].parents[1]
-    rest = [a for a in argv if a.split("=", 1)[0] not in ("ckpt_path", "run_dir")]
-    return [*rest, f"run_dir={folder}", f"ckpt_path={folder / LAST}"]
+
+    path: Path
+
+    @property
+    def predictions(self) -> Path:
+        """Folder of the masks."""
+        return self.path / "predictions"
+
+    @property
+    def evaluation(self) -> Path:
+        """Folder of their measures."""
+        return self.path / "evaluation"
 
 
-def last_checkpoint(folder: Path) -> Path | None:
-    """The newest checkpoint of the run in a folder, if there is one."""
-    path = folder / LAST
-    return path if path.exists() else None
+@dataclass(frozen=True)
+class RunFolder(MeasuredFolder):
+    """The folder of a training run; its own masks and measures are of scans it did not see.
 
-
-def is_trained(folder: Path, config: dict[str, Any]) -> bool:
-    """Whether the run in a folder came to its end.
-
-    Raises:
-        UsageError: It is a run of another configuration.
+    Attributes:
+        path: The folder itself.
     """
-    manifest = read_json(folder / MANIFEST)
-    _refuse(folder, _config_differences(config, manifest["config"]))
-    return FINISHED in manifest
 
+    @property
+    def training(self) -> MeasuredFolder:
+        """Masks of the run's own training scans, and their measures."""
+        return MeasuredFolder(self.path / "training")
 
-def last_logged(folder: Path, metric: str) -> float | None:
-    """The last value that a run logged under a name, if there is any."""
-    path = folder / CURVES
-    if not path.is_file():
-        return None
-    with path.open(encoding="utf-8", newline="") as handle:
-        values = [row[metric] for row in csv.DictReader(handle) if row.get(metric)]
-    return float(values[-1]) if values else None
+    @property
+    def manifest(self) -> Path:
+        """Where the run came from, and whether it came to its end."""
+        return self.path / MANIFEST
 
+    @property
+    def config(self) -> Path:
+        """The resolved configuration."""
+        return self.path / "config.yaml"
 
-@contextmanager
-def claimed(folder: Path, *, resuming: bool) -> Iterator[None]:
-    """Makes the folder this run's own while the block runs, also against a kill.
+    @property
+    def curves(self) -> Path:
+        """What was logged, see `lnq.curves`."""
+        return self.path / "curves.csv"
 
-    Raises:
-        UsageError: It holds a run already, another process is writing it, or it is not writable.
-    """
-    with sole_user(folder):
-        if not resuming and (folder / LAST).exists():
-            raise UsageError(
-                "the folder holds a run already", where=folder,
-                remedy="add ckpt_path=last to resume it, or choose another run_dir",
-            )  # fmt: skip
-        yield
+    @property
+    def checkpoint(self) -> Path:
+        """The newest checkpoint."""
+        return self.path / "checkpoints" / "last.ckpt"
 
+    @property
+    def panels(self) -> Path:
+        """Folder of the pictures of pseudo labels."""
+        return self.path / PANELS
 
-def check_resumable(folder: Path, now: dict[str, Any], begun: dict[str, Any]) -> None:
-    """Refuses to resume with a configuration, or data, that computes something else.
+    @property
+    def tensorboard(self) -> Path:
+        """Folder of TensorBoard's files."""
+        return self.path / "tensorboard"
 
-    Args:
-        folder: The run's folder.
-        now: `config`, and of the store `preprocessing` and `cases`, as they are now.
-        begun: The same of the run's checkpoint.
+    @property
+    def wandb_id(self) -> Path:
+        """The id of the run with W&B."""
+        return self.path / "wandb" / "id"
 
-    Raises:
-        UsageError: Lists each key with its value now and then.
-    """
-    found = _config_differences(now["config"], begun.get("config", {}))
-    for part in ("preprocessing", "cases"):
-        found += _differences(now[part], begun.get(part), part)
-    _refuse(folder, found)
+    @property
+    def profile(self) -> Path:
+        """Where the time went, if that was asked for."""
+        return self.path / "fit-profile.txt"
 
-
-def _refuse(folder: Path, found: list[tuple[str, Any, Any]]) -> None:
-    differences = [f"{key}={value!r} (was {before!r})" for key, value, before in found]
-    if differences:
-        raise UsageError(
-            "the configuration is not the one this run began with",
-            where=folder,
-            why="; ".join(differences),
-            remedy="resume with the same settings, or begin a new run in another folder "
-            "(run_dir=DIR, hydra.sweep.dir=DIR for a sweep)",
-        )
-
-
-def _config_differences(now: dict[str, Any], before: dict[str, Any]) -> list[tuple[str, Any, Any]]:
-    found = _differences(movable(now), movable(before))
-    free = tuple(f"{key}." for key in MAY_DIFFER)
-    return [difference for difference in found if not f"{difference[0]}.".startswith(free)]
-
-
-def movable(config: dict[str, Any]) -> dict[str, Any]:
-    """The configuration with the run's and the outputs' folder named, not spelt: both may move."""
-    places = {
-        str(config.get("run_dir")): "RUN",
-        str(config.get("paths", {}).get("outputs")): "OUTPUTS",
-    }
-
-    def named(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {key: named(inner) for key, inner in value.items()}
-        if isinstance(value, list):
-            return [named(inner) for inner in value]
-        if isinstance(value, str):
-            for place, name in places.items():
-                if value == place or value.startswith(f"{place}/"):
-                    return name + value.removeprefix(place)
-        return value
-
-    return {key: named(value) for key, value in config.items()}
-
-
-def _differences(now: Any, before: Any, path: str = "") -> list[tuple[str, Any, Any]]:
-    if isinstance(now, dict) and isinstance(before, dict):
-        return [
-            found
-            for key in sorted(now.keys() | before.keys())
-            for found in _differences(now.get(key), before.get(key), f"{path}.{key}".lstrip("."))
-        ]
-    return [] if now == before else [(path, now, before)]
+    @property
+    def report(self) -> Path:
+        """The page about the run."""
+        return self.path / "report.html"

@@ -26,19 +26,19 @@ from lnq.callbacks import (
 )
 from lnq.config import command, instantiate
 from lnq.console import console
+from lnq.curves import last_logged
 from lnq.data.store.case_store import CaseStore
 from lnq.errors import RunError, UsageError
 from lnq.files import sha256
 from lnq.methods.method import Method
 from lnq.networks.transfer import Checkpoint, initialise_from, read_checkpoint, read_record
-from lnq.run_folder import (
+from lnq.resuming import (
     AUTO,
     check_resumable,
     claimed,
-    last_checkpoint,
-    last_logged,
     resolve_last,
 )
+from lnq.run_folder import RunFolder
 from lnq.runs.configuration import GIVEN, TrainConfig
 from lnq.runs.measuring import measure
 
@@ -56,14 +56,15 @@ def main(cfg: TrainConfig) -> int:
     for measurement in cfg.measurements():
         measurement.check()
     if cfg.ckpt_path == AUTO:
-        cfg = replace(cfg, ckpt_path=last_checkpoint(cfg.run_dir))
+        last = RunFolder(cfg.run_dir).checkpoint
+        cfg = replace(cfg, ckpt_path=last if last.exists() else None)
         begins = "begins" if cfg.ckpt_path is None else "goes on with its last checkpoint"
         out.print(f"{cfg.run_dir.name}: {begins}")
     trainer, method = _train(cfg)
     if not trainer.is_global_zero:
         return 0
     code = 0 if _was_pruned(trainer) else _measure(cfg)
-    _tell_where(cfg.run_dir, time.monotonic() - begun, trainer, method)
+    _tell_where(RunFolder(cfg.run_dir), time.monotonic() - begun, trainer, method)
     return code
 
 
@@ -80,7 +81,7 @@ def _train(cfg: TrainConfig) -> tuple[pl.Trainer, Method]:
         method, facts["init_from"] = _method(cfg, store, cfg.init_from)
     else:
         begun = read_record(cfg.ckpt_path)
-        check_resumable(cfg.run_dir, {"config": config, **facts}, begun)
+        check_resumable(RunFolder(cfg.run_dir), {"config": config, **facts}, begun)
         method, _ = _method(cfg, store, None)  # the checkpoint has the weights
         facts["init_from"] = begun.get("init_from")
     datamodule = instantiate(
@@ -95,7 +96,7 @@ def _train(cfg: TrainConfig) -> tuple[pl.Trainer, Method]:
     # With several devices, each is a process of its own; the first one speaks for the run.
     if trainer.is_global_zero:
         _warn_of_unfinished(store)
-    claim = claimed(cfg.run_dir, resuming=cfg.ckpt_path is not None)
+    claim = claimed(RunFolder(cfg.run_dir), resuming=cfg.ckpt_path is not None)
     with claim if trainer.is_global_zero else contextlib.nullcontext(), between_steps.handler():
         _fit(trainer, method, datamodule, cfg.ckpt_path)
         if trainer.is_global_zero and not _was_pruned(trainer):
@@ -178,20 +179,20 @@ def _has_bar(callbacks: Sequence[pl.Callback]) -> bool:
     return any(isinstance(callback, ProgressBar) for callback in callbacks)
 
 
-def _tell_where(run_dir: Path, seconds: float, trainer: pl.Trainer, method: Method) -> None:
+def _tell_where(run: RunFolder, seconds: float, trainer: pl.Trainer, method: Method) -> None:
     """How the training ended, what it leaves, and what can be done with it."""
     out = console()
-    results = {metric: last_logged(run_dir, metric) for metric in ("train/loss", "val/dice")}
+    results = {metric: last_logged(run, metric) for metric in ("train/loss", "val/dice")}
     summary = {
-        "run": str(run_dir),
+        "run": str(run.path),
         "took": duration(seconds),
         **{metric: f"{value:.4f}" for metric, value in results.items() if value is not None},
-        **whereabouts(run_dir, trainer.loggers),
+        **whereabouts(run, trainer.loggers),
     }
     for name, told in summary.items():
         out.print(f"{name:<12}{told}")
     for next_command in method.next_commands:
-        out.print(f"{'next':<12}{next_command.format(run=run_dir)}")
+        out.print(f"{'next':<12}{next_command.format(run=run.path)}")
 
 
 def _fit(

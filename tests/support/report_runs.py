@@ -59,7 +59,7 @@ def make_run(
     }  # fmt: skip
     (run / "manifest.json").write_text(json.dumps(record))
     (run / "config.yaml").write_text(f"seed: 0\nnote: {EVIL}\n")
-    (run / "metrics.csv").write_text(LOGGED)
+    (run / "curves.csv").write_text(LOGGED)
     entries = []
     noise = np.random.default_rng(0).integers(-100, 150, GRID.size, dtype=np.int16)
     for case, (reference, prediction) in cases.items():

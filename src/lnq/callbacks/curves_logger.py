@@ -12,13 +12,14 @@ from matplotlib.image import imsave
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities import rank_zero_only
 
+from lnq.curves import STEP, read_rows
 from lnq.files import atomic_path, write_text
-from lnq.run_folder import CURVES
+from lnq.run_folder import RunFolder
 from lnq.volume import Array
 
 
 class CurvesLogger(Logger):
-    """Writes `folder/metrics.csv`: one row a logged step, one column a quantity.
+    """Writes `folder/curves.csv`: one row a logged step, one column a quantity.
 
     Pictures become `folder/<key>/<caption>.png`.
 
@@ -31,7 +32,7 @@ class CurvesLogger(Logger):
 
     def __init__(self, folder: Path) -> None:
         super().__init__()
-        self.path = folder / CURVES
+        self.run = RunFolder(folder)
         self._columns: list[str] = []
         self._begun = False
 
@@ -48,7 +49,7 @@ class CurvesLogger(Logger):
     @property
     def save_dir(self) -> str:
         """Folder of the file."""
-        return str(self.path.parent)
+        return str(self.run.path)
 
     @rank_zero_only
     def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
@@ -56,17 +57,22 @@ class CurvesLogger(Logger):
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Appends a row; it is in the file when this returns."""
-        row = {"step": step, **metrics}
+        """Appends a row; it is in the file when this returns.
+
+        Raises:
+            UsageError: The file that is there is damaged.
+        """
+        row = {STEP: step, **metrics}
         if not self._begun:
             self._begun = True
-            kept = [old for old in self._read() if step is not None and int(old["step"]) < step]
+            before = read_rows(self.run)
+            kept = [old for old in before if step is not None and int(old[STEP]) < step]
             self._columns = sorted({name for old in kept for name in old} | row.keys())
             self._rewrite(kept)
         elif new := row.keys() - set(self._columns):
             self._columns = sorted({*self._columns, *new})
-            self._rewrite(self._read())
-        with self.path.open("a", encoding="utf-8", newline="") as handle:
+            self._rewrite(read_rows(self.run))
+        with self.run.curves.open("a", encoding="utf-8", newline="") as handle:
             handle.write(self._lines([row]))
 
     @rank_zero_only
@@ -75,19 +81,12 @@ class CurvesLogger(Logger):
     ) -> None:
         """Writes each picture, uint8 (height, width, 3), under its caption."""
         for image, name in zip(images, caption, strict=True):
-            with atomic_path(self.path.parent / key / f"{name}.png") as temporary:
+            with atomic_path(self.run.path / key / f"{name}.png") as temporary:
                 imsave(temporary, image)
-
-    def _read(self) -> list[dict[str, str]]:
-        if not self.path.exists():
-            return []
-        with self.path.open(encoding="utf-8", newline="") as handle:
-            # A kill may have cut the last line.
-            return [row for row in csv.DictReader(handle) if None not in row.values()]
 
     def _rewrite(self, rows: Iterable[Mapping[str, Any]]) -> None:
         header = self._lines([dict(zip(self._columns, self._columns, strict=True))])
-        write_text(self.path, header + self._lines(rows))
+        write_text(self.run.curves, header + self._lines(rows))
 
     def _lines(self, rows: Iterable[Mapping[str, Any]]) -> str:
         text = io.StringIO()

@@ -20,6 +20,7 @@ from lightning_fabric.loggers.logger import rank_zero_experiment
 from pytorch_lightning.loggers import WandbLogger
 
 from lnq.files import write_text
+from lnq.run_folder import RunFolder
 
 CHECK_SECONDS = 8.0
 """How long it may take to find out whether the server can be used."""
@@ -29,9 +30,6 @@ FINISH_SECONDS = 10.0
 
 MODEL_SECONDS = 600.0
 """The same where a checkpoint is to be sent."""
-
-ID_FILE = Path("wandb") / "id"
-"""The W&B run of a run's folder."""
 
 
 class OfflineFirstWandbLogger(WandbLogger):
@@ -79,7 +77,7 @@ class OfflineFirstWandbLogger(WandbLogger):
             name=name, save_dir=str(save_dir), project=project, save_code=False,
             log_model=log_model, **options,
         )  # fmt: skip
-        self._id_file = save_dir / ID_FILE
+        self._id_file = RunFolder(save_dir).wandb_id
         self.place: str | None = None
         # Lightning passes it on although W&B knows it no more, and warns.
         self._wandb_init.pop("anonymous", None)

@@ -14,10 +14,8 @@ from matplotlib.figure import Figure
 from pydantic import Field
 from torch import Tensor
 
+from lnq.run_folder import PANELS
 from lnq.volume import Array
-
-PANELS = "panels"
-"""Name of the pictures with every logger, and of their folder in the run's."""
 
 _COLUMN = 2.2
 _DPI = 110

@@ -10,8 +10,10 @@ import pytorch_lightning as pl
 import yaml
 from pytorch_lightning.loggers import CSVLogger
 
-from lnq.files import MANIFEST, write_json, write_manifest, write_text
-from lnq.run_folder import FINISHED
+from lnq.curves import HASH
+from lnq.files import sha256, write_json, write_manifest, write_text
+from lnq.resuming import FINISHED
+from lnq.run_folder import RunFolder
 
 
 class RunRecord(pl.Callback):
@@ -28,7 +30,7 @@ class RunRecord(pl.Callback):
     KEY = "lnq"
 
     def __init__(self, folder: Path, config: dict[str, Any], facts: dict[str, Any]) -> None:
-        self.folder = folder
+        self.run = RunFolder(folder)
         self.config = config
         self.facts = facts
         self._manifest: dict[str, Any] = {}
@@ -37,10 +39,10 @@ class RunRecord(pl.Callback):
         """Called by Lightning before training."""
         if trainer.is_global_zero:
             write_text(
-                self.folder / "config.yaml",
+                self.run.config,
                 yaml.safe_dump(self.config, sort_keys=False, allow_unicode=True),
             )
-            manifest = write_manifest(self.folder, "train", self.config, **self.facts)
+            manifest = write_manifest(self.run.path, "train", self.config, **self.facts)
             self._manifest = manifest
             for logger in trainer.loggers:
                 if not isinstance(logger, CSVLogger):  # config.yaml lies beside its curves
@@ -48,9 +50,11 @@ class RunRecord(pl.Callback):
                     logger.log_hyperparams({**self.config, "manifest": record})
 
     def finish(self) -> None:
-        """Notes that training came to its end."""
-        now = datetime.now(UTC).isoformat(timespec="seconds")
-        write_json(self.folder / MANIFEST, {**self._manifest, FINISHED: now})
+        """Notes that training came to its end, and the hash of the curves that it left."""
+        end = {FINISHED: datetime.now(UTC).isoformat(timespec="seconds")}
+        if self.run.curves.is_file():
+            end[HASH] = sha256(self.run.curves)
+        write_json(self.run.manifest, {**self._manifest, **end})
 
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]

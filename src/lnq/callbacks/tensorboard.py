@@ -9,9 +9,8 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.utilities import rank_zero_only
 
 from lnq.errors import UsageError
+from lnq.run_folder import RunFolder
 from lnq.volume import Array
-
-TENSORBOARD = "tensorboard"
 
 
 class TensorBoardCurves(TensorBoardLogger):
@@ -26,7 +25,8 @@ class TensorBoardCurves(TensorBoardLogger):
 
     def __init__(self, folder: Path) -> None:
         try:
-            super().__init__(folder, name="", version=TENSORBOARD, default_hp_metric=False)
+            name = RunFolder(folder).tensorboard.name
+            super().__init__(folder, name="", version=name, default_hp_metric=False)
         except ModuleNotFoundError as error:
             raise UsageError(
                 "TensorBoard is not installed",

@@ -3,34 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
 
 from pytorch_lightning.loggers import Logger
 
-from lnq.callbacks.curves_logger import CURVES
 from lnq.callbacks.loggers import OfflineFirstWandbLogger
-from lnq.callbacks.panels import PANELS
-from lnq.callbacks.tensorboard import TENSORBOARD
-from lnq.networks.transfer import LAST
-
-PLACES: dict[str, str | Path] = {
-    "checkpoint": LAST,
-    "curves": CURVES,
-    "pictures": PANELS,
-    "TensorBoard": TENSORBOARD,
-    "profile": "fit-profile.txt",
-}
+from lnq.run_folder import RunFolder
 
 
-def whereabouts(folder: Path, loggers: Iterable[Logger]) -> dict[str, str]:
+def whereabouts(run: RunFolder, loggers: Iterable[Logger]) -> dict[str, str]:
     """What there is of a run, by name: paths, and how to see it with W&B.
 
     Args:
-        folder: The run's folder.
+        run: The run's folder.
         loggers: Those of the training that ended.
     """
-    found = {name: str(folder / place) for name, place in PLACES.items()}
-    lying = {name: place for name, place in found.items() if Path(place).exists()}
+    places = {
+        "checkpoint": run.checkpoint,
+        "curves": run.curves,
+        "pictures": run.panels,
+        "TensorBoard": run.tensorboard,
+        "profile": run.profile,
+    }
+    lying = {name: str(place) for name, place in places.items() if place.exists()}
     for logger in loggers:
         if isinstance(logger, OfflineFirstWandbLogger) and logger.place is not None:
             lying["W&B"] = logger.place

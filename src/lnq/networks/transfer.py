@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from lnq.errors import UsageError
 from lnq.networks import original
 from lnq.networks.record import trained
+from lnq.run_folder import RunFolder
 
-LAST = Path("checkpoints", "last.ckpt")
 PREFIX = "network."
 PREVIOUS = ".previous"
 """Suffix of the checkpoint that the newest one replaced."""
@@ -58,7 +58,7 @@ def find_checkpoint(run_or_file: Path) -> Path:
     Raises:
         UsageError: Nothing is there.
     """
-    path = run_or_file / LAST if run_or_file.is_dir() else run_or_file
+    path = RunFolder(run_or_file).checkpoint if run_or_file.is_dir() else run_or_file
     if not path.is_file():
         raise UsageError(
             "no checkpoint",

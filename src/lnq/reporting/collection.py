@@ -9,15 +9,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from lnq.curves import last_logged
 from lnq.errors import UsageError
 from lnq.files import MANIFEST, read_json
 from lnq.reporting.evaluations import read_evaluation
 from lnq.reporting.runs import Run, read_runs
 from lnq.reporting.variation import SEED, variations
-from lnq.run_folder import FINISHED, last_logged
+from lnq.resuming import FINISHED
 
-TRAINING = Path("training", "evaluation")
-"""Where in a run's folder the evaluation of its own training scans lies."""
 VALIDATION = "val/dice"
 _COUNTS = [
     "num_cases", "num_missing", "num_nodes", "num_nodes_found", "false_positives", "num_hidden",
@@ -93,7 +92,7 @@ def collect(folder: Path) -> Collection:
 
 
 def _name(run: Run, folder: Path) -> str:
-    return run.folder.relative_to(folder.resolve()).as_posix()
+    return run.folder.path.relative_to(folder.resolve()).as_posix()
 
 
 def _cases(run: Run, folder: Path) -> pd.DataFrame:
@@ -149,8 +148,9 @@ def _spread(values: pd.Series) -> dict[str, float]:
 
 def _hidden(run: Run) -> dict[str, float]:
     """The nodes of the training scans that were never annotated, where they were evaluated."""
-    place = run.folder / TRAINING
-    if not place.is_dir():
+    training = run.folder.training
+    if not training.evaluation.is_dir():
         return {"num_hidden": np.nan, "num_hidden_found": np.nan}
-    never = read_evaluation(place, place.parent / "predictions").summary["nodes"]["never_annotated"]
+    found = read_evaluation(training.evaluation, training.predictions)
+    never = found.summary["nodes"]["never_annotated"]
     return {"num_hidden": never["n"], "num_hidden_found": never["n_detected"]}

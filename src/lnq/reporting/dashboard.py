@@ -10,6 +10,7 @@ import wandb_workspaces.workspaces as ws
 from wandb.sdk.lib.service.service_connection import WandbApiFailedError  # nowhere public
 
 from lnq.errors import RunError, UsageError
+from lnq.run_folder import PANELS
 
 STEP = "trainer/global_step"
 CURVES: dict[str, dict[str, tuple[str, ...]]] = {
@@ -36,8 +37,6 @@ CURVES: dict[str, dict[str, tuple[str, ...]]] = {
     },
 }  # fmt: skip
 """Sections, their plots, and what each plot shows: the names that training logs."""
-
-PICTURES = "panels"
 
 
 def save_dashboard(entity: str | None, project: str, name: str) -> str:
@@ -81,7 +80,7 @@ def dashboard(entity: str, project: str, name: str) -> ws.Workspace:
         ws.Section(section, panels=[_plot(title, keys) for title, keys in plots.items()])
         for section, plots in CURVES.items()
     ]
-    pictures = wr.MediaBrowser(title="Pictures", media_keys=[PICTURES], num_columns=1)
+    pictures = wr.MediaBrowser(title="Pictures", media_keys=[PANELS], num_columns=1)
     sections.insert(1, ws.Section("Pictures", panels=[pictures]))
     for section in sections:
         section.is_open = True

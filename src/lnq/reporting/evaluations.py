@@ -11,6 +11,7 @@ import pandas as pd
 
 from lnq.errors import LnqError, UsageError
 from lnq.files import FAILURES, MANIFEST, read_json
+from lnq.run_folder import MeasuredFolder
 
 
 @dataclass(frozen=True)
@@ -64,14 +65,14 @@ def evaluation_of(folder: Path) -> EvaluationFiles:
     Raises:
         UsageError: There is none, or it cannot be read.
     """
-    place = folder if (folder / "summary.json").is_file() else folder / "evaluation"
+    place = folder if (folder / "summary.json").is_file() else MeasuredFolder(folder).evaluation
     if not place.is_dir():
         raise UsageError(
             "there is no evaluation", where=folder,
             why="no such folder" if not folder.is_dir() else "nothing of lnq.evaluate lies in it",
             remedy="run the commands predict and evaluate first, or give the evaluation's folder",
         )  # fmt: skip
-    return read_evaluation(place.resolve(), place.resolve().parent / "predictions")
+    return read_evaluation(place.resolve(), MeasuredFolder(place.resolve().parent).predictions)
 
 
 def read_evaluation(folder: Path, predictions: Path) -> EvaluationFiles:

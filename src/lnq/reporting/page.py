@@ -151,7 +151,7 @@ def _recipe(run: Run) -> dict[str, Any]:
         for m in manifests
     ]
     facts = {
-        "Folder": str(run.folder),
+        "Folder": str(run.folder.path),
         "Begun": manifest.get("created", NONE),
         "Code": manifest.get("git_commit") or "no git commit known",
         **manifest.get("versions", {}),

@@ -9,14 +9,14 @@ from typing import Any
 
 import pandas as pd
 
+from lnq.curves import read_curves
 from lnq.errors import LnqError, UsageError
 from lnq.files import MANIFEST, read_json
 from lnq.reporting.evaluations import EvaluationFiles, read_evaluation
+from lnq.run_folder import MeasuredFolder, RunFolder
 
 MANY_RUNS = 4
 """With more runs than this, a table holds a row a run, and of a case each run's DSC alone."""
-TRAINING = Path("training")
-"""Where in a run's folder predictions and evaluation of its own training scans lie."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Run:
     """
 
     name: str
-    folder: Path
+    folder: RunFolder
     manifest: dict[str, Any]
     config: str | None
     curves: pd.DataFrame | None
@@ -69,7 +69,7 @@ def select_runs(given: Sequence[Path]) -> tuple[list[Path], list[str]]:
     notes: list[str] = []
     for folder in given:
         below = [] if _is_run(folder, notes) else _runs_below(folder, notes)
-        evaluated = [place for place in below if (place / "evaluation").is_dir()]
+        evaluated = [place for place in below if RunFolder(place).evaluation.is_dir()]
         left_out = [place for place in below if place not in evaluated] if evaluated else []
         if left_out:
             names = ", ".join(place.relative_to(folder).as_posix() for place in left_out)
@@ -122,31 +122,30 @@ def _runs_below(folder: Path, notes: list[str]) -> list[Path]:
 
 def _read_run(folder: Path, name: str, evaluation: Path | None) -> Run:
     manifest = _run_manifest(folder)
-    notes: list[str] = []
-    config_file = folder / "config.yaml"
-    config = config_file.read_text(encoding="utf-8") if config_file.is_file() else None
+    run, notes = RunFolder(folder), list[str]()
+    config = run.config.read_text(encoding="utf-8") if run.config.is_file() else None
     if config is None:
         notes.append("There is no config.yaml: the configuration is the manifest's.")
-    curves = _read_curves(folder / "metrics.csv", notes)
+    curves = _read_curves(run, notes)
     if evaluation is None:
-        found = _own_evaluation(folder, notes)
-        if not (folder / "evaluation").is_dir():
+        found = _own_evaluation(run, notes)
+        if not run.evaluation.is_dir():
             notes.append("There is no evaluation yet: run the commands predict and evaluate on it.")
     elif evaluation.is_dir():
-        found = read_evaluation(evaluation, folder / "predictions")
+        found = read_evaluation(evaluation, run.predictions)
     else:
         raise UsageError("no such folder", where=f"evaluation={evaluation}")
-    training = _own_evaluation(folder / TRAINING, notes)
-    panels = sorted((folder / "panels").glob("*.png"), key=_epoch)
-    return Run(name, folder, manifest, config, curves, found, training, panels, notes)
+    training = _own_evaluation(run.training, notes)
+    panels = sorted(run.panels.glob("*.png"), key=_epoch)
+    return Run(name, run, manifest, config, curves, found, training, panels, notes)
 
 
-def _own_evaluation(folder: Path, notes: list[str]) -> EvaluationFiles | None:
+def _own_evaluation(folder: MeasuredFolder, notes: list[str]) -> EvaluationFiles | None:
     """`evaluation/` beside `predictions/`, where there is one; one that is broken is told."""
-    if not (folder / "evaluation").is_dir():
+    if not folder.evaluation.is_dir():
         return None
     try:
-        return read_evaluation(folder / "evaluation", folder / "predictions")
+        return read_evaluation(folder.evaluation, folder.predictions)
     except UsageError as error:
         notes.append(f"The evaluation cannot be read: {error}")
         return None
@@ -176,18 +175,17 @@ def _run_manifest(folder: Path) -> dict[str, Any]:
     return dict(manifest)
 
 
-def _read_curves(path: Path, notes: list[str]) -> pd.DataFrame | None:
-    if not path.is_file():
-        notes.append("There is no metrics.csv: nothing has been logged yet.")
+def _read_curves(run: RunFolder, notes: list[str]) -> pd.DataFrame | None:
+    if not run.curves.is_file():
+        notes.append("There is no curves.csv: nothing has been logged yet.")
         return None
     try:
-        curves = pd.read_csv(path)
-    except (OSError, ValueError) as error:  # pandas' parser errors are ValueErrors
+        curves = read_curves(run)
+    except UsageError as error:
         notes.append(f"The training curves cannot be read: {error}")
         return None
-    curves = curves.select_dtypes("number")
-    if "step" not in curves or curves.empty:
-        notes.append("metrics.csv holds no logged steps: there are no training curves.")
+    if curves.empty:
+        notes.append("curves.csv holds no logged steps: there are no training curves.")
         return None
     return curves
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from lnq.run_folder import MAY_DIFFER, movable
+from lnq.resuming import MAY_DIFFER, movable
 
 MODE = "method.mode"
 USUAL_MODE = "paper"

@@ -18,10 +18,10 @@ from lnq.data.patches.corruption import GenesisCorruption
 from lnq.data.store.case_store import CaseStore
 from lnq.data.store.only_store import only_store
 from lnq.errors import ConfigError, UsageError
-from lnq.files import MANIFEST
 from lnq.methods.method import Method
 from lnq.networks.dual_branch_vnet import WIDTHS, total_stride
-from lnq.run_folder import is_trained
+from lnq.resuming import is_trained
+from lnq.run_folder import RunFolder
 from lnq.runs.measuring import Measurement
 
 GIVEN = {
@@ -90,9 +90,10 @@ class TrainConfig:
         Raises:
             UsageError: The folder holds a run of another configuration.
         """
-        if not (self.run_dir / MANIFEST).is_file():  # not begun: there may be no store yet
+        run = RunFolder(self.run_dir)
+        if not run.manifest.is_file():  # not begun: there may be no store yet
             return False
-        trained = is_trained(self.run_dir, self.with_store().plain())
+        trained = is_trained(run, self.with_store().plain())
         return trained and all(measurement.stands() for measurement in self.measurements())
 
     def require_logged(self, metric: str) -> None:
@@ -115,7 +116,7 @@ class TrainConfig:
                 f"{metric} would never be measured",
                 where="hydra.sweeper.jobs.metric",
                 why=why,
-                remedy="give another column of metrics.csv as metric, such as train/loss with "
+                remedy="give another column of curves.csv as metric, such as train/loss with "
                 "direction=minimize, or validation cases",
             )
 

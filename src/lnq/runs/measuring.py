@@ -18,6 +18,7 @@ from lnq.inference.folder import predict_folder
 from lnq.inference.loading import load_predictor
 from lnq.inference.scans import plan
 from lnq.networks.transfer import read_checkpoint
+from lnq.run_folder import MeasuredFolder
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,8 @@ class Measurement:
 
     def stands(self) -> bool:
         """Whether it was made with these settings, of all cases."""
-        for folder in (self.output / "predictions", self.output / "evaluation"):
+        place = MeasuredFolder(self.output)
+        for folder in (place.predictions, place.evaluation):
             manifest = folder / MANIFEST
             if not manifest.is_file() or (folder / FAILURES).exists():
                 return False
@@ -86,18 +88,18 @@ def measure(run: Path, measurement: Measurement, device: str) -> int:
     predictor = load_predictor(
         checkpoint, instantiate(measurement.postprocess), device, overlap=measurement.overlap
     )
-    predictions = measurement.output / "predictions"
-    jobs = plan(find_scans(measurement.input), measurement.input, predictions, None)
+    place = MeasuredFolder(measurement.output)
+    jobs = plan(find_scans(measurement.input), measurement.input, place.predictions, None)
     code = predict_folder(
-        predictor, checkpoint.path, jobs, predictions, config=measurement.record(),
+        predictor, checkpoint.path, jobs, place.predictions, config=measurement.record(),
         say=out.print,
     )  # fmt: skip
     found = evaluate_folders(
-        predictions, measurement.references, measurement.output / "evaluation",
+        place.predictions, measurement.references, place.evaluation,
         config=measurement.record(), reference_kind=measurement.reference_kind,
         min_overlap=measurement.min_overlap, annotations=measurement.annotations,
     )  # fmt: skip
     dice = found.summary["metrics"]["dice"]
     mean = "-" if dice["mean"] is None else f"{dice['mean']:.3f}"
-    out.print(f"DSC {mean} on {dice['n']} cases -> {measurement.output / 'evaluation'}")
+    out.print(f"DSC {mean} on {dice['n']} cases -> {place.evaluation}")
     return max(code, found.exit_code)

@@ -15,9 +15,10 @@ from lnq.callbacks import ReportToTrial
 from lnq.config.composition import quoted
 from lnq.config.sweeps.jobs import Launch, Resumable, SweepJob, say
 from lnq.config.sweeps.points import Point, short_names, value_of
+from lnq.curves import last_logged
 from lnq.errors import UsageError
 from lnq.files import sole_user
-from lnq.run_folder import last_logged
+from lnq.run_folder import RunFolder
 from lnq.seeding import derive_seed
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ class Study:
 
     Args:
         n_trials: Of the whole study: a larger number prolongs it.
-        metric: Column of a run's `metrics.csv`; its last value counts.
+        metric: Column of a run's `curves.csv`; its last value counts.
         direction: Whether a good value is large or small.
         space: By key, the values that are tried: two ends, or a list.
         seed: Of the sampler.
@@ -225,7 +226,7 @@ class Study:
         if result.status is JobStatus.FAILED:
             study.tell(trial.number, state=TrialState.FAIL)
         code: int = result.return_value  # raises what the job raised
-        value = last_logged(job.config.run_dir, self.metric)
+        value = last_logged(RunFolder(job.config.run_dir), self.metric)
         if study.trials[trial.number].user_attrs.get(ReportToTrial.PRUNED):
             study.tell(trial.number, state=TrialState.PRUNED)
         elif code == USERS_MISTAKE:  # its folder is in use, say: it goes on once that is mended

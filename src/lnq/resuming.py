@@ -1,0 +1,148 @@
+"""A training run is found again, claimed by one process, resumed by the same configuration."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from lnq.curves import read_rows
+from lnq.errors import UsageError
+from lnq.files import read_json, sole_user
+from lnq.run_folder import RunFolder
+
+MAY_DIFFER = (
+    "run_dir", "ckpt_path", "init_from", "paths", "logger", "measure",
+    "datamodule.num_workers", "trainer.log_every_n_steps", "trainer.profiler",
+    "callbacks.progress", "callbacks.panels", "callbacks.performance",
+)  # fmt: skip
+"""Keys that do not change what a resumed run computes, with all below them."""
+AUTO = Path("auto")
+"""`ckpt_path=auto`: the run's last checkpoint, if there is one."""
+FINISHED = "finished"
+"""Key of the manifest: when training came to its end."""
+
+
+def resolve_last(argv: list[str]) -> list[str]:
+    """Command-line arguments with `ckpt_path=last` turned into the run's folder and checkpoint.
+
+    `run_dir=DIR ckpt_path=last` resumes that run; without `run_dir` the newest run below
+    LNQ_OUTPUTS (or `paths.outputs=`) of that experiment is meant.
+    """
+    values = dict(argument.split("=", 1) for argument in argv if "=" in argument)
+    if values.get("ckpt_path") != "last":
+        return argv
+    if "run_dir" in values:
+        run = RunFolder(Path(values["run_dir"]))
+    else:
+        outputs = Path(values.get("paths.outputs", os.environ.get("LNQ_OUTPUTS", "outputs")))
+        experiment = values.get("name") or values.get("+experiment", "train")
+        name = experiment.strip("[]").split(",")[0].replace("/", "_")
+        runs = [RunFolder(folder) for folder in (outputs / "train" / name).glob("*")]
+        saved = [run for run in runs if run.checkpoint.exists()]
+        if not saved:
+            raise UsageError(
+                "nothing to resume",
+                where=outputs / "train" / name,
+                why="no run below it has a checkpoint",
+                remedy="give run_dir=DIR, or leave out ckpt_path",
+            )
+        run = max(saved, key=lambda run: run.checkpoint.stat().st_mtime)
+    rest = [a for a in argv if a.split("=", 1)[0] not in ("ckpt_path", "run_dir")]
+    return [*rest, f"run_dir={run.path}", f"ckpt_path={run.checkpoint}"]
+
+
+def is_trained(run: RunFolder, config: dict[str, Any]) -> bool:
+    """Whether a run came to its end.
+
+    Raises:
+        UsageError: It is a run of another configuration.
+    """
+    manifest = read_json(run.manifest)
+    _refuse(run, _config_differences(config, manifest["config"]))
+    return FINISHED in manifest
+
+
+@contextmanager
+def claimed(run: RunFolder, *, resuming: bool) -> Iterator[None]:
+    """Makes the folder this run's own while the block runs, also against a kill.
+
+    Raises:
+        UsageError: It holds a run already, another process is writing it, or it is not writable.
+    """
+    with sole_user(run.path):
+        if not resuming and run.checkpoint.exists():
+            raise UsageError(
+                "the folder holds a run already", where=run.path,
+                remedy="add ckpt_path=last to resume it, or choose another run_dir",
+            )  # fmt: skip
+        yield
+
+
+def check_resumable(run: RunFolder, now: dict[str, Any], begun: dict[str, Any]) -> None:
+    """Refuses to resume with a configuration, or data, that computes something else.
+
+    Args:
+        run: What is to be resumed.
+        now: `config`, and of the store `preprocessing` and `cases`, as they are now.
+        begun: The same of the run's checkpoint.
+
+    Raises:
+        UsageError: Lists each key with its value now and then; or the run's curves are damaged.
+    """
+    found = _config_differences(now["config"], begun.get("config", {}))
+    for part in ("preprocessing", "cases"):
+        found += _differences(now[part], begun.get(part), part)
+    _refuse(run, found)
+    read_rows(run)
+
+
+def _refuse(run: RunFolder, found: list[tuple[str, Any, Any]]) -> None:
+    differences = [f"{key}={value!r} (was {before!r})" for key, value, before in found]
+    if differences:
+        raise UsageError(
+            "the configuration is not the one this run began with",
+            where=run.path,
+            why="; ".join(differences),
+            remedy="resume with the same settings, or begin a new run in another folder "
+            "(run_dir=DIR, hydra.sweep.dir=DIR for a sweep)",
+        )
+
+
+def _config_differences(now: dict[str, Any], before: dict[str, Any]) -> list[tuple[str, Any, Any]]:
+    found = _differences(movable(now), movable(before))
+    free = tuple(f"{key}." for key in MAY_DIFFER)
+    return [difference for difference in found if not f"{difference[0]}.".startswith(free)]
+
+
+def movable(config: dict[str, Any]) -> dict[str, Any]:
+    """The configuration with the run's and the outputs' folder named, not spelt: both may move."""
+    places = {
+        str(config.get("run_dir")): "RUN",
+        str(config.get("paths", {}).get("outputs")): "OUTPUTS",
+    }
+
+    def named(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: named(inner) for key, inner in value.items()}
+        if isinstance(value, list):
+            return [named(inner) for inner in value]
+        if isinstance(value, str):
+            for place, name in places.items():
+                if value == place or value.startswith(f"{place}/"):
+                    return name + value.removeprefix(place)
+        return value
+
+    return {key: named(value) for key, value in config.items()}
+
+
+def _differences(now: Any, before: Any, path: str = "") -> list[tuple[str, Any, Any]]:
+    if isinstance(now, dict) and isinstance(before, dict):
+        return [
+            found
+            for key in sorted(now.keys() | before.keys())
+            for found in _differences(now.get(key), before.get(key), f"{path}.{key}".lstrip("."))
+        ]
+    return [] if now == before else [(path, now, before)]
