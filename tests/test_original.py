@@ -24,7 +24,8 @@ from torch.nn import functional
 from lnq.data.store.preprocessing import CT_MEAN, CT_RANGE, CT_SD, Preprocessing
 from lnq.inference.scans import Segmented, write_volume
 from lnq.networks import DualBranchVNet, VNet
-from lnq.networks.transfer import initialise_from, load_file, read_checkpoint
+from lnq.networks.checkpoint_file import load_file
+from lnq.networks.transfer import initialise_from, read_checkpoint
 
 HEADS = {f"{branch}_final.{part}" for branch in ("main", "aux") for part in ("weight", "bias")}
 
@@ -203,7 +204,7 @@ def test_what_are_no_weights_is_refused(tmp_path: Path, weights: object, said: s
 
 
 def test_what_nnunet_logs_is_read(tmp_path: Path) -> None:
-    read = load_file(saved(tmp_path, {}))
+    read = load_file(saved(tmp_path, {})).contents
     assert read["_best_ema"] == 0.75
     assert read["logging"]["epochs"] == [7, True]
     assert np.array_equal(read["logging"]["fg"][0], ARRAY)
@@ -219,7 +220,7 @@ def test_what_nnunet_logged_with_numpy_1_is_read(tmp_path: Path) -> None:
                 assert b"cnumpy._core.multiarray\n" in data
                 data = data.replace(b"cnumpy._core.multiarray\n", b"cnumpy.core.multiarray\n")
             archive.writestr(name, data)
-    read = load_file(path)
+    read = load_file(path).contents
     assert read["_best_ema"] == 0.75
     assert np.array_equal(read["logging"]["fg"][0], ARRAY)
 

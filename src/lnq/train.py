@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,6 @@ from lnq.console import console
 from lnq.curves import last_logged
 from lnq.data.store.case_store import CaseStore
 from lnq.errors import RunError, UsageError
-from lnq.files import sha256
 from lnq.methods.method import Method
 from lnq.networks.transfer import Checkpoint, initialise_from, read_checkpoint, read_record
 from lnq.resuming import (
@@ -139,7 +138,7 @@ def _method(
         _note_other_preprocessing(source, store)
         started_from = {
             "path": str(source.path),
-            "sha256": sha256(source.path),
+            "sha256": source.sha256,
             "not_initialised": fresh,
         }
     optimizer = instantiate(cfg.optimizer)
@@ -203,7 +202,8 @@ def _fit(
 ) -> None:
     """Trains; an interrupt keeps its meaning (Lightning turns both signals into an exit)."""
     try:
-        trainer.fit(method, datamodule, ckpt_path=ckpt_path, weights_only=True)
+        with _fitting(trainer, ckpt_path):
+            trainer.fit(method, datamodule, ckpt_path=ckpt_path, weights_only=True)
     except SystemExit as stop:
         if trainer.received_sigterm:
             raise SystemExit(143) from stop
@@ -219,6 +219,23 @@ def _fit(
         raise RunError(
             "a process that cuts patches died", where="datamodule.num_workers", why=str(error),
             remedy="resume with ckpt_path=last; fewer workers need less memory",
+        ) from error  # fmt: skip
+
+
+@contextlib.contextmanager
+def _fitting(trainer: pl.Trainer, ckpt_path: Path | None) -> Iterator[None]:
+    """Tells what Lightning and torch raise where a checkpoint's tensors and counters do not fit."""
+    try:
+        yield
+    except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        begun = trainer.train_dataloader is not None
+        if ckpt_path is None or begun:
+            raise
+        raise UsageError(
+            "the checkpoint does not fit this run", where=ckpt_path,
+            why=f"{type(error).__name__}: {str(error).strip().splitlines()[-1].strip()}"
+            if str(error).strip() else type(error).__name__,
+            remedy="resume with a checkpoint of this very run",
         ) from error  # fmt: skip
 
 

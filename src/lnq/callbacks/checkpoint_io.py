@@ -1,4 +1,4 @@
-"""Checkpoints that appear whole or not at all."""
+"""Checkpoints that appear whole or not at all, and are what was written or nothing."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ from typing import Any
 import torch
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
+from lnq.callbacks.restoring import restorable
 from lnq.files import atomic_path
-from lnq.networks.transfer import PREVIOUS
+from lnq.networks.checkpoint_file import CHECKSUM, PREVIOUS, RECORD, content_hash, load_file
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
     """Writes a checkpoint beside its target, flushes, and renames it into place.
 
     A checkpoint that is replaced stays as `<name>.previous`, so that a good one is left when the
-    disk spoils the newest.
+    disk spoils the newest. The record of `lnq.train` in it gets a hash of everything.
     """
 
     def save_checkpoint(
@@ -26,6 +27,8 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     ) -> None:
         """Saves `checkpoint` at `path`."""
         target, content = Path(path), io.BytesIO()
+        if RECORD in checkpoint:
+            checkpoint[RECORD][CHECKSUM] = content_hash(checkpoint)
         torch.save(checkpoint, content)  # to a file it would hide that the disk is full
         with atomic_path(target) as temporary:
             temporary.write_bytes(content.getbuffer())
@@ -33,3 +36,13 @@ class AtomicCheckpointIO(TorchCheckpointIO):
                 previous = target.with_name(target.name + PREVIOUS)
                 previous.unlink(missing_ok=True)
                 os.link(target, previous)
+
+    def load_checkpoint(
+        self, path: str | Path, map_location: Any | None = None, weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        """What a resumed training takes over of the checkpoint at `path`.
+
+        Raises:
+            UsageError: It is damaged, or no checkpoint of a training.
+        """
+        return restorable(load_file(Path(path)).contents, Path(path))

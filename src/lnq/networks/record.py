@@ -57,12 +57,23 @@ class Record(BaseModel):
     preprocessing: dict[str, Any]
 
 
+def weight(tensor: Tensor) -> Tensor:
+    """The tensor itself, whose values a network computes with.
+
+    Raises:
+        ValueError: It holds whole, logical or complex numbers.
+    """
+    if not tensor.is_floating_point():
+        raise ValueError(f"it is {str(tensor.dtype).removeprefix('torch.')}, not floating point")
+    return tensor
+
+
 class Trained(BaseModel):
     """What is read of the whole file."""
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
 
-    state_dict: dict[str, Tensor]
+    state_dict: dict[str, Annotated[Tensor, AfterValidator(weight)]]
     lnq: Record
 
 

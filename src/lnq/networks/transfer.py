@@ -2,35 +2,20 @@
 
 from __future__ import annotations
 
-import struct
-import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import Size, Tensor, nn
 
 from lnq.errors import UsageError
 from lnq.networks import original
+from lnq.networks.checkpoint_file import CheckpointFile, load_file
 from lnq.networks.record import trained
 from lnq.run_folder import RunFolder
 
 PREFIX = "network."
-PREVIOUS = ".previous"
-"""Suffix of the checkpoint that the newest one replaced."""
-
-# How torch.save began its files before PyTorch 1.6: a pickled magic number.
-LEGACY_START = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
-
-# What zipfile and the unpickler raise, by trial, where single bytes of a checkpoint are wrong.
-DAMAGE = (
-    zipfile.BadZipFile, zlib.error, struct.error, UnpicklingError, AttributeError, EOFError,
-    LookupError, OSError, RuntimeError, TypeError, ValueError,
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -39,6 +24,7 @@ class Checkpoint:
 
     Attributes:
         path: The file.
+        sha256: Of the bytes that it was loaded from.
         state: State dictionary of the network.
         network: Configuration node of the network.
         preprocessing: Configuration of the preprocessing its training data had.
@@ -46,6 +32,7 @@ class Checkpoint:
     """
 
     path: Path
+    sha256: str
     state: dict[str, Tensor]
     network: dict[str, Any]
     preprocessing: dict[str, Any]
@@ -69,31 +56,6 @@ def find_checkpoint(run_or_file: Path) -> Path:
     return path
 
 
-def load_file(path: Path) -> dict[str, Any]:
-    """The contents of a checkpoint file, loaded without running any code from it.
-
-    Raises:
-        UsageError: The file is damaged, is no checkpoint, holds more than plain data, or is of a
-            format that has no checksums: in it, a wrong weight could not be told from a right one.
-    """
-    previous = path.with_name(path.name + PREVIOUS)
-    remedy = f"use the one before, {previous}" if previous.exists() else "use another checkpoint"
-    _check_archive(path, remedy)
-    try:
-        with torch.serialization.safe_globals(original.NUMPY_GLOBALS):
-            contents = torch.load(path, map_location="cpu", weights_only=True)
-    except DAMAGE as error:
-        raise UsageError(
-            "not loaded: the checkpoint is damaged or holds more than tensors and plain data",
-            where=path,
-            why=_first_line(error),
-            remedy=remedy,
-        ) from error
-    if not isinstance(contents, dict):
-        raise UsageError("no checkpoint", where=path, why=f"it holds a {type(contents).__name__}")
-    return contents
-
-
 def read_checkpoint(run_or_file: Path) -> Checkpoint:
     """A checkpoint of `lnq.train`, by its run folder or file, or one of the authors' code.
 
@@ -102,10 +64,10 @@ def read_checkpoint(run_or_file: Path) -> Checkpoint:
             authors' network.
     """
     path = find_checkpoint(run_or_file)
-    contents = load_file(path)
-    if original.is_original(contents):
-        return _read_original(contents, path)
-    found = trained(contents, path)
+    file = load_file(path)
+    if original.is_original(file.contents):
+        return _read_original(file)
+    found = trained(file.contents, path)
     state = {
         key.removeprefix(PREFIX): value
         for key, value in found.state_dict.items()
@@ -113,8 +75,9 @@ def read_checkpoint(run_or_file: Path) -> Checkpoint:
     }
     config = found.lnq.config
     return Checkpoint(
-        path, state, config.network, found.lnq.preprocessing, config.datamodule.patch_size
-    )
+        path, file.sha256, state, config.network, found.lnq.preprocessing,
+        config.datamodule.patch_size,
+    )  # fmt: skip
 
 
 def read_record(run_or_file: Path) -> dict[str, Any]:
@@ -124,21 +87,23 @@ def read_record(run_or_file: Path) -> dict[str, Any]:
         UsageError: There is none, it is damaged, or it is not of `lnq.train`.
     """
     path = find_checkpoint(run_or_file)
-    contents = load_file(path)
+    contents = load_file(path).contents
     trained(contents, path)
     record: dict[str, Any] = contents["lnq"]
     return record
 
 
-def _read_original(contents: Mapping[str, Any], path: Path) -> Checkpoint:
+def _read_original(file: CheckpointFile) -> Checkpoint:
     """A checkpoint of the authors' code under our names; every tensor is accounted for."""
-    weights = original.weights(contents, path)
+    path = file.path
+    weights = original.weights(file.contents, path)
     out_channels = original.num_classes(weights)
     blank = original.expected(out_channels)
     names = {original.original_name(name): name for name in blank}
     _refuse_differences({theirs: blank[ours] for theirs, ours in names.items()}, weights, path)
     return Checkpoint(
         path,
+        file.sha256,
         {ours: weights[theirs] for theirs, ours in names.items()},
         original.network_node(out_channels),
         original.preprocessing(),
@@ -201,38 +166,9 @@ def _refuse_differences(
         )
 
 
-def _check_archive(path: Path, remedy: str) -> None:
-    """Refuses a file that is damaged, or that cannot show that it is not."""
-    try:
-        with path.open("rb") as file:
-            legacy = file.read(len(LEGACY_START)) == LEGACY_START
-        if not legacy:
-            with zipfile.ZipFile(path) as archive:
-                damaged = archive.testzip()
-    except DAMAGE as error:
-        why = _first_line(error)
-        raise UsageError("damaged checkpoint", where=path, why=why, remedy=remedy) from error
-    if legacy:
-        raise UsageError(
-            "an old file format without checksums",
-            where=path,
-            why="it was saved as PyTorch before 1.6 did",
-            remedy="if you trust the file, load it and save it again with a current PyTorch",
-        )
-    if damaged is not None:
-        raise UsageError(
-            "damaged checkpoint", where=path, why=f"bad checksum of {damaged}", remedy=remedy
-        )
-
-
-def _first_line(error: BaseException) -> str:
-    """The error's first line, or its kind where it says nothing."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
-
-
-def _shape(state: Mapping[str, Tensor], key: str) -> torch.Size | None:
+def _shape(state: Mapping[str, Tensor], key: str) -> Size | None:
     return state[key].shape if key in state else None
 
 
-def _text(shape: torch.Size | None) -> str:
+def _text(shape: Size | None) -> str:
     return "missing" if shape is None else "x".join(map(str, shape))
