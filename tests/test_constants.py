@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import Any
 
-import numpy as np
 import pytest
-import torch
 import yaml
 from omegaconf import OmegaConf
-from torch import Tensor
 
 from lnq.config import CONF
 from lnq.config.composition import compose, flat_items
-from lnq.data.patches.corruption import GenesisCorruption
 from lnq.data.store.preprocessing import CT_MEAN, CT_RANGE, CT_SD
-from lnq.inference import sliding_window
 from lnq.losses.cross_entropy import LOG_OF_ZERO
 from lnq.losses.tversky import EPSILON
 from lnq.methods.mode import MODES
@@ -114,12 +108,7 @@ STAGES: dict[tuple[str, ...], dict[str, Any]] = {
 }  # fmt: skip
 
 # What stands in no configuration file.
-PARAMETERS = inspect.signature(GenesisCorruption).parameters
 IN_THE_CODE: dict[str, tuple[Any, Any]] = {
-    "shuffling": (PARAMETERS["shuffling_probability"].default, 0.5),
-    "intensity": (PARAMETERS["bezier_probability"].default, 0.9),
-    "painting": (PARAMETERS["painting_probability"].default, 0.9),
-    "in-painting": (PARAMETERS["in_painting_probability"].default, 0.2),
     "ct": ((CT_RANGE, CT_MEAN, CT_SD), ((-36.0, 157.0), 54.3698, 32.6955)),
     "epsilon": (EPSILON, 1e-5),
     "log 0": (LOG_OF_ZERO, pytest.approx(-9.21, abs=0.001)),
@@ -154,17 +143,3 @@ def test_constants_of_the_code_are_method_s(name: str) -> None:
 def test_the_sweep_is_the_paper_s_figure_3() -> None:
     text = (CONF / "sweep" / "sensitivity.yaml").read_text()
     assert yaml.safe_load(text)["hydra"]["sweeper"]["jobs"]["values"] == SENSITIVITY
-
-
-def test_prediction_s_windows_are_gaussian(monkeypatch: pytest.MonkeyPatch) -> None:
-    given: dict[str, Any] = {}
-
-    def spy(volume: Tensor, *_: Any, **named: Any) -> Tensor:
-        given.update(named)
-        return torch.zeros_like(volume)
-
-    monkeypatch.setattr(sliding_window, "sliding_window_inference", spy)
-    sliding_window.foreground_probability(
-        lambda x: (x,), np.zeros((2, 2, 2), np.float32), (2, 2, 2), device=torch.device("cpu")
-    )
-    assert (given["mode"], given["overlap"]) == ("gaussian", 0.5)

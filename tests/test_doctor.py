@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import subprocess
@@ -13,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from rich.console import Console
 from support.dicom_phantom import SIZE, write_ct, write_seg
 from support.faults import OUT_OF_MEMORY
 from support.synthetic_chest import SMALL, chest_with_spine
@@ -22,8 +20,8 @@ from lnq.data.case import Case
 from lnq.data.datasets.faults import shared_patients
 from lnq.data.store import inspection
 from lnq.data.store.examination import EMPTY_LABEL
-from lnq.data.store.inspection import CaseReport, compare_cases, inspect_case, inspect_cases
-from lnq.doctor import _table, main
+from lnq.data.store.inspection import compare_cases, inspect_case, inspect_cases
+from lnq.doctor import main
 from lnq.files import sha256
 from lnq.inference.scans import write_volume
 from lnq.volume import Array, Grid, Volume, to_sitk
@@ -166,26 +164,6 @@ def test_a_scan_that_kills_its_process_is_reported(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
-def test_the_table_fits_narrow_and_wide_terminals() -> None:
-    report = CaseReport(
-        "lnq2023-train-0001", "train", "partial", "/d/lnq2023-train-0001-ct.nrrd", "/d/seg.nrrd",
-        (656, 512, 512), (0.977, 0.9766, 0.9766), (0.0, 0.0, 0.0), "LPS", (-3024.0, 3071.0), 48.3,
-        5.9, [2600.0, 2200.0, 1600.0, 900.0, 80.0], 0.00021, "0" * 64,
-    )  # fmt: skip
-    bad = CaseReport("lnq2023-train-0002", "train", "none", "/d/lnq2023-train-0002-ct.nrrd", None)
-    for width, cells in (
-        (80, ["5.9", "5: 2.6 ", "good"]),
-        (160, ["LPS", "48.3", "0.021", "5.9"]),
-    ):
-        console = Console(width=width, file=io.StringIO())
-        console.print(_table([report, bad], width > 100))
-        shown = console.file.getvalue()  # type: ignore[attr-defined]  # a StringIO
-        assert max(map(len, shown.splitlines())) <= width
-        assert all(cell in shown for cell in cells), shown
-        assert "656x512x512" in shown
-        assert "lnq2023-train-0001" in shown
-
-
 def run(tmp_path: Path) -> int:
     with pytest.raises(SystemExit) as stop:
         main([f"data.root={tmp_path / 'data'}", f"paths.outputs={tmp_path / 'out'}",
@@ -213,6 +191,34 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
         assert path is not None
         path.unlink()
     assert sha256(tmp_path / "data") == before
+
+
+@pytest.mark.parametrize(
+    ("width", "cells"),
+    [(80, ["30x36x48", "10x8x8", "2.0", "2: 12 ", "1: 0.64 ", "empty", "note", "problem"]),
+     (160, ["30x36x48", "LPS", "14.8", "2.0", "2: 12, 0.64 ", "0.039", "note", "problem"])],
+)  # fmt: skip
+def test_the_table_fits_narrow_and_wide_terminals(
+    width: int,
+    cells: list[str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    label = np.zeros(GRID.size, np.uint8)
+    names = [f"lnq2023-train-000{number}" for number in range(4)]
+    case(tmp_path / "data", names[0])
+    case(tmp_path / "data", names[1], scan(1), label)
+    label[2, 3, 3] = 1
+    case(tmp_path / "data", names[2], scan(2), label)
+    case(tmp_path / "data", names[3]).image.write_bytes(b"no header")
+    assert run(tmp_path) == 3
+    shown = capsys.readouterr().out.split("\nnote: ")[0]
+    assert max(map(len, shown.splitlines())) <= width
+    for cell in [*names, *cells]:
+        assert cell in shown, cell
+    assert ("LPS" in shown) == (width > 100)
 
 
 def test_a_folder_of_no_layout(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -56,6 +56,21 @@ def test_windows_do_not_show(size: tuple[int, int, int], mirror: bool) -> None:
     assert np.abs(found - expected.numpy()).max() < 1e-5
 
 
+def test_windows_overlap_by_half_and_the_middle_of_one_counts_most() -> None:
+    """Windows of 4 along x begin at 0, 2 and 4; the network tells the first voxel of each."""
+
+    def first_voxel(x: Tensor) -> Tensor:
+        told = x[..., :1].expand_as(x)
+        return torch.cat([torch.zeros_like(told), told], dim=1)
+
+    image = np.array([0, 9, 1, 9, -2, 9, 9, 9], np.float32).reshape(1, 1, 8)
+    found = foreground_probability(first_voxel, image, (1, 1, 4), device=CPU)
+    # exp(-d²/2σ²) with σ = 4/8, 0.5 and 1.5 from the middles: e^-0.5 to e^-4.5, shares of e^±4
+    most, least = 1 / (1 + np.exp(-4)), 1 / (1 + np.exp(4))
+    logits = [0, 0, least, most, most - 2 * least, least - 2 * most, -2, -2]
+    assert found.ravel() == pytest.approx(1 / (1 + np.exp(-np.array(logits))), abs=1e-6)
+
+
 def test_mirroring_averages_over_all_flips() -> None:
     weights = torch.from_numpy(noise(8, 8, 8))
 
@@ -310,8 +325,8 @@ def test_doubts_about_a_scan_are_told_and_it_is_segmented(
     wrong = Volume(wrong.array[:, ::-1], wrong.grid)  # front to back
     write_volume(wrong, tmp_path / "s.nrrd")
     looked = []
-    search = lungs._lungs
-    monkeypatch.setattr(lungs, "_lungs", lambda *given: looked.append(1) or search(*given))
+    search = lungs.find_body
+    monkeypatch.setattr(lungs, "find_body", lambda given: looked.append(1) or search(given))
     found = segment(Job("s", tmp_path / "s.nrrd", "s.nrrd"), predictor(), tmp_path / "out", False)
     assert looked == [1]
     (case,) = [inspect_case(Case("s", tmp_path / "s.nrrd", None, "test", "none", "s"))]

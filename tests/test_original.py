@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import pytorch_lightning as pl
 import torch
 from support.faults import Payload, refused
 from support.original_checkpoint import ARRAY, WIDTHS, contents, layout, numbered, saved
@@ -267,8 +268,7 @@ def test_train_begins_with_it_and_tells_of_other_preprocessing(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     begun: list[Any] = []
-    module = importlib.import_module("lnq.train")
-    monkeypatch.setattr(module, "_fit", lambda trainer, method, *_: begun.append(method))
+    monkeypatch.setattr(pl.Trainer, "fit", lambda _, method, *__, **___: begun.append(method))
     path = saved(tmp_path, numbered(1))
     arguments = [a for a in TINY if not a.startswith(("network.", "datamodule.patch_size"))]
     assert train("+experiment=dbdmp", f"store={tiny_store}", f"run_dir={tmp_path / 'run'}",

@@ -1,11 +1,12 @@
-"""What the README's two commands run: every line of the recipes is a command that composes."""
+"""What the Makefile and CI run: recipes are run with tools that only note what they are asked."""
 
 from __future__ import annotations
 
+import os
 import re
-import shlex
 import shutil
 import subprocess
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from support import REPOSITORY
 
 from lnq.config.command import parse
 from lnq.config.composition import compose
+
+pytestmark = pytest.mark.process
 
 STAGES = {
     "preprocess": "PreprocessConfig",
@@ -25,91 +28,148 @@ STAGES = {
 }
 ROWS = ("baseline", "a", "b", "c", "d", "e", "f", "g")
 INSTALL = "apt-get install -y --no-install-recommends chromium"
+NOTING = r"""#!/bin/sh
+printf '%s\0' "${0##*/}" "$@" '
+' >> "$NOTED"
+for word; do case $word in run_dir=*) mkdir -p "${word#run_dir=}";; esac; done
+[ -z "$FAILING" ] || case "${0##*/} $*" in *"$FAILING"*) exit 1;; esac
+"""
+"""Stands for every tool: notes its words, makes a run's folder, fails where it is told to."""
+
+Call = list[str]
 
 
-def recipe(target: str, *variables: str) -> str:
+@dataclass(frozen=True)
+class Recipes:
+    """The Makefile with an environment of noting tools."""
+
+    folder: Path
+
+    def make(self, *words: str, failing: str = "") -> tuple[int, list[Call]]:
+        """Exit code of `make`, and what it ran, in order."""
+        noted = self.folder / "noted"
+        noted.unlink(missing_ok=True)
+        done = subprocess.run(
+            ["make", *words, f"VENV={self.folder / 'venv'}"], cwd=REPOSITORY,
+            env={"PATH": os.environ["PATH"], "NOTED": str(noted), "FAILING": failing},
+            capture_output=True, check=False,
+        )  # fmt: skip
+        text = noted.read_text() if noted.exists() else ""
+        return done.returncode, [call.split("\0") for call in text.split("\0\n\0") if call]
+
+    def stages(self, *words: str, failing: str = "") -> tuple[int, list[tuple[str, Call]]]:
+        """The same of recipes that run nothing but stages of ours: stage and its arguments."""
+        code, calls = self.make(*words, failing=failing)
+        assert all(call[:2] == ["python", "-m"] for call in calls)
+        return code, [(call[2].removeprefix("lnq."), call[3:]) for call in calls]
+
+
+@pytest.fixture
+def recipes(tmp_path: Path) -> Recipes:
     if shutil.which("make") is None:
         pytest.skip("no make on this machine")
-    dry = subprocess.run(
-        ["make", "--dry-run", "--always-make", target, *variables],
-        cwd=REPOSITORY, capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    return dry.stdout
+    tools = tmp_path / "venv" / "bin"
+    tools.mkdir(parents=True)
+    for name in ("python", "ruff", "mypy", "lint-imports"):
+        (tools / name).write_text(NOTING)
+        (tools / name).chmod(0o755)
+    (tmp_path / "venv" / ".ready").touch()
+    return Recipes(tmp_path)
 
 
-def commands(tmp_path: Path) -> list[tuple[str, list[str]]]:
-    text = recipe("demo", f"OUT={tmp_path}", "SEED=3").replace("\\\n", " ")
-    found = re.findall(r"-m lnq\.(\w+) (.*?)(?:&&|\|\||;|\n|$)", text)
-    each = [(stage, arguments.replace("$start", "$method_start")) for stage, arguments in found]
-    (start,) = re.findall(r"\[ \$method = dbdmp \] && start=(\S+);", text)
-    lines = []
-    for stage, arguments in each:
-        if "$method" not in arguments:
-            lines.append((stage, shlex.split(arguments)))
-            continue
-        for method, weights in (("baseline", ""), ("dbdmp", start)):
-            line = arguments.replace("$method_start", weights).replace("$method", method)
-            lines.append((stage, shlex.split(line)))
-    return lines
-
-
-def test_the_demo_runs_every_stage_in_order(tmp_path: Path) -> None:
-    lines = commands(tmp_path)
-    pair = ["baseline", "dbdmp"]
-    assert [stage for stage, _ in lines] == [
-        "preprocess", "train", *("train" for _ in pair), *("predict" for _ in pair),
-        *("evaluate" for _ in pair), "report",
-    ]  # fmt: skip
-    begun = [line for stage, line in lines if stage == "train"]
-    assert [any("init_from" in a for a in line) for line in begun] == [False, False, True]
-
-
-def check_composes(stage: str, arguments: list[str]) -> None:
+def check_composes(stage: str, arguments: Call) -> None:
     module = import_module(f"lnq.{stage}")
     given = getattr(module, "GIVEN", None)
     arguments = getattr(module, "prepare", list)(arguments)
     parse(compose(stage, arguments), getattr(module, STAGES[stage]), given)
 
 
-def test_every_command_of_the_demo_composes(tmp_path: Path) -> None:
-    for stage, arguments in commands(tmp_path):
-        check_composes(stage, arguments)
-
-
-def test_table1_measures_every_row_of_every_seed(tmp_path: Path) -> None:
-    text = recipe("table1", f"TABLE1={tmp_path}", "SEEDS=3 4")
-    lines = [
-        (stage, shlex.split(arguments))
-        for stage, arguments in re.findall(r"-m lnq\.(\w+) (.*)", text)
-    ]
+def test_the_demo_runs_every_stage_in_order(recipes: Recipes) -> None:
+    code, lines = recipes.stages("demo", f"OUT={recipes.folder}/demo", "SEED=3")
+    method = ["train", "predict", "evaluate"]
+    assert code == 0
+    assert [stage for stage, _ in lines] == ["preprocess", "train", *method, *method, "report"]
     for stage, arguments in lines:
         check_composes(stage, arguments)
-    trained = [arguments for stage, arguments in lines if stage == "train"]
-    for seed in (3, 4):
-        names = [a[0] for a in trained if f"seed={seed}" in a]
-        assert sorted(names) == sorted(
-            f"+experiment=[{name},phantom]" for name in ("genesis", *(f"table1/{r}" for r in ROWS))
-        )
+    begun = [line for stage, line in lines if stage == "train"]
+    assert [any("init_from" in a for a in line) for line in begun] == [False, False, True]
+    assert all("seed=3" in line for line in begun)
+
+
+@pytest.mark.parametrize(
+    ("failing", "stages"),
+    [("lnq.preprocess", 1), ("experiment=[genesis", 2), ("experiment=[baseline", 3),
+     ("lnq.predict", 4), ("lnq.evaluate", 5), ("experiment=[dbdmp", 6), ("lnq.report", 9)],
+)  # fmt: skip
+def test_the_demo_ends_where_a_stage_fails(failing: str, stages: int, recipes: Recipes) -> None:
+    code, lines = recipes.stages("demo", f"OUT={recipes.folder}/demo", failing=failing)
+    assert code != 0
+    assert len(lines) == stages
+
+
+def test_table1_measures_every_row_of_every_seed(recipes: Recipes) -> None:
+    given = ("table1", f"TABLE1={recipes.folder}/table1", "SEEDS=3 4")
+    code, lines = recipes.stages(*given)
+    assert code == 0
+    assert lines[-1][0] == "collect"
+    third, fourth = (
+        [line for line in lines if re.search(rf"seed=?{seed}\b", str(line))] for seed in (3, 4)
+    )
+    assert len(third) + len(fourth) == len(lines) - 1
+    assert str(sorted(fourth)) == re.sub(r"seed(=?)3\b", r"seed\g<1>4", str(sorted(third)))
+    trained = [arguments[0] for stage, arguments in third if stage == "train"]
+    assert sorted(trained) == sorted(
+        f"+experiment=[{name},phantom]" for name in ("genesis", *(f"table1/{r}" for r in ROWS))
+    )
     # On unseen scans, and on the training scans for the nodes that were never annotated.
-    evaluated = [arguments for stage, arguments in lines if stage == "evaluate"]
-    assert len(evaluated) == 2 * 2 * len(ROWS)
+    evaluated = [arguments for stage, arguments in third if stage == "evaluate"]
+    assert len(evaluated) == 2 * len(ROWS)
     hidden = [a for a in evaluated if any(x.startswith("annotations=") for x in a)]
-    assert len(hidden) == len(evaluated) // 2
-    assert [stage for stage, _ in lines][-1] == "collect"
+    assert len(hidden) == len(ROWS)
+    for stage, arguments in lines:
+        if "/seed3/a/" in str(arguments) or (stage == "train" and "seed=3" in arguments):
+            check_composes(stage, arguments)
+    # Again: what is finished stays.
+    assert [stage for stage, _ in recipes.stages(*given)[1]] == ["collect"]
+    (recipes.folder / "table1/seed4/b/.measured").unlink()
+    code, lines = recipes.stages(*given, failing="lnq.evaluate")
+    assert code != 0
+    assert [stage for stage, _ in lines] == ["train", "predict", "evaluate"]
+    assert lines[0][1][0] == "+experiment=[table1/b,phantom]"
 
 
-def test_baseline_and_dbdmp_have_the_same_budget(tmp_path: Path) -> None:
+def test_baseline_and_dbdmp_have_the_same_budget(recipes: Recipes) -> None:
+    _, lines = recipes.stages("demo", f"OUT={recipes.folder}/demo")
     budget = []
-    for method in ("baseline", "dbdmp"):
-        cfg = compose("train", [f"+experiment=[{method},phantom]", f"run_dir={tmp_path}"])
-        budget.append((cfg.trainer.max_epochs, cfg.datamodule.steps_per_epoch, cfg.optimizer.lr))
+    for stage, arguments in lines[2:]:
+        if stage == "train":
+            cfg = compose("train", arguments)
+            budget.append(
+                (cfg.trainer.max_epochs, cfg.datamodule.steps_per_epoch, cfg.optimizer.lr)
+            )
+    assert len(budget) == 2
     assert budget[0] == budget[1]
 
 
-def test_the_test_recipe_checks_and_tests() -> None:
-    text = recipe("test")
-    for tool in ("ruff check", "mypy", "lint-imports", "pytest"):
-        assert tool in text
+CHECKS = ["ruff format", "ruff check", "mypy", "lint-imports"]
+
+
+def test_the_test_recipe_checks_and_tests(recipes: Recipes) -> None:
+    code, calls = recipes.make("test")
+    assert code == 0
+    *checks, tests = calls
+    assert len(checks) == len(CHECKS)
+    for check, name in zip(checks, CHECKS, strict=True):
+        assert " ".join(check).startswith(name)
+    assert tests[:3] == ["python", "-m", "pytest"]
+    assert "-m" not in tests[3:]  # every lane
+
+
+@pytest.mark.parametrize("failing", [*CHECKS, "pytest"])
+def test_the_test_recipe_fails_where_a_check_does(failing: str, recipes: Recipes) -> None:
+    code, calls = recipes.make("test", failing=failing)
+    assert code != 0
+    assert failing in " ".join(calls[-1])
 
 
 @pytest.mark.parametrize(
@@ -139,9 +199,3 @@ def test_ci_runs_the_test_recipe_with_a_browser_where_it_can(
     assert bash is not None
     subprocess.run([bash, REPOSITORY / ".ci" / "run"], env={"PATH": str(tmp_path)}, check=True)
     assert said.read_text().splitlines() == asked
-
-
-def test_the_readme_names_both_commands() -> None:
-    readme = (REPOSITORY / "README.md").read_text()
-    assert "make demo" in readme
-    assert "make test" in readme

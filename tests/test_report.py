@@ -284,7 +284,7 @@ def test_the_page_is_never_too_large(
 
 
 def test_a_long_table_keeps_the_largest_errors(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lnq.reporting.case_table._MAX_CELLS", 12)
+    monkeypatch.setattr("lnq.reporting.case_table.MAX_CELLS", 12)
     table = case_table(read_runs([run]))
     assert ([case for case, _ in table.rows], table.left_out) == ([EVIL, "good"], 1)
 

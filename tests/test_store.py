@@ -70,8 +70,8 @@ def test_store_gives_back_what_was_prepared(
     cases: list[Case], root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looked = []
-    search = lungs._lungs
-    monkeypatch.setattr(lungs, "_lungs", lambda *given: looked.append(1) or search(*given))
+    search = lungs.find_body
+    monkeypatch.setattr(lungs, "find_body", lambda given: looked.append(1) or search(given))
     assert states(cases, root) == {"c0": "built", "c1": "built", "c2": "built"}
     store = CaseStore(root)
     assert store.settings == SETTINGS.as_dict()

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -258,14 +261,37 @@ def test_a_finished_sweep_launches_nothing(tmp_path: Path) -> None:
 def test_each_worker_has_a_gpu_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7")
-    seen = []
-    for _ in range(3):  # as three processes would; locks are held until this one ends
-        monkeypatch.setattr(OneGpuEach, "_slot", None)
-        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7")
-        for _ in range(2):  # two jobs of one worker
+    context = multiprocessing.get_context("fork")
+    seen: list[str] = []
+    workers = []
+
+    def work(end: Connection) -> None:
+        for _ in range(2):  # jobs
             OneGpuEach(str(tmp_path)).on_job_start(None)
-        seen.append(os.environ["CUDA_VISIBLE_DEVICES"])
-    assert seen == ["4", "7", "4"]
+            end.send(os.environ["CUDA_VISIBLE_DEVICES"])
+        end.recv()
+
+    def begin() -> None:
+        ours, theirs = context.Pipe()
+        worker = context.Process(target=work, args=(theirs,))
+        worker.start()
+        workers.append((worker, ours))
+        first, second = ours.recv(), ours.recv()
+        assert first == second
+        seen.append(first)
+
+    def end(number: int) -> None:
+        worker, ours = workers[number]
+        ours.send("enough")
+        worker.join()
+
+    for _ in range(3):
+        begin()
+    end(1)
+    begin()  # in the place of the one that ended
+    assert seen == ["4", "7", "4", "7"]
+    for number in (0, 2, 3):
+        end(number)
 
 
 def test_a_task_is_found_again_by_its_stage() -> None:
@@ -283,23 +309,20 @@ def test_slurm_takes_every_option_of_our_launcher(
 
     from lnq.config.composition import compose
 
-    for name in ("srun", "sbatch"):
-        (tmp_path / name).write_text("#!/bin/sh\n")
+    script = tmp_path / "script"
+    for name, does in (
+        ("srun", ""),
+        ("sbatch", f"cp $1 {script}; echo Submitted batch job 7"),
+    ):
+        (tmp_path / name).write_text(f"#!/bin/sh\n{does}\n")
         (tmp_path / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    submitted: dict[str, Any] = {}
-
-    def map_array(executor: Any, *_: Any) -> list[Any]:
-        submitted.update(executor._executor.parameters)
-        return []
-
-    monkeypatch.setattr(submitit.AutoExecutor, "map_array", map_array)
+    monkeypatch.setattr(submitit.Job, "results", lambda _: [0])  # nothing runs it
     cfg = compose("train", ["hydra/launcher=slurm", f"paths.outputs={tmp_path}"], with_hydra=True)
     node = dict(cfg.hydra.launcher)
     assert node.pop("_target_").endswith(".SlurmLauncher")
     launcher = SlurmLauncher(**node)
     launcher.setup(hydra_context=None, task_function=None, config=cfg)
-    launcher.launch([["seed=0"]], 0)
-    assert submitted["gpus_per_node"] == 1
-    assert submitted["time"] == 1440
-    assert submitted["array_parallelism"] == 16
+    assert launcher.launch([[f"seed={n}"] for n in range(20)], 0) == [0] * 20
+    asked = set(re.findall("^#SBATCH --(.*)", script.read_text(), re.M))
+    assert asked >= {"gpus-per-node=1", "time=1440", "array=0-19%16", "mem=32GB"}

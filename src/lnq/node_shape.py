@@ -64,6 +64,12 @@ def axes_mm(mask: Mask, spacing_mm: tuple[float, float, float]) -> tuple[float, 
 
     Returns:
         Short axis and long axis, mm.
+
+    Example:
+        >>> axes_mm(np.ones((1, 1, 1), dtype=bool), (3.0, 1.0, 1.0))
+        (1.0, 1.0)
+        >>> axes_mm(np.ones((1, 1, 5), dtype=bool), (3.0, 1.0, 0.8))
+        (1.0, 4.0)
     """
     section = mask[np.argmax(mask.sum(axis=(1, 2)))]
     centres = np.argwhere(section)[:, None]

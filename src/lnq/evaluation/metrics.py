@@ -28,18 +28,40 @@ def dice(prediction: Mask, reference: Mask) -> float:
 
     Returns:
         A value in [0, 1]; 0 where exactly one of the masks is empty; NaN where both are.
+
+    Example:
+        >>> prediction = np.array([[[True, True, True, False]]])
+        >>> reference = np.array([[[False, False, True, True]]])
+        >>> dice(prediction, reference)  # 2 * 1 / (3 + 2)
+        0.4
+        >>> dice(prediction & False, reference & False)
+        nan
     """
     total = np.count_nonzero(prediction) + np.count_nonzero(reference)
     return _ratio(2 * np.count_nonzero(prediction & reference), total)
 
 
 def precision(prediction: Mask, reference: Mask) -> float:
-    """Share of the predicted voxels that are right, |P ∩ R| / |P|; NaN without prediction."""
+    """Share of the predicted voxels that are right, |P ∩ R| / |P|; NaN without prediction.
+
+    Example:
+        >>> prediction = np.array([[[True, True, True, False]]])
+        >>> reference = np.array([[[False, False, True, True]]])
+        >>> round(precision(prediction, reference), 4)  # 1 of 3
+        0.3333
+    """
     return _ratio(np.count_nonzero(prediction & reference), np.count_nonzero(prediction))
 
 
 def recall(prediction: Mask, reference: Mask) -> float:
-    """Share of the reference's voxels that are predicted, |P ∩ R| / |R|; NaN without reference."""
+    """Share of the reference's voxels that are predicted, |P ∩ R| / |R|; NaN without reference.
+
+    Example:
+        >>> prediction = np.array([[[True, True, True, False]]])
+        >>> reference = np.array([[[False, False, True, True]]])
+        >>> recall(prediction, reference)  # 1 of 2
+        0.5
+    """
     return _ratio(np.count_nonzero(prediction & reference), np.count_nonzero(reference))
 
 
@@ -59,6 +81,12 @@ def assd(prediction: Mask, reference: Mask, spacing_mm: tuple[float, float, floa
 
     Returns:
         Millimetres, >= 0; NaN where one of the masks is empty.
+
+    Example:
+        >>> prediction = np.array([[[True, False, False, True]]])
+        >>> reference = np.array([[[True, False, False, False]]])
+        >>> assd(prediction, reference, (3.0, 1.0, 1.0))  # 0 and 3 mm to the reference, 0 back
+        1.0
     """
     ours = surface_points(prediction, spacing_mm)
     theirs = surface_points(reference, spacing_mm)
@@ -78,6 +106,12 @@ def surface_points(mask: Mask, spacing_mm: tuple[float, float, float]) -> Array:
 
     Returns:
         Positions (n, 3) `z y x`, mm from the centre of voxel (0, 0, 0); n = 0 for an empty mask.
+
+    Example:
+        >>> surface_points(np.ones((3, 3, 3), dtype=bool), (3.0, 1.0, 1.0)).shape  # but its middle
+        (26, 3)
+        >>> surface_points(np.array([[[False, True]]]), (3.0, 1.0, 0.5))
+        array([[0. , 0. , 0.5]])
     """
     boxes = ndimage.find_objects(mask.astype(np.uint8))
     if not boxes:

@@ -64,6 +64,13 @@ def label_nodes(reference: Array, kind: ReferenceKind) -> Labels:
 
     Returns:
         Integers `z y x`: 0 outside, else the node's number.
+
+    Example:
+        >>> reference = np.array([[[3, 0, 0, 7], [0, 3, 0, 5]]])
+        >>> label_nodes(reference, "binary").tolist()  # corners touch, values do not matter
+        [[[1, 0, 0, 2], [0, 1, 0, 2]]]
+        >>> label_nodes(reference, "instances").tolist()
+        [[[3, 0, 0, 7], [0, 3, 0, 5]]]
     """
     if kind == "instances":
         return reference
@@ -118,7 +125,14 @@ def measure_nodes(
 
 
 def count_false_positives(prediction: Mask, reference: Mask) -> int:
-    """Number of 26-connected components of the prediction that touch no voxel of the reference."""
+    """Number of 26-connected components of the prediction that touch no voxel of the reference.
+
+    Example:
+        >>> prediction = np.array([[[True, True, False, True, False, True]]])
+        >>> reference = np.array([[[False, True, False, False, False, False]]])
+        >>> count_false_positives(prediction, reference)
+        2
+    """
     labels, count = components(prediction)
     touching = np.unique(labels[reference])
     return int(count - np.count_nonzero(touching))

@@ -141,6 +141,15 @@ def rank_teams(table: pd.DataFrame) -> pd.DataFrame:
         `mean_rank`, `dice_mean`, `dice_sd` (of the population), `dice_median`,
         `assd_filled_mean_mm`, `assd_median_mm` (of the cases that have one), `num_cases`,
         `num_missing`.
+
+    Example:
+        >>> table = pd.DataFrame({
+        ...     "case": ["1", "1", "2", "2"], "team": ["A", "B", "A", "B"],
+        ...     "dice": [0.7, 0.6, 0.7, 0.6], "assd_mm": [4.0, 3.0, 2.0, 3.0],
+        ... })
+        >>> ranking = rank_teams(table.assign(assd_filled_mm=table["assd_mm"]))
+        >>> ranking[["place", "team", "mean_rank"]].values.tolist()  # ranks 1 2 1 1 and 2 1 2 2
+        [[1, 'A', 1.25], [2, 'B', 1.75]]
     """
     cases = table.groupby("case")
     by_dice = cases["dice"].rank(method="min", ascending=False)

@@ -67,6 +67,12 @@ def filled_assd(table: pd.DataFrame) -> pd.Series:
 
     Args:
         table: With the columns of `metrics.csv`, of one run or of several to be compared.
+
+    Example:
+        >>> table = pd.DataFrame({"assd_mm": [2.0, 5.0, np.nan], "reference_ml": [1.0, 1.0, 1.0]})
+        >>> table["prediction_ml"] = [1.0, 1.0, 0.0]
+        >>> filled_assd(table).tolist()
+        [2.0, 5.0, 5.0]
     """
     one_empty = (table["reference_ml"] > 0) ^ (table["prediction_ml"] > 0)
     return table["assd_mm"].mask(one_empty, table["assd_mm"].max())

@@ -19,13 +19,26 @@ def kl_divergence(logits: Tensor, other_logits: Tensor) -> Tensor:
 
     Returns:
         (b, 1, z, y, x), >= 0 up to rounding.
+
+    Example:
+        >>> import torch
+        >>> p = torch.tensor([1.0, 1.0]).log().view(1, 2, 1, 1, 1)  # (1/2, 1/2)
+        >>> q = torch.tensor([1.0, 3.0]).log().view(1, 2, 1, 1, 1)  # (1/4, 3/4)
+        >>> round(kl_divergence(p, q).item(), 4)  # 1/4 ln 1/2 + 3/4 ln 3/2
+        0.1308
     """
     log_p, log_q = log_softmax(logits), log_softmax(other_logits)
     return (log_q.exp() * (log_q - log_p)).sum(dim=1, keepdim=True)
 
 
 def agreement_weight(kl: Tensor) -> Tensor:
-    """W_i = exp(-KL_i) in (0, 1]: 1 where the branches agree (Eq. 8)."""
+    """W_i = exp(-KL_i) in (0, 1]: 1 where the branches agree (Eq. 8).
+
+    Example:
+        >>> import torch
+        >>> agreement_weight(torch.tensor([0.0, 2.0]).log1p())  # KL = 0 and ln 3
+        tensor([1.0000, 0.3333])
+    """
     return (-kl).exp()
 
 
@@ -48,6 +61,16 @@ def consensus_loss(
 
     Returns:
         Scalar >= 0.
+
+    Example:
+        >>> import torch
+        >>> p = torch.tensor([1.0, 1.0]).log().view(1, 2, 1, 1, 1)  # (1/2, 1/2): CE = ln 2
+        >>> q = torch.tensor([1.0, 3.0]).log().view(1, 2, 1, 1, 1)  # (1/4, 3/4): KL = 0.1308
+        >>> node = torch.tensor([0.0, 1.0]).view(1, 2, 1, 1, 1)
+        >>> round(consensus_loss(p, q, node).item(), 4)  # ln 2 + 0.1308 / exp(-0.1308)
+        0.8422
+        >>> round(consensus_loss(p, p, node).item(), 4)  # the branches agree: ln 2
+        0.6931
     """
     kl = kl_divergence(logits, other_logits)
     weight = agreement_weight(kl.detach() if detach_weight else kl)

@@ -39,6 +39,12 @@ def cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
 
     Returns:
         Scalar >= 0.
+
+    Example:
+        >>> logits = torch.tensor([1.0, 3.0]).log().view(1, 2, 1, 1, 1)  # p = (1/4, 3/4)
+        >>> node = torch.ones(1, 1, 1, 1, 1)
+        >>> round(cross_entropy(logits, node).item(), 4)  # -ln 3/4
+        0.2877
     """
     return -(one_hot(y) * log_softmax(logits)).sum(dim=1).mean()
 
@@ -53,6 +59,12 @@ def reverse_cross_entropy(logits: Tensor, y: Tensor, *, mean_over_classes: bool 
 
     Returns:
         Scalar in [0, 9.21].
+
+    Example:
+        >>> logits = torch.tensor([1.0, 3.0]).log().view(1, 2, 1, 1, 1)  # p = (1/4, 3/4)
+        >>> node = torch.ones(1, 1, 1, 1, 1)
+        >>> round(reverse_cross_entropy(logits, node).item(), 4)  # -1/4 ln 1e-4
+        2.3026
     """
     log_y = torch.log(one_hot(y).clamp_min(math.exp(LOG_OF_ZERO)))
     by_class = -(log_softmax(logits).exp() * log_y)
@@ -69,6 +81,12 @@ def symmetric_cross_entropy(
         y: (b, 1, z, y, x) in {0, 1}.
         gamma: γ >= 0.
         mean_over_classes: Of L_RCE alone; L_CE is the same either way.
+
+    Example:
+        >>> logits = torch.tensor([1.0, 3.0]).log().view(1, 2, 1, 1, 1)  # p = (1/4, 3/4)
+        >>> node = torch.ones(1, 1, 1, 1, 1)
+        >>> round(symmetric_cross_entropy(logits, node, gamma=0.8).item(), 4)  # 0.8 CE + RCE
+        2.5327
     """
     reverse = reverse_cross_entropy(logits, y, mean_over_classes=mean_over_classes)
     return gamma * cross_entropy(logits, y) + reverse
@@ -84,6 +102,14 @@ def partial_cross_entropy(logits: Tensor, y: Tensor, *, nan_if_empty: bool = Fal
 
     Returns:
         Scalar >= 0, differentiable also where it is 0.
+
+    Example:
+        >>> logits = torch.tensor([[1.0, 1.0], [3.0, 1.0]]).log().view(1, 2, 1, 1, 2)
+        >>> y = torch.tensor([1.0, 0.0]).view(1, 1, 1, 1, 2)  # p_1 is 3/4 there, 1/2 beside it
+        >>> round(partial_cross_entropy(logits, y).item(), 4)  # -ln 3/4
+        0.2877
+        >>> partial_cross_entropy(logits, torch.zeros_like(y)).item() == 0
+        True
     """
     foreground = log_softmax(logits)[:, 1:]
     annotated = y.sum()

@@ -35,6 +35,14 @@ def pseudo_terms(
         detach_weight: See `consensus_loss`.
         kl_apart: See `consensus_loss`.
         truncate_target: `"klce"` compares with `truncated_pseudo_label`.
+
+    Example:
+        >>> import torch
+        >>> logits = torch.tensor([1.0, 3.0]).log().view(1, 2, 1, 1, 1)  # p = (1/4, 3/4)
+        >>> node = torch.tensor([0.0, 1.0]).view(1, 2, 1, 1, 1)
+        >>> terms = pseudo_terms(logits, logits, node, {"klce": 1.0, "dice": 1.0})
+        >>> {name: round(x.item(), 3) for name, x in terms.items()}  # twice -ln 3/4, 1 - 1.5 / 1.75
+        {'klce': 0.575, 'dice': 0.286}
     """
 
     def klce() -> Tensor:

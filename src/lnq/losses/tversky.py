@@ -19,6 +19,13 @@ def tversky_loss(logits: Tensor, y: Tensor, alpha: float = 0.4) -> Tensor:
 
     Returns:
         Scalar in [0, 1].
+
+    Example:
+        >>> import torch
+        >>> logits = torch.tensor([[1.0, 1.0], [3.0, 1.0]]).log().view(1, 2, 1, 1, 2)
+        >>> y = torch.tensor([1.0, 0.0]).view(1, 1, 1, 1, 2)  # p_1 is 3/4 there, 1/2 beside it
+        >>> round(tversky_loss(logits, y, alpha=0.4).item(), 3)  # 1 - 0.75 / (0.75 + 0.4/2 + 0.6/4)
+        0.318
     """
     p = log_softmax(logits)[:, 1:].exp()
     true_positive = (p * y).sum()
@@ -37,5 +44,12 @@ def dice_loss(logits: Tensor, y: Tensor) -> Tensor:
 
     Returns:
         Scalar in [0, 1].
+
+    Example:
+        >>> import torch
+        >>> logits = torch.tensor([[1.0, 1.0], [3.0, 1.0]]).log().view(1, 2, 1, 1, 2)
+        >>> y = torch.tensor([1.0, 0.0]).view(1, 1, 1, 1, 2)  # p_1 is 3/4 there, 1/2 beside it
+        >>> round(dice_loss(logits, y).item(), 3)  # 1 - 2 * 0.75 / (0.75 + 0.5 + 1)
+        0.333
     """
     return tversky_loss(logits, y, alpha=0.5)

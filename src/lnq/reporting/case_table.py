@@ -18,7 +18,7 @@ _COLUMNS = (
     ("False pos.", "false_positives", "{:.0f}"),
 )  # fmt: skip
 _NODES = "Nodes"
-_MAX_CELLS = 30_000
+MAX_CELLS = 30_000
 """Cells of the table: about 100 bytes each, 3 MB."""
 
 Cell = tuple[str, str]
@@ -47,7 +47,7 @@ def case_table(runs: Sequence[Run]) -> CaseTable:
     cases = worst_cases(runs)
     measures = _COLUMNS if len(runs) <= MANY_RUNS else _COLUMNS[:1]
     columns = [name for name, _, _ in measures] + [_NODES] * (len(runs) <= MANY_RUNS)
-    shown = cases[: max(1, _MAX_CELLS // (len(runs) * len(columns)))]
+    shown = cases[: max(1, MAX_CELLS // (len(runs) * len(columns)))]
     tables = [{} if r.evaluation is None else r.evaluation.metrics.T.to_dict() for r in runs]
     rows = [(case, [_cells(table.get(case), columns) for table in tables]) for case in shown]
     anchors = {case: f"row-{i}" for i, case in enumerate(cases)}
