@@ -23,7 +23,7 @@ ROWS = baseline a b c d e f g
 TABLE1_PHANTOM = policy@data.layout.policy=random data.layout.policy.count=2 data.layout.num_train=48
 TABLE1_PATCH = 'datamodule.patch_size=[16,40,40]'
 TABLE1_GENESIS = $(TABLE1_PATCH) datamodule.batch_size=16 trainer.max_epochs=12 optimizer.lr=0.001 augmentation@datamodule.transform=genesis_original
-TABLE1_BUDGET = $(TABLE1_PATCH) trainer.max_epochs=140 callbacks=table1 optimizer.lr=0.02 trainer.check_val_every_n_epoch=140 method.inferer.sw_batch_size=4
+TABLE1_BUDGET = $(TABLE1_PATCH) trainer.max_epochs=140 callbacks=table1 optimizer.lr=0.02 trainer.check_val_every_n_epoch=140 method.inferer.batch_size=4
 
 .PHONY: help setup demo table1 test docs check format clean
 .DEFAULT_GOAL := help
