@@ -138,7 +138,7 @@ def test_finished_cases_are_not_done_again(cases: list[Case], root: Path) -> Non
     assert (root / "cases" / "c0" / "image.npy").stat().st_mtime_ns == before
 
 
-@pytest.mark.parametrize("name", ["image.npy", "label.npy", "foreground.npy"])
+@pytest.mark.parametrize("name", ["image.npy", "label_field.npy", "foreground.npy"])
 @pytest.mark.parametrize("damage", ["truncated", "flipped", "gone"])
 def test_damaged_arrays_are_rebuilt(name: str, damage: str, cases: list[Case], root: Path) -> None:
     states(cases[:1], root)
@@ -154,7 +154,7 @@ def test_damaged_arrays_are_rebuilt(name: str, damage: str, cases: list[Case], r
         with pytest.raises(CaseError, match="preprocessed array"):
             {
                 "image.npy": CaseStore(root).image,
-                "label.npy": CaseStore(root).label,
+                "label_field.npy": CaseStore(root).label,
                 "foreground.npy": CaseStore(root).foreground,
             }[name]("c0")
     assert states(cases[:1], root) == {"c0": f"{name} is damaged"}

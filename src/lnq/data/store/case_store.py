@@ -2,7 +2,7 @@
 
     root/manifest.json              settings of the preprocessing, all cases, their split, its hash
     root/cases/<id>/image.npy       float16, z y x, normalised, on the working grid
-    root/cases/<id>/label.npy       int8, the label's field; missing where the case has no label
+    root/cases/<id>/label_field.npy int8, the label's field; missing where the case has no label
     root/cases/<id>/foreground.npy  (n, 3) int32, z y x of annotated voxels, at most 10,000 of them
     root/cases/<id>/case.json       record, settings, SHA-256 of each array and of all this
 
@@ -135,7 +135,7 @@ class CaseStore:
         """
         if self.record(case_id).label is None:
             return None
-        return self._mapped(case_id, "label.npy", np.int8)
+        return self._mapped(case_id, "label_field.npy", np.int8)
 
     def label(self, case_id: str) -> Array | None:
         """The label on the working grid, uint8 z y x of 0 and 1; None where there is none.
@@ -169,7 +169,7 @@ class CaseStore:
         temporary = folder.with_name(f".{os.getpid()}.tmp.{record.case_id}")
         arrays: dict[str, Array] = {"image.npy": image.astype(np.float16)}
         if field is not None:
-            arrays["label.npy"] = encoded(field)
+            arrays["label_field.npy"] = encoded(field)
             arrays["foreground.npy"] = _foreground(field, record.case_id)
         try:
             shutil.rmtree(temporary, ignore_errors=True)
