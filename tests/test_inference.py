@@ -13,9 +13,9 @@ from support.faults import OUT_OF_MEMORY
 from support.synthetic_chest import GRID, chest, chest_with_spine, ellipsoid
 from torch import Tensor
 
+from lnq.box import Box
 from lnq.data.case import Case
 from lnq.data.chest import lungs
-from lnq.data.chest.lungs import Box
 from lnq.data.readers import find_scans, read_label
 from lnq.data.store.inspection import inspect_case
 from lnq.data.store.preprocessing import Preprocessing

@@ -20,7 +20,8 @@ from support.synthetic_chest import (
     lungs,
 )
 
-from lnq.data.chest.lungs import Box, LungBox, find_chest, lung_box
+from lnq.box import Box
+from lnq.data.chest.lungs import LungBox, find_chest, lung_box
 from lnq.volume import Array, Grid, Volume, from_sitk, reorient, resample
 
 LungCase = Callable[[Path], tuple[Volume, Array]]

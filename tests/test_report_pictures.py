@@ -28,7 +28,7 @@ def whole(layers: Layers, size: tuple[int, ...]) -> dict[str, Array]:
     """The masks on the whole grid."""
     found = {key: np.zeros(size, dtype=np.uint8) for key in layers.masks}
     for key, mask in layers.masks.items():
-        found[key][layers.box] = mask
+        found[key][layers.box.slices] = mask
     return found
 
 

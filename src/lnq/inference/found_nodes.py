@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy import ndimage
 
+from lnq.box import Box
 from lnq.files import write_text
 from lnq.inference.predictor import Prediction
 from lnq.inference.restore import to_scan_grid
@@ -48,16 +49,18 @@ def found_nodes(prediction: Prediction, scan: Volume) -> list[FoundNode]:
         The nodes, the largest first. Neither order nor measures depend on how the scan's axes are
         stored.
     """
-    nodes = []
     # Pieces are looked for in the box around all of them: the rest of a scan is mostly empty.
-    for whole in ndimage.find_objects((prediction.mask.array > 0).view(np.uint8)):
-        pieces, _ = components(prediction.mask.array[whole])
-        for number, inner in enumerate(ndimage.find_objects(pieces), start=1):
-            box = tuple(
-                slice(w.start + i.start, w.start + i.stop)
-                for w, i in zip(whole, inner, strict=True)
-            )
-            nodes.append(_measured(pieces[inner] == number, box, prediction, scan))
+    whole = Box.around(prediction.mask.array)
+    if whole.is_empty:
+        return []
+    pieces, _ = components(prediction.mask.array[whole.slices])
+    nodes = []
+    for number, inner in enumerate(ndimage.find_objects(pieces), start=1):
+        box = tuple(
+            slice(first + i.start, first + i.stop)
+            for first, i in zip(whole.start, inner, strict=True)
+        )
+        nodes.append(_measured(pieces[inner] == number, box, prediction, scan))
     return sorted(
         nodes, key=lambda n: (-n.voxels, n.centroid_z_mm, n.centroid_y_mm, n.centroid_x_mm)
     )

@@ -11,9 +11,8 @@ from typing import Annotated, Literal
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
-from scipy import ndimage
 
-from lnq.data.chest.lungs import Box
+from lnq.box import Box
 from lnq.volume import Array, Volume, components
 
 Mask = NDArray[np.bool_]
@@ -53,16 +52,19 @@ class PostProcessing:
         """
         result = np.zeros(mask.grid.size, np.uint8)
         # Only the box around the foreground is looked at: the rest of a scan is mostly empty.
-        for where in ndimage.find_objects((mask.array > 0).view(np.uint8)):
-            kept: Mask = mask.array[where] > 0
-            if self.border != "none":
-                whole = Box((0, 0, 0), mask.grid.size)
-                inner = _inner(whole if self.border == "scan" else crop, self.border_voxels)
-                kept = without_border_pieces(kept, _relative(inner, where))
-            if self.hu_window is not None:
-                kept = within_window(kept, image.array[where], self.hu_window)
-            voxel = mask.grid.voxel_volume_mm3
-            result[where] = without_small_pieces(kept, voxel, self.min_volume_mm3)
+        box = Box.around(mask.array)
+        if box.is_empty:
+            return Volume(result, mask.grid)
+        where = box.slices
+        kept: Mask = mask.array[where] > 0
+        if self.border != "none":
+            whole = Box((0, 0, 0), mask.grid.size)
+            inner = _inner(whole if self.border == "scan" else crop, self.border_voxels)
+            kept = without_border_pieces(kept, _relative(inner, where))
+        if self.hu_window is not None:
+            kept = within_window(kept, image.array[where], self.hu_window)
+        voxel = mask.grid.voxel_volume_mm3
+        result[where] = without_small_pieces(kept, voxel, self.min_volume_mm3)
         return Volume(result, mask.grid)
 
 

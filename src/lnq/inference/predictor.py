@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from lnq.data.chest.lungs import Box, Chest
+from lnq.box import Box
+from lnq.data.chest.lungs import Chest
 from lnq.data.store.preprocessing import Preprocessing
 from lnq.errors import UsageError
 from lnq.inference.post_processing import PostProcessing

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lnq.data.chest.lungs import Box
+from lnq.box import Box
 from lnq.volume import Grid, Volume, resample
 
 

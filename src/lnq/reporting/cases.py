@@ -171,7 +171,7 @@ def _focus(scene: Scene, nodes: pd.DataFrame, missed: pd.DataFrame) -> tuple[int
         if sizes.max(initial=0) > largest:
             largest, words = int(sizes.max()), "through the largest false positive"
             inside = np.argwhere(pieces == sizes.argmax() + 1)
-            place = layers.box[0].start + round(float(inside[:, 0].mean()))
+            place = layers.box.start[0] + round(float(inside[:, 0].mean()))
     return place, words
 
 

@@ -9,15 +9,14 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
+from lnq.box import Box
 from lnq.data.readers import Scan, read_image, read_label
 from lnq.errors import CaseError
 from lnq.reporting.evaluations import CaseFiles, EvaluationFiles
 from lnq.volume import Array, Volume, components, reorient
 
 Mask = NDArray[np.bool_]
-Box = tuple[slice, slice, slice]
 
 
 @dataclass(frozen=True)
@@ -116,10 +115,8 @@ def layers_of(
     if annotation is not None:
         everything |= annotation
     # Nodes fill little of a scan: what follows happens in the box that holds all of them.
-    boxes = ndimage.find_objects(everything.view(np.uint8))
-    z, y, x = boxes[0] if boxes else (slice(0, 0), slice(0, 0), slice(0, 0))
-    box = (z, y, x)
-    label, mask = reference[box], prediction[box]
+    box = Box.around(everything)
+    label, mask = reference[box.slices], prediction[box.slices]
     nodes = label if numbered else components(label > 0)[0]
     if set(np.unique(nodes)) - {0} != set(detected):
         raise CaseError(
@@ -135,7 +132,7 @@ def layers_of(
         "false_positive": mask & ~right,
     }
     if annotation is not None:
-        masks["annotated"] = annotation[box]
+        masks["annotated"] = annotation[box.slices]
     return Layers(box, masks)
 
 
@@ -167,14 +164,13 @@ def _layers(
 
 def occupied(layers: Sequence[Layers]) -> Box | None:
     """The box around all layers; None where nothing is marked."""
-    boxes = [each.box for each in layers if each.box[0].stop > each.box[0].start]
+    boxes = [each.box for each in layers if not each.box.is_empty]
     if not boxes:
         return None
-    z, y, x = (
-        slice(min(box[axis].start for box in boxes), max(box[axis].stop for box in boxes))
-        for axis in range(3)
+    return Box(
+        tuple(min(axis) for axis in zip(*(box.start for box in boxes), strict=True)),
+        tuple(max(axis) for axis in zip(*(box.stop for box in boxes), strict=True)),
     )
-    return z, y, x
 
 
 def _on_grid(label: Volume, image: Volume, path: Path) -> Volume:

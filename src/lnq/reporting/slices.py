@@ -11,8 +11,8 @@ from functools import cached_property
 import numpy as np
 from contourpy import contour_generator
 from PIL import Image
-from scipy import ndimage
 
+from lnq.box import Box
 from lnq.reporting.scenes import Layers, Mask, Scene, occupied
 from lnq.volume import Array, Grid, Volume
 
@@ -122,7 +122,7 @@ def draw_stack(scene: Scene, important: Sequence[int], quality: Quality) -> Stac
     rows, columns = _region(grid, marked)
     depth = grid.size[0]
     first, last = (0, depth) if marked is None else (
-        max(0, marked[0].start - _MARGIN_SLICES), min(depth, marked[0].stop + _MARGIN_SLICES)
+        max(0, marked.start[0] - _MARGIN_SLICES), min(depth, marked.stop[0] + _MARGIN_SLICES)
     )  # fmt: skip
     numbers = _chosen(range(first, last), important, quality.slices)
     frames = [
@@ -144,16 +144,16 @@ def draw_stack(scene: Scene, important: Sequence[int], quality: Quality) -> Stac
     )  # fmt: skip
 
 
-def _region(grid: Grid, marked: tuple[slice, slice, slice] | None) -> tuple[slice, slice]:
+def _region(grid: Grid, marked: Box | None) -> tuple[slice, slice]:
     """Rows and columns to show: what is marked and a margin, moved inside the scan."""
     if marked is None:
         return slice(0, grid.size[1]), slice(0, grid.size[2])
     parts = []
     for axis in (1, 2):
         spacing, size = grid.spacing_mm[axis], grid.size[axis]
-        extent = (marked[axis].stop - marked[axis].start) * spacing + 2 * _MARGIN_MM
+        extent = marked.size[axis] * spacing + 2 * _MARGIN_MM
         length = min(size, round(max(_SMALLEST_MM, extent) / spacing))
-        start = round((marked[axis].start + marked[axis].stop - length) / 2)
+        start = round((marked.start[axis] + marked.stop[axis] - length) / 2)
         start = min(max(0, start), size - length)
         parts.append(slice(start, start + length))
     return parts[0], parts[1]
@@ -181,7 +181,7 @@ def _picture(section: Array, quality: Quality) -> str:
 
 
 def _outlines(layers: Layers, number: int, corner: tuple[int, int], grid: Grid) -> dict[str, str]:
-    depth, rows, columns = layers.box
+    depth, rows, columns = layers.box.slices
     if not depth.start <= number < depth.stop:
         return {}
     start = (rows.start - corner[0], columns.start - corner[1])
@@ -201,13 +201,13 @@ def outline(section: Mask, start: tuple[int, int], spacing_mm: tuple[float, floa
         start: Row and column of its first pixel in the picture.
         spacing_mm: Of rows and columns.
     """
-    (rows, columns), *_ = ndimage.find_objects(section.view(np.uint8))
-    padded = np.pad(section[rows, columns], 1).astype(np.float32)
+    box = Box.around(section)
+    padded = np.pad(section[box.slices], 1).astype(np.float32)
     # The first pixel's middle is half a pixel inside the picture; the padding adds a whole one.
     y, x = (
-        (np.arange(length) + first + part.start - 0.5) * step * UNITS_PER_MM
-        for length, first, part, step in zip(
-            padded.shape, start, (rows, columns), spacing_mm, strict=True
+        (np.arange(length) + first + inside - 0.5) * step * UNITS_PER_MM
+        for length, first, inside, step in zip(
+            padded.shape, start, box.start, spacing_mm, strict=True
         )
     )
     lines = contour_generator(x=x, y=y, z=padded).lines(0.5)

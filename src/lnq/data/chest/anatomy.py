@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from lnq.box import Box
 from lnq.data.chest.lungs import NO_LUNGS, Chest, find_body, find_chest, shrink
 from lnq.data.chest.orientation import (
     axes_flipped,
     axes_note,
     axes_swapped,
     ends,
-    extent,
     whole_in_plane,
 )
 from lnq.volume import Array, Grid, Volume, reorient
@@ -171,7 +171,7 @@ def _size_fault(
         return f"a body {width / 10:.3g} cm wide and {depth / 10:.3g} cm deep"
     if lungs.any():
         tall, _, wide = (
-            (one.stop - one.start) * step for one, step in zip(extent(lungs), spacing, strict=True)
+            length * step for length, step in zip(Box.around(lungs).size, spacing, strict=True)
         )
         cut = ends(lungs, 0)[1] > 0
         low = 0.0 if cut else LUNG_HEIGHT_TO_WIDTH[0]
@@ -197,7 +197,7 @@ def _cross_section(
     """Median area of the body's slices, cm², and its depth and width, mm."""
     areas = outline.sum(axis=(1, 2)) * spacing[1] * spacing[2] / 100
     depth, width = (
-        (one.stop - one.start) * step
-        for one, step in zip(extent(outline.max(axis=0)), spacing[1:], strict=True)
+        length * step
+        for length, step in zip(Box.around(outline.max(axis=0)).size, spacing[1:], strict=True)
     )
     return float(np.median(areas[areas > 0])), float(depth), float(width)

@@ -12,7 +12,6 @@ view may cut chest wall and lungs off: sides on which its border comes first are
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +19,7 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from lnq.box import Box
 from lnq.volume import Array, Grid, Volume, from_sitk, reorient, to_sitk
 
 Mask = NDArray[np.bool_]
@@ -40,44 +40,6 @@ MIN_BODY_ML = 500.0
 MIN_HALF_WIDTH = 0.6  # narrower half of the box about the body's middle, as a part of the wider
 NO_LUNGS = "no lungs found"
 _CHECK = ". Check that the scan shows a chest, in HU"
-
-
-@dataclass(frozen=True)
-class Box:
-    """A box of voxels `array[start:stop]`.
-
-    Attributes:
-        start: First index (z, y, x), inside.
-        stop: Index behind the last one (z, y, x).
-    """
-
-    start: tuple[int, int, int]
-    stop: tuple[int, int, int]
-
-    @property
-    def slices(self) -> tuple[slice, slice, slice]:
-        """The box as an index of an array `z y x`."""
-        z, y, x = (slice(a, b) for a, b in zip(self.start, self.stop, strict=True))
-        return z, y, x
-
-    @classmethod
-    def covering(cls, inner: Grid, outer: Grid) -> Box:
-        """The smallest box of `outer`'s voxels that holds all of `inner`, cut to `outer`.
-
-        Both grids may differ in orientation, spacing and size.
-        """
-        edges = [(-0.5, n - 0.5) for n in inner.size]
-        corners = np.array(np.meshgrid(*edges, indexing="ij")).reshape(3, -1).T
-        index = outer.to_index(inner.to_world(corners))
-        # A thousandth of a voxel of slack: rounding must not add a row of voxels.
-        start = np.floor(index.min(axis=0) + 0.5 + 1e-3).astype(int)
-        stop = np.ceil(index.max(axis=0) + 0.5 - 1e-3).astype(int)
-        return cls._clipped(start, stop, outer.size)
-
-    @classmethod
-    def _clipped(cls, start: Iterable[int], stop: Iterable[int], size: tuple[int, int, int]) -> Box:
-        z, y, x = ((max(0, a), min(n, b)) for a, b, n in zip(start, stop, size, strict=True))
-        return cls((int(z[0]), int(y[0]), int(x[0])), (int(z[1]), int(y[1]), int(x[1])))
 
 
 @dataclass(frozen=True)
@@ -274,8 +236,8 @@ def _balance(
 
 
 def _bounds(mask: Mask) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    (where,) = ndimage.find_objects(mask.astype(np.uint8))
-    return np.array([s.start for s in where]), np.array([s.stop for s in where])
+    box = Box.around(mask)
+    return np.array(box.start), np.array(box.stop)
 
 
 def _in_voxels_of(
@@ -291,7 +253,7 @@ def _in_voxels_of(
     first = fine.to_index(coarse.to_world(start - 0.5 - margin))
     last = fine.to_index(coarse.to_world(stop - 0.5 + margin))
     begin, end = np.ceil(first - 1e-3).astype(int), np.floor(last + 1.0 + 1e-3).astype(int)
-    return Box._clipped(begin, end, fine.size)
+    return Box.within(fine.size, begin, end)
 
 
 def within(mask: Mask, radius_mm: float, spacing_mm: tuple[float, ...]) -> Mask:

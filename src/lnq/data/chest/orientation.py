@@ -6,12 +6,11 @@ may be so in a patient (mirrored organs, lungs that widen upwards) is a note.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from lnq.box import Box
 from lnq.data.chest.lungs import Chest, within
 from lnq.volume import Array
 
@@ -98,17 +97,11 @@ def whole_in_plane(outline: Mask) -> bool:
     return max(ends(outline, 1)[1], ends(outline, 2)[1]) <= AIR_SHARE
 
 
-def extent(mask: Mask) -> tuple[slice, ...]:
-    """The box around all that is set of a mask that is not empty."""
-    (where,) = ndimage.find_objects(mask.astype(np.uint8))
-    return tuple(where)
-
-
 def _bone_column(chest: Chest, outline: Mask) -> Array:
     """How much bone stands above each place (y, x) at the lungs' height, smoothed, 0 to 1."""
     spacing = chest.coarse.grid.spacing_mm[1:]
     bone = (chest.coarse.array > BONE_HU) & outline
-    share = bone[extent(chest.lungs)[0]].mean(axis=0)
+    share = bone[Box.around(chest.lungs).slices[0]].mean(axis=0)
     smooth: Array = ndimage.gaussian_filter(share, [SPINE_SMOOTHING_MM / step for step in spacing])
     return smooth
 
@@ -118,7 +111,7 @@ def _spine_elsewhere(chest: Chest, outline: Mask) -> str | None:
     if not whole_in_plane(outline):
         return None  # the body's middle is not known
     column = _bone_column(chest, outline)
-    deep, wide = extent(outline[extent(chest.lungs)[0]].max(axis=0))
+    deep, wide = Box.around(outline[Box.around(chest.lungs).slices[0]].max(axis=0)).slices
     y, x = np.ogrid[: column.shape[0], : column.shape[1]]
     y_mm, x_mm = (
         (index - (where.start + where.stop - 1) / 2) * step
@@ -143,11 +136,11 @@ def _spine_elsewhere(chest: Chest, outline: Mask) -> str | None:
 
 def _windpipe_below(chest: Chest, outline: Mask) -> str | None:
     """Finds a windpipe in the lower part of the lungs' height, and none in the upper one."""
-    tall = extent(chest.lungs)[0]
+    tall = Box.around(chest.lungs).slices[0]
     dz, dy, dx = chest.coarse.grid.spacing_mm
     if (tall.stop - tall.start) * dz < LEAST_LUNG_HEIGHT_MM:
         return None
-    where = extent(outline[tall].max(axis=0))[1]
+    where = Box.around(outline[tall].max(axis=0)).slices[1]
     x_mm = (np.arange(outline.shape[2]) - (where.start + where.stop - 1) / 2) * dx
     rim = within(chest.lungs[tall], LUNG_RIM_MM, (dz, dy, dx))
     air = (chest.coarse.array[tall] < WINDPIPE_HU) & outline[tall] & ~rim
@@ -164,7 +157,7 @@ def _cone_upside_down(lungs: Mask) -> bool:
     """Whether whole lungs are much wider at the head's end than at the feet's."""
     if ends(lungs, 0)[1] > 0:
         return False  # cut lungs show only a part of the cone
-    tall = extent(lungs)[0]
+    tall = Box.around(lungs).slices[0]
     length = tall.stop - tall.start
     feet, head = (
         _box_area(lungs[tall.start + int(level * length)]) for level in (CONE_LEVEL, 1 - CONE_LEVEL)
@@ -174,14 +167,13 @@ def _cone_upside_down(lungs: Mask) -> bool:
 
 def _box_area(plane: Mask) -> float:
     """Area of the rectangle around a plane's voxels."""
-    boxes: list[Any] = ndimage.find_objects(plane.astype(np.uint8))
-    return float(np.prod([one.stop - one.start for one in boxes[0]])) if boxes else 0.0
+    return float(np.prod(Box.around(plane).size))
 
 
 def _heart_to_the_right(chest: Chest, outline: Mask) -> bool:
     """Whether, seen from the spine, the gap between the lungs reaches further to the right."""
     _, dy, dx = chest.coarse.grid.spacing_mm
-    tall, _, wide = extent(chest.lungs)
+    tall, _, wide = Box.around(chest.lungs).slices
     column = _bone_column(chest, outline)
     y, x = (int(at) for at in np.unravel_index(column.argmax(), column.shape))
     off_middle = abs(x - (wide.start + wide.stop - 1) / 2) * dx

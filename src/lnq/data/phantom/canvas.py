@@ -8,7 +8,7 @@ from lnq.data.phantom.shapes import Ellipsoid, FloatArray, Tube
 from lnq.volume import Grid
 
 _SUBSLICE_MM = 2.5
-Box = tuple[slice, slice, slice]
+Slices = tuple[slice, slice, slice]
 
 
 class Canvas:
@@ -42,7 +42,7 @@ class Canvas:
         )
         self.soft_mm = float(max(step[1:].mean(), 0.8 * step[0]))
 
-    def box(self, lower: FloatArray, upper: FloatArray) -> Box | None:
+    def box(self, lower: FloatArray, upper: FloatArray) -> Slices | None:
         """Returns the slices that hold a patient box (x y z mm), whole slices; None if outside."""
         middle = self._inverse @ ((lower + upper) / 2 - self._start)
         half = np.abs(self._inverse) @ ((upper - lower) / 2)
@@ -55,7 +55,9 @@ class Canvas:
             return None
         return slice(first[0], last[0]), slice(first[1], last[1]), slice(first[2], last[2])
 
-    def distance(self, shape: Tube | Ellipsoid, margin_mm: float) -> tuple[Box, FloatArray] | None:
+    def distance(
+        self, shape: Tube | Ellipsoid, margin_mm: float
+    ) -> tuple[Slices, FloatArray] | None:
         """Returns the signed distance to a solid in a box with that margin, or None if outside."""
         box = self.box(*shape.bounds(margin_mm))
         if box is None:

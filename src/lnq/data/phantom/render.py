@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, zoom
 
-from lnq.data.phantom.canvas import Box, Canvas
+from lnq.data.phantom.canvas import Canvas, Slices
 from lnq.data.phantom.organs import Organ
 from lnq.data.phantom.shapes import Ellipsoid, FloatArray, Tube
 from lnq.data.phantom.thorax import Thorax, Torso
@@ -157,9 +157,9 @@ def _join(one: FloatArray, other: FloatArray) -> FloatArray:
 
 def _draw_nodes(
     canvas: Canvas, thorax: Thorax, image: FloatArray
-) -> list[tuple[Box, FloatArray] | None]:
+) -> list[tuple[Slices, FloatArray] | None]:
     """Paints the nodes and returns each one's box and its share of every point there."""
-    shares: list[tuple[Box, FloatArray] | None] = []
+    shares: list[tuple[Slices, FloatArray] | None] = []
     for node in thorax.nodes:
         found = canvas.distance(node.shape, canvas.soft_mm)
         if found is None:
@@ -173,7 +173,7 @@ def _draw_nodes(
 
 
 def _label(
-    canvas: Canvas, shares: list[tuple[Box, FloatArray] | None], free: FloatArray
+    canvas: Canvas, shares: list[tuple[Slices, FloatArray] | None], free: FloatArray
 ) -> NDArray[np.uint8]:
     """Gives a voxel to the node that fills most of it and at least half of what the node can.
 

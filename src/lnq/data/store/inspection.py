@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
-from scipy import ndimage
 
+from lnq.box import Box
 from lnq.data.case import Case
 from lnq.data.datasets.faults import duplicates, shared_patients
 from lnq.data.store.examination import examine
@@ -139,9 +139,6 @@ def _unread(case: Case, error: CaseError) -> CaseReport:
 
 def _component_volumes(label: Volume) -> list[float]:
     """Volumes of the 26-connected components, largest first, mm³."""
-    boxes: list[Any] = ndimage.find_objects(label.array)  # of 0 and 1: one box at most
-    if not boxes:
-        return []
-    numbered, _ = components(label.array[boxes[0]])
+    numbered, _ = components(label.array[Box.around(label.array).slices])
     counts = np.bincount(numbered.ravel())[1:]
     return sorted((round(float(n) * label.grid.voxel_volume_mm3, 3) for n in counts), reverse=True)

@@ -8,9 +8,8 @@ the node's surface, wherever that runs between the voxels.
 from __future__ import annotations
 
 import numpy as np
-from scipy import ndimage
 
-from lnq.data.chest.lungs import Box
+from lnq.box import Box
 from lnq.data.store.resampling import smoothed
 from lnq.volume import Array, Grid, Volume, components, resample
 
@@ -54,14 +53,12 @@ def label_field(label: Volume, grid: Grid) -> Volume:
 
 def vanished(label: Volume, mask: Volume) -> list[tuple[int, int, int]]:
     """Working voxels for the 26-connected pieces of `label` that left no voxel in `mask`."""
-    where = ndimage.find_objects((label.array > 0).view(np.uint8))
-    if not where:
-        return []
-    pieces, _ = components(label.array[where[0]])
+    box = Box.around(label.array)
+    pieces, _ = components(label.array[box.slices])
     voxels = np.argwhere(pieces)
     numbers = pieces[tuple(voxels.T)]
-    in_label = voxels + [s.start for s in where[0]]
-    nearest = np.round(mask.grid.to_index(label.grid.to_world(in_label))).astype(int)
+    world = label.grid.to_world(voxels + box.start)
+    nearest = np.round(mask.grid.to_index(world)).astype(int)
     inside = ((nearest >= 0) & (nearest < mask.grid.size)).all(axis=1)
     z, y, x = nearest[inside].T
     kept = np.unique(numbers[inside][mask.array[z, y, x] > 0])
@@ -77,13 +74,12 @@ def vanished(label: Volume, mask: Volume) -> list[tuple[int, int, int]]:
 def _annotated_part(label: Volume, grid: Grid) -> Volume | None:
     """The annotated box of the label within `grid` and some room, float32; None if it is empty."""
     crop = Box.covering(grid, label.grid)
-    where = ndimage.find_objects((label.array[crop.slices] > 0).view(np.uint8))
-    if not where:
+    box = Box.around(label.array[crop.slices])
+    if box.is_empty:
         return None
-    first, last = (np.asarray([getattr(s, end) for s in where[0]]) for end in ("start", "stop"))
     room = np.ceil(ROOM * np.maximum(1.0, np.divide(grid.spacing_mm, label.grid.spacing_mm)))
-    start = np.maximum(crop.start, crop.start + first - room).astype(int)
-    stop = np.minimum(crop.stop, crop.start + last + room).astype(int)
+    start = np.maximum(crop.start, np.add(crop.start, box.start) - room).astype(int)
+    stop = np.minimum(crop.stop, np.add(crop.start, box.stop) + room).astype(int)
     part = label.array[tuple(slice(a, b) for a, b in zip(start, stop, strict=True))] > 0
     return Volume(part.astype(np.float32), label.grid.crop(start.tolist(), stop.tolist()))
 
