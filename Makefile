@@ -10,11 +10,11 @@ PREPARE = $(RUN) lnq.preprocess data=phantom 'preprocessing.spacing_mm=[3.0,2.5,
 GENESIS_BUDGET = trainer.max_epochs=8
 # Without binding, the threads of forward and backward now and then fight over two cores: ten times slower.
 BOUND = OMP_PROC_BIND=spread $(RUN)
-# A CPU takes three times as long for a window this small when it comes alone (DESIGN.md).
+# A CPU takes three times as long for a window this small when it comes alone: docs/decisions/inference.md.
 PREDICT = lnq.predict batch_size=4
 
 # Table 1: every row for every seed; JOBS rows at a time, each with its share of the cores. The mode is
-# the one that the paper's figures were computed in; DESIGN.md says what mode, phantom and budget do.
+# the one that the paper's figures were computed in; docs/results.md says what mode, phantom and budget do.
 TABLE1 ?= outputs/table1
 SEEDS ?= 0 1 2
 JOBS ?= 2

@@ -36,7 +36,7 @@ def main(cfg: DashboardConfig) -> int:
         raise UsageError(
             f"{error.name} is not installed",
             where="lnq.dashboard",
-            remedy="pip install 'lnq[track]'",
+            remedy="pip install '.[track]' in the repository",
         ) from error
     if reason := why_offline():
         raise UsageError(

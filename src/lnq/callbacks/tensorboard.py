@@ -31,7 +31,7 @@ class TensorBoardCurves(TensorBoardLogger):
             raise UsageError(
                 "TensorBoard is not installed",
                 where="logger.tensorboard",
-                remedy="pip install 'lnq[track]', or leave it out of logger=...",
+                remedy="pip install '.[track]' in the repository, or leave it out of logger=...",
             ) from error
 
     @rank_zero_only

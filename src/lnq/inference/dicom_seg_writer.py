@@ -31,7 +31,8 @@ def check_writable() -> None:
     """
     if importlib.util.find_spec("highdicom") is None:
         raise UsageError(
-            "output_format=dicom-seg needs highdicom", remedy="pip install 'lnq[dicom]'"
+            "output_format=dicom-seg needs highdicom",
+            remedy="pip install '.[dicom]' in the repository",
         )
 
 

@@ -157,5 +157,5 @@ def _require_installed(launcher: str) -> None:
     if importlib.util.find_spec(package) is None:
         raise UsageError(
             "this launcher is not installed", where=f"hydra/launcher: {package}",
-            remedy="pip install 'lnq[sweep]'",
+            remedy="pip install '.[sweep]' in the repository",
         )  # fmt: skip

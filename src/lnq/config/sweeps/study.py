@@ -107,7 +107,9 @@ class Study:
         """
         if importlib.util.find_spec("optuna") is None:
             raise UsageError(
-                "Optuna is not installed", where="+sweep=optuna", remedy="pip install 'lnq[sweep]'"
+                "Optuna is not installed",
+                where="+sweep=optuna",
+                remedy="pip install '.[sweep]' in the repository",
             )
         if isinstance(config, Resumable):
             config.require_logged(self.metric)
