@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -112,3 +113,23 @@ def test_what_the_code_cites_is_there() -> None:
         page, _, anchor = hit.partition("#")
         assert (REPOSITORY / page).is_file(), hit
         assert not anchor or anchor in slugs(REPOSITORY / page), hit
+
+
+def test_the_map_shows_the_floors_that_are_held() -> None:
+    """DESIGN.md's map against import-linter's layers, floor by floor."""
+    design = (REPOSITORY / "DESIGN.md").read_text()
+    settings = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
+    layers = settings["tool"]["importlinter"]["contracts"][0]["layers"]
+    held = [{name.strip() for name in floor.split("|")} for floor in layers if floor != "__main__"]
+    rows = re.findall(r"^\| `([^`]+)` \|", design.partition("## The way")[0], re.MULTILINE)
+    assert [{name.rstrip("/") for name in row.split()} for row in rows] == held
+
+
+def test_where_to_go_to_change_something_is_there() -> None:
+    rows = (REPOSITORY / "DESIGN.md").read_text().partition("## To change")[2]
+    places = re.findall(r"`([\w/]+(?:/|\.py))`", rows)
+    assert len(places) > 20
+    for place in places:
+        found = [place, f"src/lnq/{place}"]
+        near = [path for path in (REPOSITORY / "src/lnq").rglob(place) if "/" not in place]
+        assert near or any((REPOSITORY / path).exists() for path in found), place
