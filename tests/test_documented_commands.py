@@ -1,4 +1,4 @@
-"""Every command of the README runs, in its order, on phantoms and networks that are tiny."""
+"""Every command of README and docs runs, in its order, on phantoms and networks that are tiny."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import csv
 import re
 import shlex
 import shutil
+import tomllib
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
@@ -26,19 +27,42 @@ from lnq.train import GIVEN, TrainConfig
 from lnq.volume import Volume, to_sitk
 
 COMMAND = re.compile(
-    r"^ {4,}((?:python|make|wandb) .+)$|`((?:python -m lnq|make )[^`]*)`", re.MULTILINE
+    r"^ {4,}((?:python|lnq|make|wandb|pip|tensorboard) .+)$"
+    r"|`((?:python -m lnq\.|lnq |make |pip |wandb )[^`]*)`",
+    re.MULTILINE,
 )
 """A line of a block, or a command in the text."""
 REMARK = re.compile(r"\s{2,}(#|[a-zA-Z]).*")
-RUN_HERE = (
-    "Your own scans", "LNQ2023, from download to table", "Sweeps", "W&B and other ways of watching",
+GENERATED = ("docs/reference/commands.md", "docs/reference/configuration.md")
+"""What `--help` says; test_docs.py holds them to it."""
+DOCUMENTS = [
+    path.relative_to(REPOSITORY).as_posix()
+    for path in [
+        REPOSITORY / "README.md",
+        REPOSITORY / "DESIGN.md",
+        *sorted((REPOSITORY / "docs").rglob("*.md")),
+    ]
+    if path.relative_to(REPOSITORY).as_posix() not in GENERATED
+]
+HOW_TO = (
+    "docs/how-to/own-scans.md", "docs/reference/layouts.md", "docs/how-to/dicom.md",
+    "docs/how-to/sweeps.md", "docs/how-to/watching.md",
 )  # fmt: skip
-"""Sections whose commands of lnq are run below, in their order."""
+"""Pages whose commands of lnq are run one after the other, on the same scans and outputs."""
+RUN_HERE = (*HOW_TO, "docs/how-to/lnq2023.md", "docs/tutorial.md")
 RUN_ELSEWHERE = {
+    "make setup": "test_recipes.py::test_the_test_recipe_checks_and_tests",
     "make demo": "test_end_to_end.py::test_every_stage_leaves_a_manifest",
     "make test": "test_recipes.py::test_the_test_recipe_checks_and_tests",
+    "make check": "test_recipes.py::test_the_test_recipe_checks_and_tests",
     "make table1": "test_recipes.py::test_table1_measures_every_row_of_every_seed",
+    "make docs": "test_docs.py::test_the_site_is_whole_and_loads_nothing_from_elsewhere",
+    "pip install '.[": "test_documented_commands.py::test_extras_are_there",
+    "pip install": "test_wheel.py::test_the_wheel_holds_configuration_and_templates",
+    "lnq NAME": "test_help.py::test_the_entry_point_lists_every_command_and_suggests_the_nearest",
     "wandb sync": "test_wandb.py::test_offline_interrupted_resumed_and_synced",
+    "wandb login": "test_wandb.py::test_offline_interrupted_resumed_and_synced",
+    "python -m lnq.NAME": "test_help.py::test_each_command_explains_itself",
     "python -m lnq.train --help": "test_help.py::test_each_command_explains_itself",
     "python -m lnq.train -m +experiment=dbdmp +sweep=sensitivity hydra/launcher=parallel":
         "test_sweeps.py::test_launchers_run_jobs_in_processes_of_their_own",
@@ -47,6 +71,14 @@ RUN_ELSEWHERE = {
         "test_sweeps.py::test_slurm_takes_every_option_of_our_launcher",
     "python -m lnq.train +experiment=dbdmp trainer.devices=4 trainer.precision=bf16-mixed":
         "test_train.py::test_two_processes_train_on_different_patches",
+    "python -m lnq.train +experiment=dbdmp data=pairs init_from=outputs/genesis "
+    "run_dir=outputs/dbdmp ckpt_path=last": "test_resume.py::test_a_signal_between_steps",
+    "python -m lnq.predict checkpoint=AUTHORS.pth":
+        "test_original.py::test_predict_uses_it_with_the_originals_constants",
+    "python -m lnq.train +experiment=dbdmp data=pairs init_from=AUTHORS.pth":
+        "test_original.py::test_train_begins_with_it_and_tells_of_other_preprocessing",
+    "python -m lnq.preprocess data.root=DIR checkpoint=AUTHORS.pth":
+        "test_preprocess_checkpoint.py::test_the_authors_checkpoints_bring_the_originals_constants",
 }  # fmt: skip
 """How other commands begin, and the test that runs each as far as a machine without it can."""
 # The paper's spacing, patches and schedules, made small.
@@ -67,26 +99,25 @@ SMALLER = {
 }
 
 
-def section(heading: str) -> str:
-    """The README's text under a heading, up to the next of its level."""
-    readme = re.sub(r"\s*\\\n\s*", " ", (REPOSITORY / "README.md").read_text())
-    return re.split(r"^## ", readme.split(f"\n## {heading}\n")[1], flags=re.MULTILINE)[0]
+def text_of(document: str) -> str:
+    """A page with the lines of a command that goes on put together."""
+    return re.sub(r"\s*\\\n\s*", " ", (REPOSITORY / document).read_text())
 
 
 def commands(text: str) -> list[list[str]]:
     """The words of each command, without remarks beside it."""
     found = [line or inline for line, inline in COMMAND.findall(text)]
-    return [shlex.split(REMARK.sub("", command)) for command in found]
+    return [shlex.split(REMARK.sub("", " ".join(command.split("\n")))) for command in found]
 
 
-def commands_of_lnq(heading: str) -> list[tuple[str, list[str]]]:
-    """Stage and arguments of each command of lnq in a section."""
-    found = [words for words in commands(section(heading)) if words[:2] == ["python", "-m"]]
+def commands_of_lnq(document: str) -> list[tuple[str, list[str]]]:
+    """Stage and arguments of each command of lnq on a page."""
+    found = [words for words in commands(text_of(document)) if words[:2] == ["python", "-m"]]
     return [(words[2].removeprefix("lnq."), words[3:]) for words in found]
 
 
 def run(stage: str, arguments: Sequence[str], places: dict[str, Path]) -> None:
-    """Runs a command with the README's places filled in, and everything small."""
+    """Runs a command with the page's places filled in, and everything small."""
     line = [re.sub(r"\b(DIR|FILE)\b", lambda m: str(places[m[0]]), a) for a in arguments]
     line += SMALL.get(stage, [])
     if stage == "train":
@@ -110,7 +141,7 @@ def mask(case: PhantomCase, *, complete: bool) -> Volume:
 
 @pytest.fixture(scope="module")
 def scans(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The table and folders of the README's own scans."""
+    """The table and folders of the page about own scans."""
     root = tmp_path_factory.mktemp("own")
     rows = []
     splits: list[Split] = ["train", "val"]
@@ -153,14 +184,14 @@ def collection(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {"DIR": root, "FILE": table}
 
 
-@pytest.mark.parametrize("heading", [RUN_HERE[0], *RUN_HERE[2:]])
+@pytest.mark.parametrize("document", HOW_TO)
 def test_commands_on_your_own_scans(
-    heading: str, scans: Path, collection: dict[str, Path], home: Path,
+    document: str, scans: Path, collection: dict[str, Path], home: Path,
     monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest,
 ) -> None:  # fmt: skip
     monkeypatch.chdir(home)
     places = {"DIR": scans}
-    for stage, arguments in commands_of_lnq(heading):
+    for stage, arguments in commands_of_lnq(document):
         if stage == "dashboard":
             request.getfixturevalue("wandb_server")
         if stage == "compare":
@@ -168,7 +199,7 @@ def test_commands_on_your_own_scans(
         if "+experiment=[genesis,phantom]" in arguments:  # instead of the full-sized runs before it
             shutil.rmtree("outputs/genesis")
             shutil.rmtree("outputs/dbdmp")
-        run(stage, arguments, collection if "data=tcia" in arguments else places)
+        run(stage, arguments, collection if document.endswith("dicom.md") else places)
 
 
 def second_run(name: str, places: dict[str, Path]) -> None:
@@ -183,16 +214,34 @@ def test_commands_from_download_to_table(
     collection: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    stages = commands_of_lnq(RUN_HERE[1])
-    for stage, arguments in stages:
+    for stage, arguments in commands_of_lnq("docs/how-to/lnq2023.md"):
         run(stage, arguments, collection)
     rows = (tmp_path / "outputs/sweeps/table1/collection/table1.md").read_text()
     assert all(f"| {row} " in rows for row in ("baseline", *"abcdefg"))
 
 
-@pytest.mark.parametrize("heading", ["Clusters", "Several GPUs"])
-def test_commands_that_need_a_cluster_compose(heading: str) -> None:
-    for stage, arguments in commands_of_lnq(heading):
+def test_commands_of_the_tutorial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    few = [f"data.layout.num_{split}={n}" for split, n in (("train", 1), ("val", 1), ("test", 2))]
+    for stage, arguments in commands_of_lnq("docs/tutorial.md"):
+        reads = stage in ("doctor", "preprocess")
+        run(stage, [*arguments, *([*few, "data.layout.size_yx=64"] if reads else [])], {})
+    assert (tmp_path / "outputs/report.html").is_file()
+
+
+def test_the_tutorial_is_the_demo() -> None:
+    """The stages of `make demo`, in its order, among those of the tutorial."""
+    recipe = re.findall(r"lnq\.(\w+)", (REPOSITORY / "Makefile").read_text().split("\ndemo:")[1]
+                        .split("\n\n")[0])  # fmt: skip
+    walked = [stage for stage, _ in commands_of_lnq("docs/tutorial.md")]
+    assert set(recipe) <= set(walked)
+    assert [stage for stage in walked if stage in ("preprocess", "report")] == (
+        ["preprocess", "report"]
+    )
+
+
+def test_commands_that_need_a_cluster_compose() -> None:
+    for stage, arguments in commands_of_lnq("docs/how-to/clusters.md"):
         assert stage == "train"
         jobs = plan_sweep(
             stage, Arguments.parse(arguments), lambda cfg: parse(cfg, TrainConfig, GIVEN)
@@ -200,23 +249,38 @@ def test_commands_that_need_a_cluster_compose(heading: str) -> None:
         assert jobs
 
 
-def uncovered(readme: str) -> list[str]:
+def test_extras_are_there() -> None:
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    named = {
+        extra
+        for document in DOCUMENTS
+        for extra in re.findall(r"pip install '([^']*)'", text_of(document))
+    }
+    assert {f".[{extra}]" for extra in ("dicom", "sweep", "track", "docs")} == named
+    assert {extra[2:-1] for extra in named} <= set(project["optional-dependencies"])
+
+
+def uncovered(text: str) -> list[str]:
     """Commands that no test is known to run."""
-    here = [words for heading in RUN_HERE for words in commands(section(heading))]
+    here = [words for document in RUN_HERE for words in commands(text_of(document))]
     return [
-        command
-        for words in commands(readme)
+        shlex.join(words)
+        for words in commands(text)
         if not (words in here and words[0] == "python")
-        and not (command := shlex.join(words)).startswith(tuple(RUN_ELSEWHERE))
+        and not shlex.join(words).startswith(tuple(RUN_ELSEWHERE))
     ]
 
 
-def test_every_command_is_run_by_a_test() -> None:
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_every_command_is_run_by_a_test(document: str) -> None:
     """A command that is added where nothing runs it is added above, with its test."""
-    readme = re.sub(r"\s*\\\n\s*", " ", (REPOSITORY / "README.md").read_text())
-    assert uncovered(readme) == []
+    assert uncovered(text_of(document)) == []
+
+
+def test_tests_that_run_commands_elsewhere_are_there() -> None:
+    said = "\n".join(text_of(document) for document in DOCUMENTS)
     for beginning, test in RUN_ELSEWHERE.items():
-        assert beginning in readme
+        assert beginning in said
         file, name = test.split("::")
         assert f"def {name}(" in (REPOSITORY / "tests" / file).read_text()
 
