@@ -19,6 +19,7 @@ from lnq.files import write_json
 from lnq.inference import dicom_seg_writer
 from lnq.inference.predictor import Prediction, Predictor
 from lnq.inference.scans import plan, segment, write_volume
+from lnq.inference.segmenter import Segmenter
 from lnq.reporting.evaluations import read_evaluation
 from lnq.reporting.scenes import read_scene
 from lnq.volume import Volume, reorient
@@ -36,6 +37,9 @@ class Marking:
         return Prediction(Volume(mask, scan.grid), probability, ())
 
 
+SEGMENTER = Segmenter(cast("Predictor", Marking()), Path("last.ckpt"))
+
+
 @pytest.fixture
 def scans(tmp_path: Path) -> Path:
     write_ct(tmp_path / "in" / "scan")
@@ -46,7 +50,7 @@ def test_a_mask_that_belongs_to_its_scan(scans: Path, tmp_path: Path) -> None:
     output = tmp_path / "out"
     (job,) = plan(find_scans(scans), scans, output, "dicom-seg")
     assert job.mask_name == "scan.dcm"
-    segment(job, cast("Predictor", Marking()), output, save_probabilities=True)
+    segment(job, SEGMENTER, output, save_probabilities=True)
     assert sorted(path.name for path in output.rglob("*") if path.is_file()) == [
         "scan.dcm", "scan.nrrd",
     ]  # fmt: skip
@@ -82,7 +86,7 @@ def test_a_mask_that_belongs_to_its_scan(scans: Path, tmp_path: Path) -> None:
 def test_evaluate_and_report_read_it(scans: Path, tmp_path: Path) -> None:
     output = tmp_path / "run" / "predictions"
     (job,) = plan(find_scans(scans), scans, output, "dicom-seg")
-    segment(job, cast("Predictor", Marking()), output, save_probabilities=False)
+    segment(job, SEGMENTER, output, save_probabilities=False)
     scan = read_image(job.image)
     half = Marking().predict(scan).mask.array
     half[4] = 0  # of two slices

@@ -16,6 +16,7 @@ from lnq.evaluation import label_nodes, measure_nodes
 from lnq.inference.found_nodes import found_nodes, write_nodes
 from lnq.inference.post_processing import PostProcessing
 from lnq.inference.predictor import Prediction, Predictor
+from lnq.inference.sliding_window import SlidingWindow
 from lnq.node_shape import measure_shape
 from lnq.volume import Array, Grid, Volume, reorient
 
@@ -102,8 +103,9 @@ def test_the_second_branch_changes_no_mask_and_gives_its_difference() -> None:
 
     settings = Preprocessing(spacing_mm=GRID.spacing_mm, normalisation="ct")
     keep_all = PostProcessing("none", 3, None, 0.0)
+    windows = SlidingWindow((16, 32, 32))
     one, two = (
-        Predictor(lambda x: both(x)[0], settings, (16, 32, 32), keep_all, both_logits=branches)
+        Predictor(lambda x: both(x)[0], settings, windows, keep_all, both_logits=branches)
         for branches in (None, both)
     )
     alone, checked = one.predict(chest()), two.predict(chest())

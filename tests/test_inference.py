@@ -24,11 +24,13 @@ from lnq.inference import scans
 from lnq.inference.post_processing import PostProcessing
 from lnq.inference.predictor import Predictor, choose_device
 from lnq.inference.scans import Job, plan, segment, write_volume
-from lnq.inference.sliding_window import Logits
+from lnq.inference.segmenter import Segmenter
+from lnq.inference.sliding_window import Logits, SlidingWindow
 from lnq.inference.sliding_window import foreground_probability as by_branch
 from lnq.volume import Array, Grid, Volume, from_sitk, reorient
 
 CPU = torch.device("cpu")
+Size = tuple[int, int, int]
 
 
 def pointwise(x: Tensor) -> Tensor:
@@ -36,9 +38,12 @@ def pointwise(x: Tensor) -> Tensor:
     return torch.cat([0.5 * x + 0.3, 2 * x - 1], dim=1)
 
 
-def foreground_probability(main_logits: Logits, *arguments: Any, **options: Any) -> Array:
+def foreground_probability(
+    main_logits: Logits, image: Array, patch_size: Size, batch_size: int = 1, **options: Any
+) -> Array:
     """Of a network of one branch."""
-    (found,) = by_branch(lambda x: [main_logits(x)], *arguments, **options)
+    windows = SlidingWindow(patch_size, batch_size=batch_size)
+    (found,) = by_branch(lambda x: [main_logits(x)], image, windows, **options)
     return found
 
 
@@ -219,7 +224,11 @@ def predictor(post_processing: PostProcessing | None = None) -> Predictor:
     def bright(x: Tensor) -> Tensor:
         return torch.cat([torch.zeros_like(x), 20 * (x + 2.4)], dim=1)
 
-    return Predictor(bright, settings, (16, 32, 32), chosen)
+    return Predictor(bright, settings, SlidingWindow((16, 32, 32)), chosen)
+
+
+def segmenter() -> Segmenter:
+    return Segmenter(predictor(), Path("last.ckpt"))
 
 
 def oblique(volume: Volume, orientation: str) -> Volume:
@@ -261,6 +270,8 @@ def test_devices() -> None:
     assert choose_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
     with pytest.raises(UsageError, match="no such GPU"):
         choose_device("cuda:99")
+    with pytest.raises(UsageError, match=r"no such device .*device=gpu"):
+        choose_device("gpu")
 
 
 def test_mask_names(tmp_path: Path) -> None:
@@ -289,7 +300,7 @@ def test_written_geometry_is_the_scans(suffix: str, tmp_path: Path) -> None:
     scan = oblique(chest(), "RAI")
     write_volume(scan, tmp_path / "in" / f"s{suffix}")
     job = Job("s", tmp_path / "in" / f"s{suffix}", f"s{suffix}")
-    segment(job, predictor(), tmp_path / "out", save_probabilities=True)
+    segment(job, segmenter(), tmp_path / "out", save_probabilities=True)
     given, mask = sitk.ReadImage(job.image), sitk.ReadImage(tmp_path / "out" / f"s{suffix}")
     assert mask.GetPixelID() == sitk.sitkUInt8
     for name in ("GetSize", "GetSpacing", "GetOrigin", "GetDirection"):
@@ -327,10 +338,10 @@ def test_doubts_about_a_scan_are_told_and_it_is_segmented(
     looked = []
     search = lungs.find_body
     monkeypatch.setattr(lungs, "find_body", lambda given: looked.append(1) or search(given))
-    found = segment(Job("s", tmp_path / "s.nrrd", "s.nrrd"), predictor(), tmp_path / "out", False)
+    found = segment(Job("s", tmp_path / "s.nrrd", "s.nrrd"), segmenter(), tmp_path / "out", False)
     assert looked == [1]
     (case,) = [inspect_case(Case("s", tmp_path / "s.nrrd", None, "test", "none", "s"))]
-    assert found.notes == [str(problem) for problem in case.problems]
+    assert found.notes == tuple(str(problem) for problem in case.problems)
     assert "the header calls the front" in found.notes[0]
     assert (tmp_path / "out" / "s.nrrd").is_file()
 
@@ -354,8 +365,8 @@ def test_file_that_reads_back_differently_is_not_kept(
 def test_bad_scan_is_named(tmp_path: Path) -> None:
     scan = tmp_path / "s.nrrd"
     write_volume(chest(), scan)
-    broken = predictor()
-    broken.main_logits = lambda x: pointwise(x) / 0
+    broken = segmenter()
+    broken.predictor.main_logits = lambda x: pointwise(x) / 0
     with pytest.raises(CaseError, match=r"not finite \[.*s\.nrrd\]"):
         segment(Job("s", scan, "s.nrrd"), broken, tmp_path / "out", save_probabilities=False)
     assert not (tmp_path / "out").exists()
@@ -372,4 +383,4 @@ def test_too_little_memory_is_the_scans_fault(
     write_volume(chest(), tmp_path / "s.nrrd")
     job = Job("s", tmp_path / "s.nrrd", "s.nrrd")
     with pytest.raises(CaseError, match=r"not enough memory.*s\.nrrd"):
-        segment(job, predictor(), tmp_path / "out", save_probabilities=False)
+        segment(job, segmenter(), tmp_path / "out", save_probabilities=False)

@@ -23,7 +23,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from lnq.data.store.preprocessing import CT_MEAN, CT_RANGE, CT_SD, Preprocessing
-from lnq.inference.scans import Segmented, write_volume
+from lnq.inference.scans import write_volume
+from lnq.inference.segmenter import Segmentation, Segmenter
 from lnq.networks import DualBranchVNet, VNet
 from lnq.networks.checkpoint_file import load_file
 from lnq.networks.transfer import initialise_from, read_checkpoint
@@ -292,9 +293,9 @@ def test_predict_uses_it_with_the_originals_constants(
     predictors: list[Any] = []
     module = importlib.import_module("lnq.predict")
 
-    def noted(job: object, predictor: object, *_: object) -> Segmented:
-        predictors.append(predictor)
-        return Segmented()
+    def noted(_: object, segmenter: Segmenter, *__: object) -> Segmentation:
+        predictors.append(segmenter.predictor)
+        return Segmentation(chest(), chest(), nodes=(), notes=())
 
     # One scan at these constants takes minutes on a CPU; what would segment it is looked at.
     monkeypatch.setattr("lnq.inference.folder.segment", noted)
@@ -305,7 +306,7 @@ def test_predict_uses_it_with_the_originals_constants(
                      f"output={tmp_path / 'masks'}", "device=cpu"])  # fmt: skip
     assert not stop.value.code
     (predictor,) = predictors
-    assert predictor.patch_size == (64, 128, 224)
+    assert predictor.windows.patch_size == (64, 128, 224)
     assert predictor.preprocessing.spacing_mm == (3.0, 0.826171875, 0.826171875)
     assert predictor.preprocessing.normalisation == "ct"
     network = predictor.main_logits.__self__

@@ -22,7 +22,7 @@ from lnq.inference.found_nodes import found_nodes
 from lnq.inference.post_processing import PostProcessing
 from lnq.inference.predictor import Predictor
 from lnq.inference.scans import write_volume
-from lnq.inference.sliding_window import Logits
+from lnq.inference.sliding_window import Logits, SlidingWindow
 from lnq.volume import Array, Grid, Volume, resample
 
 STRAIGHT = np.eye(3)
@@ -94,7 +94,8 @@ def settings(normalisation: Literal["zscore", "ct"] = "ct") -> Preprocessing:
 
 
 def predictor(logits: Logits, preprocessing: Preprocessing | None = None) -> Predictor:
-    return Predictor(logits, preprocessing or settings(), (32, 64, 64), PostProcessing())
+    windows = SlidingWindow((32, 64, 64))
+    return Predictor(logits, preprocessing or settings(), windows, PostProcessing())
 
 
 def in_order(volume: Volume, order: tuple[int, ...], flips: tuple[bool, ...]) -> Volume:

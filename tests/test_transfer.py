@@ -14,8 +14,8 @@ from support.faults import Payload, refused
 from torch import Tensor, nn
 
 from lnq.errors import UsageError
-from lnq.inference.loading import load_network, load_predictor
-from lnq.inference.post_processing import PostProcessing
+from lnq.inference.loading import load_network
+from lnq.inference.segmenter import Segmenter
 from lnq.networks import DualBranchVNet, VNet
 from lnq.networks.checkpoint_file import load_file
 from lnq.networks.transfer import (
@@ -76,7 +76,7 @@ def checkpoint(tmp_path: Path) -> Path:
 
 
 def put_to_use(path: Path) -> object:
-    return load_predictor(read_checkpoint(path), PostProcessing(), "cpu", overlap=0.5)
+    return Segmenter.load(path, "cpu")
 
 
 def test_pre_training_hands_on_everything_but_its_heads() -> None:

@@ -1,3 +1,31 @@
-"""lnq: lymph-node segmentation from partial instance annotations (DBDMP, MELBA 2024:017)."""
+"""lnq: lymph-node segmentation from partial instance annotations (DBDMP, MELBA 2024:017).
 
+`Segmenter` puts a trained network to use. It is imported when it is asked for: torch and SimpleITK
+take seconds.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lnq.inference.post_processing import PostProcessing
+    from lnq.inference.segmenter import Segmentation, Segmenter
+
+__all__ = ["PostProcessing", "Segmentation", "Segmenter"]
 __version__ = "0.1.0"
+
+_MODULES = {
+    "PostProcessing": "lnq.inference.post_processing",
+    "Segmentation": "lnq.inference.segmenter",
+    "Segmenter": "lnq.inference.segmenter",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_MODULES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_MODULES})

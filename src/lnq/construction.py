@@ -11,7 +11,7 @@ import importlib
 import inspect
 import typing
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 from pydantic.errors import PydanticSchemaGenerationError
@@ -25,6 +25,8 @@ ALLOWED = (
       ("callbacks", "loggers", "profilers", "strategies", "trainer")),
 )  # fmt: skip
 """A configuration is data: only classes defined in these packages are ever built from one."""
+
+Object = TypeVar("Object")
 
 _RESERVED = ("_target_", "_partial_")
 _ANY_TYPE = ConfigDict(arbitrary_types_allowed=True)
@@ -95,22 +97,21 @@ def instantiate(node: Mapping[str, Any], **given: Any) -> Any:
     Raises:
         ConfigError: The node does not fit the constructor.
     """
-    target = locate(str(node["_target_"]))
-    faults = _argument_faults(target, node, str(node["_target_"]), frozenset(given))
-    if faults:
-        raise ConfigError("\n".join(faults))
-    hints = _hints(target)
-    arguments = {
-        key: _converted(hints.get(key), _built(value))
-        for key, value in node.items()
-        if key not in _RESERVED
-    }
+    place = str(node["_target_"])
+    target = locate(place)
+    arguments = _arguments(target, node, place, frozenset(given)) | given
     if node.get("_partial_"):
-        return functools.partial(target, **arguments, **given)
-    try:
-        return target(**arguments, **given)
-    except ValueError as error:
-        raise ConfigError(str(error), where=str(node["_target_"])) from error
+        return functools.partial(target, **arguments)
+    return _called(target, arguments, place)
+
+
+def construct(target: type[Object], arguments: Mapping[str, Any]) -> Object:
+    """Builds an object of a class that is known, from values that are not.
+
+    Raises:
+        ConfigError: The values do not fit the constructor.
+    """
+    return _called(target, _arguments(target, arguments, "", frozenset()), target.__name__)
 
 
 def lines_of(error: ValidationError, path: str) -> list[str]:
@@ -133,6 +134,28 @@ def _may_be_imported(module: str) -> bool:
     """Whether a module lies in an allowed package, or above one, as what it exports may."""
     inside = f"{module}."
     return inside.startswith(ALLOWED) or any(package.startswith(inside) for package in ALLOWED)
+
+
+def _arguments(
+    target: type, node: Mapping[str, Any], path: str, given: frozenset[str]
+) -> dict[str, Any]:
+    """The arguments of a node, nodes inside it built, all of them as the constructor wants them."""
+    faults = _argument_faults(target, node, path, given)
+    if faults:
+        raise ConfigError("\n".join(faults))
+    hints = _hints(target)
+    return {
+        key: _converted(hints.get(key), _built(value))
+        for key, value in node.items()
+        if key not in _RESERVED
+    }
+
+
+def _called(target: type[Object], arguments: Mapping[str, Any], place: str) -> Object:
+    try:
+        return target(**arguments)
+    except ValueError as error:
+        raise ConfigError(str(error), where=place) from error
 
 
 def _built(value: Any) -> Any:

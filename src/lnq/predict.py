@@ -14,9 +14,10 @@ from lnq.console import console
 from lnq.data.readers import find_scans
 from lnq.errors import UsageError
 from lnq.inference.folder import predict_folder
-from lnq.inference.loading import load_predictor
+from lnq.inference.predictor import DEVICES
 from lnq.inference.scans import Format, plan
-from lnq.networks.transfer import read_checkpoint
+from lnq.inference.segmenter import Segmenter
+from lnq.inference.sliding_window import BatchSize, Overlap
 from lnq.run_folder import RunFolder
 
 
@@ -45,10 +46,10 @@ class PredictConfig:
     output_format: Format | None
     save_probabilities: bool
     disagreement: bool
-    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")]
-    overlap: Annotated[float, Field(ge=0, lt=1)]
+    device: Annotated[str, Field(pattern=f"^({DEVICES})$")]
+    overlap: Overlap
     mirror: bool
-    batch_size: Annotated[int, Field(ge=1)]
+    batch_size: BatchSize
     postprocess: dict[str, Any]
     paths: Paths
 
@@ -56,16 +57,16 @@ class PredictConfig:
 @command("predict", PredictConfig)
 def main(cfg: PredictConfig) -> int:
     """Segments every scan; a bad one is listed at the end and the others go on."""
-    checkpoint = read_checkpoint(cfg.checkpoint)
+    segmenter = Segmenter.load(
+        cfg.checkpoint, cfg.device, overlap=cfg.overlap, mirror=cfg.mirror,
+        batch_size=cfg.batch_size, postprocess=instantiate(cfg.postprocess),
+        disagreement=cfg.disagreement,
+    )  # fmt: skip
     output = _output(cfg)
     jobs = plan(find_scans(cfg.input), cfg.input, output, cfg.output_format)
-    predictor = load_predictor(
-        checkpoint, instantiate(cfg.postprocess), cfg.device, overlap=cfg.overlap,
-        mirror=cfg.mirror, batch_size=cfg.batch_size, disagreement=cfg.disagreement,
-    )  # fmt: skip
     out = console()
     return predict_folder(
-        predictor, checkpoint.path, jobs, output, config=asdict(cfg), say=out.print,
+        segmenter, jobs, output, config=asdict(cfg), say=out.print,
         save_probabilities=cfg.save_probabilities,
         track=lambda jobs: track(
             jobs, "predict", console=out, disable=not out.is_terminal

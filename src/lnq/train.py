@@ -37,7 +37,7 @@ from lnq.resuming import (
     claimed,
     resolve_last,
 )
-from lnq.run_folder import RunFolder
+from lnq.run_folder import MeasuredFolder, RunFolder
 from lnq.runs.configuration import GIVEN, TrainConfig
 from lnq.runs.measuring import measure
 
@@ -122,7 +122,15 @@ def _measure(cfg: TrainConfig) -> int:
     """Measures what was not measured yet; 0, or 3 where a case failed."""
     device = "cpu" if cfg.trainer["accelerator"] == "cpu" else "auto"
     left = [measurement for measurement in cfg.measurements() if not measurement.stands()]
-    return max((measure(cfg.run_dir, each, device) for each in left), default=0)
+    code = 0
+    for measurement in left:
+        measured = measure(cfg.run_dir, measurement, device, console().print)
+        dice = measured.evaluation.summary["metrics"]["dice"]
+        mean = "-" if dice["mean"] is None else f"{dice['mean']:.3f}"
+        folder = MeasuredFolder(measurement.output).evaluation
+        console().print(f"DSC {mean} on {dice['n']} cases -> {folder}")
+        code = max(code, measured.exit_code)
+    return code
 
 
 def _method(

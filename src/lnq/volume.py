@@ -44,16 +44,20 @@ class Grid:
         """Volume of one voxel, mm³."""
         return float(np.prod(self.spacing_mm))
 
+    @property
+    def matrix(self) -> Array:
+        """3x3, column *j* is one voxel step along the image axis *j* counted x, y, z; LPS mm."""
+        return np.reshape(self.direction, (3, 3)) * np.asarray(self.spacing_mm[::-1])
+
     def to_world(self, index_zyx: Array) -> Array:
         """World coordinates (..., 3) `x y z` mm of continuous indices (..., 3) `z y x`."""
-        matrix = np.reshape(self.direction, (3, 3)) * np.asarray(self.spacing_mm[::-1])
-        return np.asarray(index_zyx, float)[..., ::-1] @ matrix.T + np.asarray(self.origin_mm)
+        offset = np.asarray(index_zyx, float)[..., ::-1] @ self.matrix.T
+        return offset + np.asarray(self.origin_mm)
 
     def to_index(self, world_xyz: Array) -> Array:
         """Continuous indices (..., 3) `z y x` of world coordinates (..., 3) `x y z` mm."""
-        matrix = np.reshape(self.direction, (3, 3)) * np.asarray(self.spacing_mm[::-1])
         offset = np.asarray(world_xyz, float) - np.asarray(self.origin_mm)
-        return (offset @ np.linalg.inv(matrix).T)[..., ::-1]
+        return (offset @ np.linalg.inv(self.matrix).T)[..., ::-1]
 
     def crop(self, start: Sequence[int], stop: Sequence[int]) -> Grid:
         """The grid of `array[start:stop]`, both `(z, y, x)`; indices may lie outside."""

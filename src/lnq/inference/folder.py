@@ -10,15 +10,14 @@ from lnq.data.readers import content_hash
 from lnq.errors import CaseError
 from lnq.files import FAILURES, FailureLog, sha256, sole_user, write_manifest
 from lnq.inference.found_nodes import NODES, FoundNode, write_nodes
-from lnq.inference.predictor import Predictor
 from lnq.inference.scans import Job, segment
+from lnq.inference.segmenter import Segmenter
 
 Track = Callable[[Sequence[Job]], Iterable[Job]]
 
 
 def predict_folder(
-    predictor: Predictor,
-    checkpoint: Path,
+    segmenter: Segmenter,
     jobs: Sequence[Job],
     output: Path,
     *,
@@ -32,8 +31,7 @@ def predict_folder(
     Writes the masks, `nodes.csv`, `manifest.json` and, where a scan failed, `failures.json`.
 
     Args:
-        predictor: The trained network.
-        checkpoint: Its file, for the manifest.
+        segmenter: The trained network.
         jobs: The scans.
         output: Folder of the masks.
         config: The resolved configuration, for the manifest.
@@ -54,20 +52,21 @@ def predict_folder(
         try:
             for job in track(jobs):
                 try:
-                    found = segment(job, predictor, output, save_probabilities)
+                    found = segment(job, segmenter, output, save_probabilities)
                 except CaseError as error:
                     failures.add(job.name, error)
                     say(f"{job.name}: failed: {error}")
                     continue
                 image = str(job.image.absolute())
                 entry = {"case": job.name, "image": image, "image_sha256": content_hash(job.image)}
-                done.append({**entry, "mask": job.mask_name, "notes": found.notes})
+                done.append({**entry, "mask": job.mask_name, "notes": list(found.notes)})
                 nodes.append((job.name, found.nodes))
                 for note in found.notes:
                     say(f"{job.name}: note: {note}")
         finally:
             # Also where the run is interrupted: the manifest tells which masks are there.
             write_nodes(output / NODES, nodes)
+            checkpoint = segmenter.checkpoint
             used = {"path": str(checkpoint.absolute()), "sha256": sha256(checkpoint)}
             write_manifest(output, "predict", config, checkpoint=used, cases=done)
             code = failures.write(output)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import torch
 
-from lnq.construction import instantiate
+from lnq.construction import construct, instantiate
 from lnq.data.store.preprocessing import Preprocessing
 from lnq.errors import UsageError
 from lnq.inference.post_processing import PostProcessing
 from lnq.inference.predictor import Predictor, choose_device
+from lnq.inference.sliding_window import SlidingWindow
 from lnq.networks import DualBranchVNet, VNet
 from lnq.networks.transfer import Checkpoint
 
@@ -19,9 +20,9 @@ def load_predictor(
     device: str,
     *,
     overlap: float,
-    mirror: bool = False,
-    batch_size: int = 1,
-    disagreement: bool = False,
+    mirror: bool,
+    batch_size: int,
+    disagreement: bool,
 ) -> Predictor:
     """The network of a checkpoint, ready for scans.
 
@@ -36,9 +37,11 @@ def load_predictor(
 
     Raises:
         UsageError: The network segments nothing, does not fit its weights or has one decoder too
-            few, or there is no such GPU.
+            few, an option is out of its range, or there is no such GPU.
     """
     chosen = choose_device(device)
+    cut = {"patch_size": checkpoint.patch_size, "overlap": overlap, "batch_size": batch_size}
+    windows = construct(SlidingWindow, cut)
     network = load_network(checkpoint)
     if disagreement and not isinstance(network, DualBranchVNet):
         raise UsageError(
@@ -49,11 +52,9 @@ def load_predictor(
     return Predictor(
         network.main_logits,
         Preprocessing.from_dict(checkpoint.preprocessing, checkpoint.path),
-        checkpoint.patch_size,
+        windows,
         post_processing,
-        overlap=overlap,
         mirror=mirror,
-        batch_size=batch_size,
         device=chosen,
         both_logits=network if disagreement else None,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,12 +14,14 @@ from lnq.data.store.preprocessing import Preprocessing
 from lnq.errors import UsageError
 from lnq.inference.post_processing import PostProcessing
 from lnq.inference.restore import to_scan_grid
-from lnq.inference.sliding_window import Branches, Logits, foreground_probability
+from lnq.inference.sliding_window import Branches, Logits, SlidingWindow, foreground_probability
 from lnq.volume import Volume
 
 # Of two classes the likelier one. Voxels half-way between 0 and 1 are common, and float32 leaves
 # them on either side of 0.5, by the order in which axes are stored: so they are all left out.
 THRESHOLD = 0.5 + 1e-6
+DEVICES = r"auto|cpu|cuda(:\d+)?"
+"""Names that `choose_device` takes."""
 
 
 @dataclass(frozen=True)
@@ -45,11 +48,9 @@ class Predictor:
         main_logits: Logits `b 2 z y x` of a batch `b 1 z y x`; its network is in eval mode and on
             `device`.
         preprocessing: That of the training data.
-        patch_size: Window (z, y, x).
+        windows: How the volume is cut; of the training's patch size.
         post_processing: What is removed from the mask.
-        overlap: Of neighbouring windows, in [0, 1).
         mirror: Average over all flips.
-        batch_size: Windows at a time.
         device: Where the network is.
         both_logits: Main and auxiliary logits; given, the auxiliary branch is evaluated too, which
             changes no mask.
@@ -59,22 +60,18 @@ class Predictor:
         self,
         main_logits: Logits,
         preprocessing: Preprocessing,
-        patch_size: tuple[int, int, int],
+        windows: SlidingWindow,
         post_processing: PostProcessing,
         *,
-        overlap: float = 0.5,
         mirror: bool = False,
-        batch_size: int = 1,
         device: torch.device | None = None,
         both_logits: Branches | None = None,
     ) -> None:
         self.main_logits = main_logits
         self.preprocessing = preprocessing
-        self.patch_size = patch_size
+        self.windows = windows
         self.post_processing = post_processing
-        self.overlap = overlap
         self.mirror = mirror
-        self.batch_size = batch_size
         self.device = torch.device("cpu") if device is None else device
         self.both_logits = both_logits
 
@@ -91,9 +88,8 @@ class Predictor:
         prepared = self.preprocessing.apply(image, chest)
         branches = self.both_logits or (lambda x: (self.main_logits(x),))
         main, *aux = foreground_probability(
-            branches, prepared.volume.array, self.patch_size, device=self.device,
-            overlap=self.overlap, batch_size=self.batch_size, mirror=self.mirror,
-        )  # fmt: skip
+            branches, prepared.volume.array, self.windows, device=self.device, mirror=self.mirror
+        )
         probability = to_scan_grid(Volume(main, prepared.volume.grid), image.grid)
         mask = Volume((probability.array > THRESHOLD).astype(np.uint8), image.grid)
         crop = Box.covering(prepared.crop, image.grid)
@@ -107,8 +103,12 @@ def choose_device(name: str) -> torch.device:
     """The device of that name: `auto` (a GPU if there is one), `cpu`, `cuda` or `cuda:N`.
 
     Raises:
-        UsageError: The GPU that was asked for is not there.
+        UsageError: It is another name, or the GPU that was asked for is not there.
     """
+    if not re.fullmatch(DEVICES, name):
+        raise UsageError(
+            "no such device", where=f"device={name}", remedy="give auto, cpu, cuda or cuda:N"
+        )
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if name == "auto":
         return torch.device("cuda" if count else "cpu")

@@ -12,12 +12,10 @@ import numpy as np
 import SimpleITK as sitk
 
 from lnq.data.readers import scan_name, suffix_of
-from lnq.data.store.examination import examine_scan, joined_notes
-from lnq.errors import CaseError, LnqError, RunError, UsageError, memory_for
+from lnq.errors import CaseError, LnqError, RunError, UsageError
 from lnq.files import atomic_path
 from lnq.inference.dicom_seg_writer import check_writable, write_dicom_seg
-from lnq.inference.found_nodes import FoundNode, found_nodes
-from lnq.inference.predictor import Predictor
+from lnq.inference.segmenter import Segmentation, Segmenter
 from lnq.volume import Grid, Volume, from_sitk, to_sitk
 
 Format = Literal["nrrd", "nii.gz", "mha", "dicom-seg"]
@@ -47,19 +45,6 @@ class Job:
     def probability_name(self) -> str:
         """File name of the probabilities: those beside a DICOM-SEG are NRRD."""
         return f"{self.name}.nrrd" if self.dicom else self.mask_name
-
-
-@dataclass(frozen=True)
-class Segmented:
-    """What came of a scan beside its mask.
-
-    Attributes:
-        notes: What a reader of the mask must know.
-        nodes: The nodes found.
-    """
-
-    notes: Sequence[str] = ()
-    nodes: Sequence[FoundNode] = ()
 
 
 def plan(scans: Sequence[Path], source: Path, output: Path, format_: Format | None) -> list[Job]:
@@ -102,14 +87,12 @@ def plan(scans: Sequence[Path], source: Path, output: Path, format_: Format | No
     return [Job(name, scan, name + _suffix(scan, format_), dicom) for scan, name in names.items()]
 
 
-def segment(job: Job, predictor: Predictor, output: Path, save_probabilities: bool) -> Segmented:
+def segment(job: Job, segmenter: Segmenter, output: Path, save_probabilities: bool) -> Segmentation:
     """Segments one scan and writes its mask.
-
-    What the doctor calls a problem of a scan that can be read is a note here.
 
     Args:
         job: The scan.
-        predictor: The network.
+        segmenter: The network.
         output: Folder of the masks.
         save_probabilities: Also write them to a file of the mask's name in `probabilities/`.
 
@@ -117,24 +100,14 @@ def segment(job: Job, predictor: Predictor, output: Path, save_probabilities: bo
         CaseError: The scan cannot be used.
         RunError: The disk does not take the mask.
     """
-    try:
-        with memory_for(job.image):
-            examined = examine_scan(job.image)
-            scan, anatomy = examined.image, examined.anatomy
-            if scan is None or anatomy is None:
-                raise examined.problems[0]
-            prediction = predictor.predict(scan, anatomy.chest)
-    except CaseError as error:
-        raise error.at(job.image) from error
+    found = segmenter.segment(job.image)
     if job.dicom:
-        write_dicom_seg(prediction.mask, job.image, output / job.mask_name)
+        write_dicom_seg(found.mask_volume, job.image, output / job.mask_name)
     else:
-        write_volume(prediction.mask, output / job.mask_name)
+        write_volume(found.mask_volume, output / job.mask_name)
     if save_probabilities:
-        write_volume(prediction.probability, output / PROBABILITIES / job.probability_name)
-    doubts = [str(problem) for problem in examined.problems]
-    notes = joined_notes([*doubts, *examined.notes], prediction.notes)
-    return Segmented(notes, found_nodes(prediction, scan))
+        write_volume(found.probability_volume, output / PROBABILITIES / job.probability_name)
+    return found
 
 
 def write_volume(volume: Volume, path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 import numpy as np
@@ -65,11 +65,9 @@ class SlidingWindow:
 def foreground_probability(
     branches: Branches,
     image: NDArray[np.float32],
-    patch_size: tuple[int, int, int],
+    windows: SlidingWindow,
     *,
     device: torch.device,
-    overlap: float = 0.5,
-    batch_size: int = 1,
     mirror: bool = False,
 ) -> NDArray[np.float32]:
     """Softmax probability of the foreground of each voxel of a normalised volume, by each branch.
@@ -81,10 +79,9 @@ def foreground_probability(
         branches: Logits `b 2 z y x` of a batch `b 1 z y x`, one tensor a branch, the network being
             in eval mode.
         image: Normalised volume `z y x`; smaller ones than the patch are padded with air.
-        patch_size: As of `SlidingWindow`.
+        windows: Of the training's size; as many at a time as it says, or half as often as the
+            device's memory does not do.
         device: Where the network computes; the volume stays in main memory.
-        overlap: As of `SlidingWindow`.
-        batch_size: Windows at a time; halved as long as the device's memory does not do.
         mirror: Average over all flips of the three axes: eight times the work.
 
     Returns:
@@ -100,19 +97,18 @@ def foreground_probability(
         )
     volume = torch.from_numpy(np.ascontiguousarray(image))[None, None]
     while True:
-        windows = SlidingWindow(patch_size, overlap, batch_size)
         try:
             with torch.inference_mode():
                 (logit,) = windows(volume, lambda x: _logits(branches, x, mirror), device)
             return np.asarray(torch.sigmoid(logit).numpy(), np.float32)
         except torch.OutOfMemoryError as error:
-            if batch_size == 1:
+            if windows.batch_size == 1:
                 raise CaseError(
                     "not enough memory on the device for one window",
-                    why=f"{device}, patch size (z, y, x) {tuple(patch_size)}",
+                    why=f"{device}, patch size (z, y, x) {windows.patch_size}",
                     remedy="use device=cpu or a larger GPU",
                 ) from error
-            batch_size //= 2
+            windows = replace(windows, batch_size=windows.batch_size // 2)
 
 
 def _logits(branches: Branches, x: Tensor, mirror: bool) -> Tensor:

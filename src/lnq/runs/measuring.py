@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
@@ -9,15 +10,14 @@ from typing import Annotated, Any, ClassVar
 from pydantic import ConfigDict, Field
 
 from lnq.config import instantiate
-from lnq.console import console
 from lnq.data.readers import find_scans
 from lnq.errors import UsageError
-from lnq.evaluation import ReferenceKind, evaluate_folders
+from lnq.evaluation import Evaluation, ReferenceKind, evaluate_folders
 from lnq.files import FAILURES, MANIFEST, read_json
 from lnq.inference.folder import predict_folder
-from lnq.inference.loading import load_predictor
 from lnq.inference.scans import plan
-from lnq.networks.transfer import read_checkpoint
+from lnq.inference.segmenter import Segmenter
+from lnq.inference.sliding_window import Overlap
 from lnq.run_folder import MeasuredFolder
 
 
@@ -42,7 +42,7 @@ class Measurement:
     references: Path
     output: Path
     reference_kind: ReferenceKind
-    overlap: Annotated[float, Field(ge=0, lt=1)]
+    overlap: Overlap
     min_overlap: Annotated[float, Field(gt=0, le=1)]
     annotations: Path | None
     postprocess: dict[str, Any]
@@ -75,31 +75,39 @@ class Measurement:
         return {k: str(v) if isinstance(v, Path) else v for k, v in asdict(self).items()}
 
 
-def measure(run: Path, measurement: Measurement, device: str) -> int:
-    """Predicts and evaluates as the commands do; 0, or 3 where a case failed.
+@dataclass(frozen=True)
+class Measured:
+    """What came of a measurement.
+
+    Attributes:
+        evaluation: What the masks are worth.
+        exit_code: 0, or 3 where a case could not be segmented or evaluated.
+    """
+
+    evaluation: Evaluation
+    exit_code: int
+
+
+def measure(
+    run: Path, measurement: Measurement, device: str, say: Callable[[str], None]
+) -> Measured:
+    """Predicts and evaluates as the commands do.
 
     Args:
         run: The run's folder.
         measurement: What on.
         device: As for `choose_device`.
+        say: As for `predict_folder`.
     """
-    out = console()
-    checkpoint = read_checkpoint(run)
-    predictor = load_predictor(
-        checkpoint, instantiate(measurement.postprocess), device, overlap=measurement.overlap
+    segmenter = Segmenter.load(
+        run, device, overlap=measurement.overlap, postprocess=instantiate(measurement.postprocess)
     )
-    place = MeasuredFolder(measurement.output)
+    place, config = MeasuredFolder(measurement.output), measurement.record()
     jobs = plan(find_scans(measurement.input), measurement.input, place.predictions, None)
-    code = predict_folder(
-        predictor, checkpoint.path, jobs, place.predictions, config=measurement.record(),
-        say=out.print,
-    )  # fmt: skip
+    code = predict_folder(segmenter, jobs, place.predictions, config=config, say=say)
     found = evaluate_folders(
         place.predictions, measurement.references, place.evaluation,
-        config=measurement.record(), reference_kind=measurement.reference_kind,
+        config=config, reference_kind=measurement.reference_kind,
         min_overlap=measurement.min_overlap, annotations=measurement.annotations,
     )  # fmt: skip
-    dice = found.summary["metrics"]["dice"]
-    mean = "-" if dice["mean"] is None else f"{dice['mean']:.3f}"
-    out.print(f"DSC {mean} on {dice['n']} cases -> {place.evaluation}")
-    return max(code, found.exit_code)
+    return Measured(found, max(code, found.exit_code))

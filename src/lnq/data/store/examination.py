@@ -8,12 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import SimpleITK as sitk
 
 from lnq.data.case import Case
 from lnq.data.chest.anatomy import Anatomy, examine_anatomy
 from lnq.data.chest.lungs import NO_LUNGS
 from lnq.data.readers import Scan, read_image_with_notes, read_label_with_notes
 from lnq.data.readers.alignment import align_label
+from lnq.data.readers.in_memory import IN_MEMORY, scan_in_memory
 from lnq.errors import CaseError
 from lnq.volume import Volume
 
@@ -44,18 +46,22 @@ class Examination:
     problems: list[CaseError] = field(default_factory=list)
 
 
-def examine_scan(path: Path) -> Examination:
-    """Reads a scan; what is wrong with it is listed, not raised."""
+def examine_scan(scan: Path | sitk.Image) -> Examination:
+    """Reads a scan, or takes one in memory; what is wrong with it is listed, not raised."""
     found = Examination()
+    place = scan if isinstance(scan, Path) else IN_MEMORY
     try:
-        found.image, found.notes = read_image_with_notes(path)
+        if isinstance(scan, Path):
+            found.image, found.notes = read_image_with_notes(scan)
+        else:
+            found.image = scan_in_memory(scan)
     except CaseError as error:
-        found.problems.append(error.at(path))
+        found.problems.append(error.at(place))
         return found
     found.anatomy = examine_anatomy(found.image)
     found.notes += found.anatomy.notes
     found.problems += [
-        CaseError("no usable scan of a chest", where=path, why=why, remedy=remedy)
+        CaseError("no usable scan of a chest", where=place, why=why, remedy=remedy)
         for why, remedy in found.anatomy.faults
     ]
     return found

@@ -1,0 +1,128 @@
+"""A trained network for programs: from a scan to its nodes, without configuration or output."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+
+import SimpleITK as sitk
+
+from lnq.data.readers.in_memory import IN_MEMORY
+from lnq.data.store.examination import examine_scan, joined_notes
+from lnq.errors import CaseError, memory_for
+from lnq.inference.found_nodes import FoundNode, found_nodes
+from lnq.inference.loading import load_predictor
+from lnq.inference.post_processing import PostProcessing
+from lnq.inference.predictor import Predictor
+from lnq.networks.transfer import read_checkpoint
+from lnq.volume import Volume, to_sitk
+
+
+@dataclass(frozen=True, eq=False)
+class Segmentation:
+    """What was found in a scan; mask and probability are on exactly the scan's grid.
+
+    Attributes:
+        mask_volume: uint8 array `z y x` with its grid, 1 = lymph node, after post-processing.
+        probability_volume: float32 in [0, 1], before it; 0 outside the lungs' surroundings.
+        nodes: The nodes found, the largest first; the rows of `nodes.csv`.
+        notes: What a reader of the mask must know, a sentence each.
+    """
+
+    mask_volume: Volume
+    probability_volume: Volume
+    nodes: tuple[FoundNode, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def mask(self) -> sitk.Image:
+        """A new image of the mask, uint8."""
+        return to_sitk(self.mask_volume)
+
+    @property
+    def probability(self) -> sitk.Image:
+        """A new image of the probability, float32."""
+        return to_sitk(self.probability_volume)
+
+
+class Segmenter:
+    """A trained network, ready for scans; `load` makes one of a run or checkpoint.
+
+    It prints nothing, and what the process holds besides, random numbers included, stays as it is.
+
+    Attributes:
+        predictor: The network with its preprocessing and post-processing.
+        checkpoint: The file that it came from.
+    """
+
+    def __init__(self, predictor: Predictor, checkpoint: Path) -> None:
+        self.predictor = predictor
+        self.checkpoint = checkpoint
+
+    @classmethod
+    def load(
+        cls,
+        run_or_checkpoint: str | PathLike[str],
+        device: str = "auto",
+        *,
+        overlap: float = 0.5,
+        mirror: bool = False,
+        batch_size: int = 1,
+        postprocess: PostProcessing | None = PostProcessing(),  # noqa: B008 (frozen)
+        disagreement: bool = False,
+    ) -> Segmenter:
+        """Loads a trained network. A checkpoint is data: nothing in it is executed.
+
+        Args:
+            run_or_checkpoint: A run folder of `lnq.train`, a `.ckpt` file, or a `.pth` of the
+                authors' code.
+            device: `auto` (a GPU if there is one), `cpu`, `cuda` or `cuda:N`.
+            overlap: Of neighbouring windows, in [0, 1).
+            mirror: Average over all flips: eight times the work.
+            batch_size: Windows at a time.
+            postprocess: What is removed from masks; None = nothing.
+            disagreement: Measure for each node how far the two decoders are apart; 61 % more work.
+
+        Raises:
+            UsageError: There is no such checkpoint or device, the checkpoint is damaged or of
+                another program, its network does not segment or has one decoder too few, or an
+                option is out of its range.
+        """
+        checkpoint = read_checkpoint(Path(run_or_checkpoint))
+        predictor = load_predictor(
+            checkpoint, postprocess or PostProcessing("none", hu_window=None, min_volume_mm3=0.0),
+            device, overlap=overlap, mirror=mirror, batch_size=batch_size,
+            disagreement=disagreement,
+        )  # fmt: skip
+        return cls(predictor, checkpoint.path)
+
+    def segment(self, scan: str | PathLike[str] | sitk.Image) -> Segmentation:
+        """Finds the lymph nodes of a scan.
+
+        A scan in memory passes the checks of a file as far as they apply. What the doctor calls a
+        problem of a scan that can be read is a note here.
+
+        Args:
+            scan: `.nrrd`, `.nhdr`, `.nii`, `.nii.gz`, `.mha`, `.mhd`, a folder of DICOM slices or
+                one of them; or an image of Hounsfield units.
+
+        Raises:
+            CaseError: The scan cannot be used.
+            UsageError: A DICOM folder holds several series.
+        """
+        given = scan if isinstance(scan, sitk.Image) else Path(scan)
+        place = IN_MEMORY if isinstance(given, sitk.Image) else given
+        try:
+            with memory_for(place):
+                examined = examine_scan(given)
+                image, anatomy = examined.image, examined.anatomy
+                if image is None or anatomy is None:
+                    raise examined.problems[0]
+                found = self.predictor.predict(image, anatomy.chest)
+                nodes = tuple(found_nodes(found, image))
+        except CaseError as error:
+            raise error.at(place) from error
+        doubts = [str(problem) for problem in examined.problems]
+        notes = tuple(joined_notes([*doubts, *examined.notes], found.notes))
+        return Segmentation(found.mask, found.probability, nodes, notes)
