@@ -50,8 +50,7 @@ def check_values(header: Header, array: Array) -> None:
 
 def _check_place(header: Header, volume: Volume) -> None:
     grid = volume.grid
-    matrix = np.reshape(grid.direction, (3, 3)) * np.asarray(grid.spacing_mm[::-1])
-    check_geometry(header.path, matrix, grid.origin_mm)
+    check_geometry(header.path, grid.matrix, grid.origin_mm)
     promised = header.grid()
     difference = promised and promised.difference(grid, _TOLERANCE_MM)
     if difference:

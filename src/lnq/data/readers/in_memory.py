@@ -8,7 +8,7 @@ import SimpleITK as sitk
 
 from lnq.data.readers.header import Header, check_geometry, check_header, refusal
 from lnq.data.readers.plausibility import as_hounsfield
-from lnq.volume import Volume, from_sitk, grid_of
+from lnq.volume import Volume, from_sitk
 
 IN_MEMORY = Path("SimpleITK.Image")
 """What messages name instead of a file."""
@@ -26,14 +26,27 @@ def scan_in_memory(image: sitk.Image) -> Volume:
     Raises:
         CaseError: It is no scan, or its voxel sizes, place or axes are those of none.
     """
-    if image.GetNumberOfComponentsPerPixel() != 1:
-        raise refusal(IN_MEMORY, "its voxels have several channels", "give one channel")
     dtype = sitk.GetArrayViewFromImage(image).dtype
     nowhere = (0.0, 0.0, 0.0)
     promise = Header(IN_MEMORY, IN_MEMORY, None, 0, "none", image.GetSize(), dtype, None, nowhere)
     check_header(promise)
-    while image.GetDimension() > 3:  # of length 1, or check_header would have refused it
-        image = image[..., 0]
-    check_geometry(IN_MEMORY, grid_of(image).matrix, image.GetOrigin())
-    volume = from_sitk(image)
+    volume = single_volume(image, IN_MEMORY)
+    check_geometry(IN_MEMORY, volume.grid.matrix, volume.grid.origin_mm)
     return Volume(as_hounsfield(volume.array, IN_MEMORY), volume.grid)
+
+
+def single_volume(image: sitk.Image, path: Path) -> Volume:
+    """The one volume of an image.
+
+    Args:
+        image: Of which `check_header` let pass only further axes of length 1.
+        path: The file, for the message.
+
+    Raises:
+        CaseError: Its voxels have several channels.
+    """
+    while image.GetDimension() > 3:
+        image = image[..., 0]
+    if image.GetNumberOfComponentsPerPixel() != 1:
+        raise refusal(path, "its voxels have several channels", "export one channel")
+    return from_sitk(image)

@@ -13,6 +13,7 @@ from lnq.data.readers.dicom_seg import LABEL_MAP, SEGMENTATION, read_dicom_seg
 from lnq.data.readers.dicom_slices import class_of, is_dicom
 from lnq.data.readers.header import Header, check_header, check_name, refusal
 from lnq.data.readers.identity import Scan
+from lnq.data.readers.in_memory import single_volume
 from lnq.data.readers.metaimage import parse_metaimage
 from lnq.data.readers.names import suffix_of
 from lnq.data.readers.nifti import parse_nifti, read_nifti2
@@ -23,7 +24,7 @@ from lnq.data.readers.rtstruct import RTSTRUCT, read_rtstruct
 from lnq.data.readers.slicer_segmentation import is_slicer_segmentation, read_slicer_segmentation
 from lnq.errors import CaseError
 from lnq.files import sha256
-from lnq.volume import Volume, from_sitk
+from lnq.volume import Volume
 
 _PARSERS: dict[str, Callable[[Path], Header]] = {
     ".nrrd": parse_nrrd,
@@ -199,8 +200,4 @@ def _read_natively(header: Header) -> Volume:
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[-1]
         raise refusal(path, f"the reader says: {reason}", "save it with another program") from error
-    while image.GetDimension() > 3:  # check_header let pass only further axes of length 1
-        image = image[..., 0]
-    if image.GetNumberOfComponentsPerPixel() != 1:
-        raise refusal(path, "its voxels have several channels", "export one channel")
-    return from_sitk(image)
+    return single_volume(image, path)
