@@ -7,7 +7,6 @@ import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,15 +14,13 @@ import pytest
 import SimpleITK as sitk
 import torch
 from support.synthetic_chest import chest
+from support.untrained import untrained_run
 
 from lnq import predict, preprocess
 from lnq.data.store.case_store import CaseStore
 from lnq.data.store.preprocessing import Preprocessing
 from lnq.inference.scans import write_volume
-from lnq.networks.dual_branch_vnet import DualBranchVNet
 
-NETWORK = {"_target_": "lnq.networks.dual_branch_vnet.DualBranchVNet", "widths": [4, 8],
-           "dropouts": [0.05]}  # fmt: skip
 SETTINGS = Preprocessing(spacing_mm=(6.0, 3.0, 3.0))
 
 
@@ -56,21 +53,7 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run whose network has random weights: it marks about half of a scan."""
-    run = tmp_path_factory.mktemp("run")
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        network = DualBranchVNet(widths=(4, 8), dropouts=(0.05,))
-    (run / "checkpoints").mkdir()
-    contents: dict[str, Any] = {
-        "state_dict": {f"network.{key}": value for key, value in network.state_dict().items()},
-        "lnq": {
-            "config": {"network": NETWORK, "datamodule": {"patch_size": [16, 64, 64]}},
-            "preprocessing": SETTINGS.as_dict(),
-        },
-    }
-    torch.save(contents, run / "checkpoints" / "last.ckpt")
-    return run
+    return untrained_run(tmp_path_factory.mktemp("run"), (16, 64, 64), SETTINGS.as_dict())
 
 
 def test_masks_of_real_scans(

@@ -15,36 +15,22 @@ import SimpleITK as sitk
 import torch
 from support.dicom_phantom import write_ct
 from support.synthetic_chest import chest_with_spine
+from support.untrained import untrained_run
 
 import lnq
 from lnq import predict
 from lnq.errors import CaseError, UsageError
 from lnq.files import read_json
 from lnq.inference.scans import write_volume
-from lnq.networks import DualBranchVNet
 from lnq.volume import Volume, reorient, to_sitk
 
-NETWORK = {"_target_": "lnq.networks.DualBranchVNet", "widths": [4, 8], "dropouts": [0.05]}
 KEEP_ALL = lnq.PostProcessing("none", hu_window=None, min_volume_mm3=0.0)
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run whose network has random weights: it marks much of a scan."""
     folder = tmp_path_factory.mktemp("run")
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        network = DualBranchVNet(widths=(4, 8), dropouts=(0.05,))
-    contents: dict[str, Any] = {
-        "state_dict": {f"network.{key}": value for key, value in network.state_dict().items()},
-        "lnq": {
-            "config": {"network": NETWORK, "datamodule": {"patch_size": [16, 32, 32]}},
-            "preprocessing": {"spacing_mm": [10.0, 8.0, 8.0]},
-        },
-    }
-    (folder / "checkpoints").mkdir()
-    torch.save(contents, folder / "checkpoints" / "last.ckpt")
-    return folder
+    return untrained_run(folder, (16, 32, 32), {"spacing_mm": [10.0, 8.0, 8.0]})
 
 
 @pytest.fixture

@@ -1,0 +1,33 @@
+"""A run that nobody trained."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lnq.networks import DualBranchVNet
+from lnq.run_folder import RunFolder
+
+
+def untrained_run(
+    folder: Path, patch_size: tuple[int, int, int], preprocessing: Mapping[str, Any]
+) -> Path:
+    """A run folder whose network has random weights: it marks about half of a scan."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = DualBranchVNet(widths=(4, 8), dropouts=(0.05,))
+    node = {"_target_": "lnq.networks.DualBranchVNet", "widths": [4, 8], "dropouts": [0.05]}
+    contents = {
+        "state_dict": {f"network.{key}": value for key, value in network.state_dict().items()},
+        "lnq": {
+            "config": {"network": node, "datamodule": {"patch_size": list(patch_size)}},
+            "preprocessing": dict(preprocessing),
+        },
+    }
+    path = RunFolder(folder).checkpoint
+    path.parent.mkdir(parents=True)
+    torch.save(contents, path)
+    return folder
