@@ -245,9 +245,10 @@ def test_curves_belong_to_their_epochs(run: Path) -> None:
     (read,) = read_runs([run])
     assert read.curves is not None
     assert logged_values(read.curves, "train/loss", "epoch").to_dict() == {0: 4.0, 1: 2.0}
-    assert logged_values(read.curves, "lr-SGD", "epoch").to_dict() == {0: 0.01, 1: 0.005}
+    assert logged_values(read.curves, "train/lr", "epoch").to_dict() == {0: 0.01, 1: 0.005}
+    assert logged_values(read.curves, "cpu_percent", "epoch").to_dict() == {0: 80, 1: 90}
     titles = [plot.title for plot in training_curves([read])]
-    assert titles == ["Validation DSC", "Loss", "Learning rate, SGD"]
+    assert titles == ["Validation DSC", "Loss", "Learning rate", "cpu_percent"]
 
 
 def test_long_trainings_do_not_fill_the_page(run: Path, tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,35 +22,6 @@ AUTO = Path("auto")
 """`ckpt_path=auto`: the run's last checkpoint, if there is one."""
 FINISHED = "finished"
 """Key of the manifest: when training came to its end."""
-
-
-def resolve_last(argv: list[str]) -> list[str]:
-    """Command-line arguments with `ckpt_path=last` turned into the run's folder and checkpoint.
-
-    `run_dir=DIR ckpt_path=last` resumes that run; without `run_dir` the newest run below
-    LNQ_OUTPUTS (or `paths.outputs=`) of that experiment is meant.
-    """
-    values = dict(argument.split("=", 1) for argument in argv if "=" in argument)
-    if values.get("ckpt_path") != "last":
-        return argv
-    if "run_dir" in values:
-        run = RunFolder(Path(values["run_dir"]))
-    else:
-        outputs = Path(values.get("paths.outputs", os.environ.get("LNQ_OUTPUTS", "outputs")))
-        experiment = values.get("name") or values.get("+experiment", "train")
-        name = experiment.strip("[]").split(",")[0].replace("/", "_")
-        runs = [RunFolder(folder) for folder in (outputs / "train" / name).glob("*")]
-        saved = [run for run in runs if run.checkpoint.exists()]
-        if not saved:
-            raise UsageError(
-                "nothing to resume",
-                where=outputs / "train" / name,
-                why="no run below it has a checkpoint",
-                remedy="give run_dir=DIR, or leave out ckpt_path",
-            )
-        run = max(saved, key=lambda run: run.checkpoint.stat().st_mtime)
-    rest = [a for a in argv if a.split("=", 1)[0] not in ("ckpt_path", "run_dir")]
-    return [*rest, f"run_dir={run.path}", f"ckpt_path={run.checkpoint}"]
 
 
 def is_trained(run: RunFolder, config: dict[str, Any]) -> bool:

@@ -35,14 +35,14 @@ from lnq.resuming import (
     AUTO,
     check_resumable,
     claimed,
-    resolve_last,
 )
 from lnq.run_folder import MeasuredFolder, RunFolder
 from lnq.runs.configuration import GIVEN, TrainConfig
+from lnq.runs.last_run import with_last_run
 from lnq.runs.measuring import measure
 
 
-@command("train", TrainConfig, given=GIVEN, prepare=resolve_last)
+@command("train", TrainConfig, given=GIVEN, prepare=with_last_run)
 def main(cfg: TrainConfig) -> int:
     """Trains as configured, measures where asked, and says where everything lies."""
     begun = time.monotonic()

@@ -16,13 +16,13 @@ from lnq.volume import Array, Grid, Volume, to_sitk
 
 GRID = Grid((8, 20, 24), (3.0, 1.5, 1.5), (-10.0, 5.0, 40.0))
 EVIL = '<script>alert(1) & "onload="x'
-LOGGED = """epoch,step,lr-SGD,train/loss,train/lambda_p,val/dice
-,0,0.01,,,
-0,0,,3.0,0.01,
-0,1,,5.0,0.01,
-,2,0.005,,,
-1,2,,2.0,0.02,
-1,3,,,,0.5
+LOGGED = """epoch,step,cpu_percent,train/loss,train/lambda_p,train/lr,val/dice
+,0,80,,,,
+0,0,,3.0,0.01,0.01,
+0,1,,5.0,0.01,0.01,
+,2,90,,,,
+1,2,,2.0,0.02,0.005,
+1,3,,,,,0.5
 """
 
 

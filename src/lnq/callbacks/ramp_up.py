@@ -11,7 +11,7 @@ from lnq.schedules import ramp_up
 
 
 class RampUp(pl.Callback):
-    """Sets `module.lambda_p` from `module.lambda_max` before every step.
+    """Sets `module.lambda_p` from `module.lambda_max` before every step, of a method that has them.
 
     Before every step and not at an epoch's start: Lightning skips the latter where a run resumes in
     mid-epoch.

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytorch_lightning as pl
 import yaml
-from pytorch_lightning.loggers import CSVLogger
 
 from lnq.curves import HASH
 from lnq.files import sha256, write_json, write_manifest, write_text
@@ -45,9 +44,8 @@ class RunRecord(pl.Callback):
             manifest = write_manifest(self.run.path, "train", self.config, **self.facts)
             self._manifest = manifest
             for logger in trainer.loggers:
-                if not isinstance(logger, CSVLogger):  # config.yaml lies beside its curves
-                    record = {k: v for k, v in manifest.items() if k != "config"}
-                    logger.log_hyperparams({**self.config, "manifest": record})
+                record = {k: v for k, v in manifest.items() if k != "config"}
+                logger.log_hyperparams({**self.config, "manifest": record})
 
     def finish(self) -> None:
         """Notes that training came to its end, and the hash of the curves that it left."""

@@ -129,6 +129,7 @@ class Task(Generic[Schema]):
         self.body = body
         self.codes: list[int] = []
         self.plan: Plan | None = None
+        self.argv: list[str] = []
 
     def __reduce__(self) -> tuple[object, ...]:
         """Found again by the stage's name in the processes of a launcher."""
@@ -146,12 +147,11 @@ class Task(Generic[Schema]):
         """Checks a command line, then runs its job or jobs; the exit code."""
         warnings.formatwarning = _one_line
         self.codes.clear()
-        code = _guarded(lambda: self._check(prepare, argv))
+        code = _guarded(lambda: self._check(prepare(argv)))
         if code:
             return code
         hydra_main = hydra.main(version_base="1.3", config_path=str(CONF), config_name=self.stage)
-        arguments = Arguments.parse(argv)
-        sys.argv[1:] = argv if arguments.passes_through else arguments.options_first()
+        sys.argv[1:] = self.argv
         hydra_main(self)()
         return max(self.codes, default=0)
 
@@ -165,9 +165,9 @@ class Task(Generic[Schema]):
         """The typed form of a composed configuration; refuses what does not fit."""
         return parse(cfg, self.schema, self.given)
 
-    def _check(self, prepare: Callable[[list[str]], list[str]], argv: list[str]) -> int:
-        argv[:] = prepare(argv)
+    def _check(self, argv: Sequence[str]) -> int:
         arguments = Arguments.parse(argv)
+        self.argv = arguments.for_hydra()
         if arguments.passes_through:
             return 0
         if arguments.multirun:

@@ -42,12 +42,14 @@ class Arguments:
     """What a command line holds, as far as the check before the run needs it.
 
     Attributes:
+        argv: All of it, as it was given.
         overrides: Hydra overrides such as `method.tau=0.2`.
         config_dir: The user's own configuration folder.
         multirun: Whether `-m` is given: comma-separated values are one job each.
         passes_through: True where Hydra only prints (`--cfg` ...): nothing to check.
     """
 
+    argv: tuple[str, ...]
     overrides: tuple[str, ...]
     config_dir: Path | None
     multirun: bool
@@ -71,14 +73,16 @@ class Arguments:
                 passes_through = True
             else:
                 overrides.append(argument)
-        return cls(tuple(overrides), config_dir, multirun, passes_through)
+        return cls(tuple(argv), tuple(overrides), config_dir, multirun, passes_through)
 
-    def options_first(self) -> list[str]:
+    def for_hydra(self) -> list[str]:
         """The command line as Hydra wants it: it takes no option between overrides.
 
         The user's folder is named as it is for the check, behind our own: Hydra's `--config-dir`
         puts it before ours, and files of the same name would be run that nobody checked.
         """
+        if self.passes_through:
+            return list(self.argv)
         options = ["--multirun"] if self.multirun else []
         return [*options, *self.overrides, *_search(self.config_dir)]
 

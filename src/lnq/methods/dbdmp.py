@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Self
 
 from monai.metrics import compute_dice
 from pydantic import Field
@@ -86,13 +86,18 @@ class DBDMP(Method):
             raise ValueError("no loss: give a term of supervised or pseudo a weight above 0")
         self.mode = MODES[mode]
         self.known_background_hu = self.mode.known_background_hu
-        if isinstance(network, DualBranchVNet):
-            network.aux_dropout_in_eval = self.mode.aux_dropout_in_eval
         self.tau, self.gamma, self.alpha = tau, gamma, alpha
         self.lambda_max = lambda_max
         self.lambda_p = lambda_max
         self.detach_weight = detach_weight
         self.seed = seed
+
+    def train(self, mode: bool = True) -> Self:
+        """Torch's switch between training and evaluation, of which the mode may except a layer."""
+        super().train(mode)
+        if self.mode.aux_dropout_in_eval and isinstance(self.network, DualBranchVNet):
+            self.network.feature_dropout.train()
+        return self
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Loss of a batch with `image` and partial `label`, both (b, 1, z, y, x).

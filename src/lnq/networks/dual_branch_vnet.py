@@ -8,7 +8,6 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 from torch import Tensor, nn
-from torch.nn import functional
 
 from lnq.networks.blocks import DecoderLevel, EncoderLevel, Triple, initialise
 
@@ -116,8 +115,7 @@ class DualBranchVNet(VNet):
     """One shared encoder and two decoders of the same structure with their own weights.
 
     The auxiliary decoder sees every encoder feature, skips and bottleneck, through channel-wise
-    dropout; the main decoder sees them as they are. That dropout is off in evaluation, unless the
-    attribute `aux_dropout_in_eval` is set, as `method.mode=original` does.
+    dropout; the main decoder sees them as they are.
 
     Args:
         in_channels: Channels of the image.
@@ -136,16 +134,14 @@ class DualBranchVNet(VNet):
         feature_dropout: Rate = 0.5,
     ) -> None:
         super().__init__(in_channels, out_channels, widths, dropouts)
-        self.feature_dropout = feature_dropout
-        self.aux_dropout_in_eval = False
+        self.feature_dropout = nn.Dropout3d(feature_dropout)
         self.aux_decoder = Decoder(out_channels, widths)
         self.aux_decoder.apply(initialise)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Logits (main, auxiliary), each (b, out_channels, z, y, x)."""
         features = self.encoder(x)
-        active = self.training or self.aux_dropout_in_eval
-        dropped = [functional.dropout3d(f, self.feature_dropout, active) for f in features]
+        dropped = [self.feature_dropout(f) for f in features]
         return self.main_decoder(features), self.aux_decoder(dropped)
 
 

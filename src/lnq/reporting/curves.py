@@ -21,6 +21,7 @@ _TITLES = {
     "train/ce": "Cross-entropy",
     "train/sce": "Symmetric cross-entropy, both branches",
     "train/pce": "Partial cross-entropy, both branches",
+    "train/dice": "Dice loss, both branches",
     "train/tversky": "Tversky loss, both branches",
     "train/mse_main": "Restoration error, main branch",
     "train/mse_aux": "Restoration error, auxiliary branch",
@@ -36,7 +37,7 @@ _TITLES = {
     "perf/gpu_memory_gb": "Peak GPU memory, GB",
 }
 _INDEX = ("epoch", "step")
-_ORDER = ("val/dice", "train/loss", "train/lambda_p", "train/", "val/", "lr", "panels/")
+_ORDER = ("val/dice", "train/loss", "train/lambda_p", "train/", "val/", "panels/")
 _OF_PSEUDO_LABELS = ("pseudo", "lambda_p", "panels/")
 _POINTS = 6000
 """Of all lines of one plot together: long trainings of many runs are averaged to this many."""
@@ -69,7 +70,7 @@ def logged_values(table: pd.DataFrame, key: str, x: str) -> pd.Series:
     """
     filled = table.sort_values("step", kind="stable")
     if x == "epoch":
-        # The learning-rate monitor logs rows without an epoch; they belong to the next row's.
+        # Lightning's own monitors log rows without an epoch; they belong to the next row's.
         filled = filled.assign(epoch=filled["epoch"].bfill().ffill())
     return filled.dropna(subset=[key]).groupby(x)[key].mean()
 
@@ -104,8 +105,6 @@ def _thinned(values: pd.Series, points: int) -> pd.Series:
 
 
 def _title(key: str) -> str:
-    if key.startswith("lr-"):
-        return f"Learning rate, {key.removeprefix('lr-')}"
     return _TITLES.get(key) or key
 
 

@@ -6,11 +6,13 @@ import copy
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
+from inspect import signature
 from pathlib import Path
 from typing import Annotated, Any, TypeGuard
 
 from pydantic import Field
 
+from lnq.callbacks import RampUp
 from lnq.config import DataConfig, Paths
 from lnq.config.layout_choice import AUTO
 from lnq.construction import locate
@@ -131,6 +133,7 @@ class TrainConfig:
         if _whole_numbers(widths, 2) and _whole_numbers(patch, 3) and len(patch) == 3:
             found += _stride_conflicts(patch, total_stride(len(widths)))
         found += _corruption_conflicts(nodes.get("method"), datamodule.get("transform"))
+        found += _ramp_conflicts(nodes.get("method"), nodes.get("callbacks", {}))
         epochs = trainer.get("max_epochs")
         if not isinstance(epochs, int) or epochs < 1:
             found.append(f"trainer.max_epochs={epochs}: must be a whole number of at least 1")
@@ -192,6 +195,18 @@ def _corruption_conflicts(method: Any, transform: Any) -> list[str]:
         "would take them for scans; use augmentation@datamodule.transform=light, full or none"
         for found in _classes(method)
         if issubclass(found, Method) and found.restores is not corrupts
+    ]
+
+
+def _ramp_conflicts(method: Any, callbacks: Mapping[str, Any]) -> list[str]:
+    """λ_p rises to the method's λ: pre-training has none."""
+    return [
+        f"callbacks.{name}: it raises λ_p to method.lambda_max, which {found.__name__} has not; "
+        f"use callbacks.{name}=null"
+        for name, node in callbacks.items()
+        if any(issubclass(one, RampUp) for one in _classes(node))
+        for found in _classes(method)
+        if issubclass(found, Method) and "lambda_max" not in signature(found).parameters
     ]
 
 

@@ -12,7 +12,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 import torchio as tio
-from torch.utils.data import Sampler
+from torch.utils.data import Dataset, Sampler
 
 from lnq.data.store.case_store import CaseStore
 from lnq.data.store.label_field import annotated
@@ -210,11 +210,37 @@ class DrawSampler(Sampler[int]):
         return self.num_steps * self.batch_size
 
 
+class ErrorsAsItems(Dataset[tio.Subject | CaseError]):
+    """A dataset whose case errors are items: of what a worker raises, torch leaves only a text.
+
+    Args:
+        patches: What the items are made by.
+    """
+
+    def __init__(self, patches: PatchDataset) -> None:
+        self.patches = patches
+
+    def __getitem__(self, draw: int) -> tio.Subject | CaseError:
+        """The subject of a draw, or why there is none."""
+        try:
+            return self.patches[draw]
+        except CaseError as error:
+            return error
+
+
 class WholeSubject(tio.data.PatchSampler):
     """The queue's patch sampler: subjects come already cut to the patch."""
 
-    def __call__(self, subject: tio.Subject, num_patches: int | None = None) -> Subjects:
-        """The subject itself, once."""
+    def __call__(
+        self, subject: tio.Subject | CaseError, num_patches: int | None = None
+    ) -> Subjects:
+        """The subject itself, once.
+
+        Raises:
+            CaseError: It is one.
+        """
+        if isinstance(subject, CaseError):
+            raise subject
         yield subject
 
 
@@ -237,7 +263,7 @@ class PatchQueue(tio.Queue):
     ) -> None:
         self.draws = sampler
         super().__init__(
-            dataset,
+            ErrorsAsItems(dataset),  # type: ignore[arg-type]  # the queue only hands items on
             max_length=max_length,
             samples_per_volume=1,
             sampler=WholeSubject(dataset.rule.patch_size),
@@ -265,11 +291,7 @@ class PatchQueue(tio.Queue):
             _wait_for_a_death(getattr(self.subjects_iterable, "_workers", ()))
             raise RuntimeError("the connection to a DataLoader worker ended") from error
         except CaseError as error:
-            # From a worker, the message comes at the end of its traceback.
-            told = error.what.strip().splitlines()[-1] if "\n" in error.what else str(error)
-            raise RunError(
-                "a case stops the training", why=told.removeprefix("lnq.errors.CaseError: ")
-            ) from error
+            raise RunError("a case stops the training", why=str(error)) from error
 
     @property
     def num_subjects(self) -> int:
