@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from support.folders import touch
 
-from lnq.data.datasets import Lnq2023Layout, PairsLayout, PhantomLayout
+from lnq.data.datasets import Lnq2023Layout, PairsLayout, PhantomLayout, listed
 from lnq.data.datasets.checks import is_safe_id
 from lnq.data.phantom import LargestNodes
 from lnq.data.readers import read_image, read_label
@@ -182,8 +182,11 @@ def test_pairs_from_two_folders(tmp_path: Path) -> None:
 
 
 def test_the_phantom_is_a_dataset_like_any_other(tmp_path: Path) -> None:
-    layout = PhantomLayout(tmp_path, LargestNodes(1), 1, 1, 1, seed=3, size_yx=48)
-    cases = layout.cases()
+    layout = PhantomLayout(tmp_path / "phantom", LargestNodes(1), 1, 1, 1, seed=3, size_yx=48)
+    with pytest.raises(UsageError, match="the data root is missing"):
+        layout.cases()
+    assert list(tmp_path.iterdir()) == []  # who lists a dataset does not write it
+    cases = listed(layout)
     assert [(c.split, c.supervision) for c in cases] == [
         ("test", "none"), ("train", "partial"), ("val", "full"),
     ]  # fmt: skip

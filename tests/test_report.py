@@ -5,19 +5,24 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 from support.report_runs import EVIL, FALSE, LARGE, SMALL, make_run, report, save
 
 from lnq.errors import UsageError
+from lnq.losses.pseudo import PseudoTerm
+from lnq.losses.supervised import SUPERVISED_TERMS
 from lnq.reporting import page as page_module
 from lnq.reporting import read_runs, select_runs, summary_rows, write_report
 from lnq.reporting.case_table import case_table, worst_cases
-from lnq.reporting.curves import logged_values, training_curves
+from lnq.reporting.curves import logged_values, pseudo_label_curves, training_curves
 from lnq.reporting.history import histories
 from lnq.reporting.nodes_found import found_by_annotation
 
@@ -249,6 +254,16 @@ def test_curves_belong_to_their_epochs(run: Path) -> None:
     assert logged_values(read.curves, "cpu_percent", "epoch").to_dict() == {0: 80, 1: 90}
     titles = [plot.title for plot in training_curves([read])]
     assert titles == ["Validation DSC", "Loss", "Learning rate", "cpu_percent"]
+
+
+def test_every_term_of_the_loss_has_a_title(run: Path) -> None:
+    terms = [f"train/{term}" for term in SUPERVISED_TERMS]
+    terms += [f"train/pseudo_{term}" for term in get_args(PseudoTerm)]
+    curves = pd.DataFrame([[0, 0, *[0.5] * len(terms)]], columns=["epoch", "step", *terms])
+    read = [replace(one, curves=curves) for one in read_runs([run])]
+    plots = [*training_curves(read), *pseudo_label_curves(read)]
+    assert len({plot.title for plot in plots}) == len(terms)
+    assert not any(plot.title.startswith("train/") for plot in plots)
 
 
 def test_long_trainings_do_not_fill_the_page(run: Path, tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from lnq.config import DataConfig, Paths, command, instantiate
 from lnq.config.layout_choice import with_layout_or_scans
 from lnq.console import console
 from lnq.data.case import Case
-from lnq.data.datasets import Layout
+from lnq.data.datasets import listed
 from lnq.data.store.inspection import CaseReport, compare_cases, inspect_cases
 from lnq.files import provenance, sole_user, write_json
 
@@ -50,8 +50,7 @@ class DoctorConfig:
 @command("doctor", DoctorConfig, prepare=with_layout_or_scans)
 def main(cfg: DoctorConfig) -> int:
     """Reads every case of a dataset, tells what is wrong with it, and changes nothing."""
-    layout: Layout = instantiate(cfg.data.layout or {})
-    cases = layout.cases()
+    cases = listed(instantiate(cfg.data.layout or {}))
     with sole_user(cfg.output.parent):
         return _inspect(cfg, cases)
 

@@ -14,6 +14,7 @@ from lnq.config import DataConfig, Paths, command, instantiate
 from lnq.config.layout_choice import with_layout
 from lnq.console import console
 from lnq.data.case import Case
+from lnq.data.datasets import listed
 from lnq.data.datasets.nnunet_export import Ending, check_target, export_cases, finish
 from lnq.data.datasets.patients import check_patients, split_hash, split_table
 from lnq.files import FAILURES, FailureLog, sole_user, write_manifest
@@ -49,7 +50,7 @@ class ExportConfig:
 def main(cfg: ExportConfig) -> int:
     """Writes what is not done yet; a bad case is listed at the end and the others go on."""
     root = str(cfg.data.root and cfg.data.root.resolve())
-    cases: list[Case] = instantiate(cfg.data.layout or {}).cases()
+    cases = listed(instantiate(cfg.data.layout or {}))
     check_patients(cases, root)
     folder = cfg.output / f"Dataset{cfg.dataset_id:03d}_{cfg.dataset_name}"
     check_target(folder, root)

@@ -16,6 +16,7 @@ from lnq.config import DataConfig, Paths, command, instantiate
 from lnq.config.layout_choice import with_layout
 from lnq.console import console
 from lnq.data.case import Case
+from lnq.data.datasets import listed
 from lnq.data.datasets.checks import shortened
 from lnq.data.datasets.faults import duplicates
 from lnq.data.datasets.patients import (
@@ -59,7 +60,7 @@ class PreprocessConfig:
 def main(cfg: PreprocessConfig) -> int:
     """Preprocesses what is not done yet; a bad case is listed at the end and the others go on."""
     out = console()
-    cases = instantiate(cfg.data.layout or {}).cases()
+    cases = listed(instantiate(cfg.data.layout or {}))
     check_patients(cases, cfg.data.root)
     preprocessing = _settings(cfg, out)
     with sole_user(cfg.output):

@@ -19,6 +19,17 @@ class Layout(Protocol):
         ...
 
 
+def listed(layout: Layout) -> list[Case]:
+    """The cases of a layout; a phantom that is not there yet is written first.
+
+    Raises:
+        UsageError: The list is unsound, or the phantom's folder holds another one.
+    """
+    if isinstance(layout, PhantomLayout):
+        layout.write()
+    return layout.cases()
+
+
 __all__ = [
     "Layout",
     "Lnq2023Layout",
@@ -27,4 +38,5 @@ __all__ = [
     "PhantomLayout",
     "ScansLayout",
     "TciaLayout",
+    "listed",
 ]

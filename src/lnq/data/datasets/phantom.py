@@ -16,7 +16,7 @@ from lnq.data.phantom import AnnotationPolicy, PhantomDataset
 
 
 class PhantomLayout:
-    """Writes the phantom dataset where it is not there yet, and lists it.
+    """The phantom dataset, which it can write.
 
     Args:
         root: Where it is written, in the challenge's folders.
@@ -48,8 +48,8 @@ class PhantomLayout:
             size_yx=size_yx,
         )
 
-    def cases(self) -> list[Case]:
-        """The dataset's cases, ordered by id, all of them on the disk.
+    def write(self) -> None:
+        """Writes what is not on the disk yet.
 
         Raises:
             UsageError: `root` holds a phantom of other settings, or no case is asked for.
@@ -64,4 +64,11 @@ class PhantomLayout:
                 disable=not err.is_terminal,
             )
         )
+
+    def cases(self) -> list[Case]:
+        """The dataset's cases, ordered by id.
+
+        Raises:
+            UsageError: It is not written yet.
+        """
         return Lnq2023Layout(self.dataset.root).cases()
