@@ -15,9 +15,8 @@ from scipy import stats
 
 from lnq.compare import main
 from lnq.errors import UsageError
-from lnq.evaluation import compare_runs, evaluate_folders
+from lnq.evaluation import compare_runs, evaluate_folders, evaluation_of
 from lnq.evaluation.comparison import bootstrap_interval, wilcoxon
-from lnq.reporting.evaluations import evaluation_of
 from lnq.volume import Grid, Volume, to_sitk
 
 NAN = float("nan")

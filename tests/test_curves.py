@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import random
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from pandas.testing import assert_frame_equal
+from support.mutations import mutated
 
 from lnq.callbacks import CurvesLogger
 from lnq.curves import HASH, last_logged, read_curves, read_rows
@@ -27,28 +28,6 @@ def run(tmp_path: Path) -> RunFolder:
     return RunFolder(tmp_path)
 
 
-def mutated(content: bytes, seed: int) -> bytes:
-    """One byte changed, dropped, doubled or put in; or a block lost, doubled, cut off or zeroed."""
-    chance = random.Random(seed)
-    place, length = chance.randrange(len(content)), chance.randrange(1, 40)
-    before, block, after = (
-        content[:place],
-        content[place : place + length],
-        content[place + length :],
-    )
-    byte = bytes([chance.randrange(256)])
-    return chance.choice([
-        before + byte + content[place + 1 :],
-        before + bytes([content[place] ^ 1 << chance.randrange(8)]) + content[place + 1 :],
-        before + content[place + 1 :],
-        before + byte + content[place:],
-        before + after,
-        before + block + block + after,
-        before,
-        before + bytes(len(block)) + after,
-    ])  # fmt: skip
-
-
 def test_what_was_logged_is_read(run: RunFolder) -> None:
     assert_frame_equal(read_curves(run), pd.read_csv(run.curves, dtype=float))
     assert last_logged(run, "val/dice") == 11 / 12
@@ -63,14 +42,13 @@ def test_no_damage_is_a_traceback_and_none_at_all_passes_at_the_end(run: RunFold
     write_json(ended.manifest, {HASH: sha256(run.curves)})
     refused = 0
     for seed in range(150):
-        damaged = mutated(content, seed)
-        run.curves.write_bytes(damaged)
-        ended.curves.write_bytes(damaged)
+        run.curves.write_bytes(mutated(content, np.random.default_rng(seed)))
+        ended.curves.write_bytes(run.curves.read_bytes())
         try:
             read_rows(run)
         except UsageError:
             refused += 1
-        if damaged != content:
+        if ended.curves.read_bytes() != content:
             with pytest.raises(UsageError, match="manifest"):
                 read_rows(ended)
     # The others are other digits and whole lines, which only a hash can tell.

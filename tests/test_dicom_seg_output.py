@@ -20,7 +20,7 @@ from lnq.inference import dicom_seg_writer
 from lnq.inference.predictor import Prediction, Predictor
 from lnq.inference.scans import plan, segment, write_volume
 from lnq.inference.segmenter import Segmenter
-from lnq.reporting.evaluations import read_evaluation
+from lnq.reporting.evaluations import with_scans
 from lnq.reporting.scenes import read_scene
 from lnq.volume import Volume, reorient
 
@@ -105,7 +105,7 @@ def test_evaluate_and_report_read_it(scans: Path, tmp_path: Path) -> None:
     assert row["case"] == "scan"
     assert row["recall"] == 1
     assert row["precision"] == pytest.approx(np.count_nonzero(half) / full)
-    (layers,) = read_scene("scan", {0: read_evaluation(folder, output)}).layers.values()
+    (layers,) = read_scene("scan", {0: with_scans(folder, output)}).layers.values()
     drawn = layers.masks["prediction"] | layers.masks["false_positive"]
     assert np.count_nonzero(drawn) == full
 

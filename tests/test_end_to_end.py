@@ -114,7 +114,7 @@ def test_evaluation_counts_every_case_and_node(outputs: Path) -> None:
     assert {"dice", "assd_mm", "precision", "recall"} <= set(metrics.columns)
     phantoms = json.loads((outputs / "phantom" / "phantom.json").read_text())["cases"]
     expected = sum(len(case["nodes"]) for case in phantoms.values() if case["split"] == "test")
-    assert len(pd.read_csv(folder / "nodes.csv")) == expected
+    assert len(pd.read_csv(folder / "reference_nodes.csv")) == expected
     json.loads((folder / "summary.json").read_text())
 
 

@@ -131,7 +131,7 @@ def test_the_command_writes_every_table(folders: Path) -> None:
     assert metrics.loc["lnq-0001", "reference_ml"] == pytest.approx(reference * 3 / 1000)
     assert metrics["missing"].to_dict() == {"lnq-0001": False, "lnq-0002": True}
     assert metrics.loc["lnq-0002", "assd_filled_mm"] == metrics.loc["lnq-0001", "assd_mm"]
-    nodes = pd.read_csv(output / "nodes.csv")
+    nodes = pd.read_csv(output / "reference_nodes.csv")
     assert nodes["case"].tolist() == ["lnq-0001", "lnq-0001", "lnq-0002"]
     assert nodes["detected"].tolist() == [True, False, False]
     assert nodes["annotated"].tolist() == [True, False, False]
@@ -178,12 +178,12 @@ def test_bad_cases_are_listed_and_the_others_go_on(folders: Path) -> None:
 def test_the_orientation_of_the_files_does_not_matter(folders: Path) -> None:
     """A prediction stored with other axes, as NIfTI writers do, is the same prediction."""
     assert evaluate(folders) == 0
-    before = pd.read_csv(results(folders) / "nodes.csv")
+    before = pd.read_csv(results(folders) / "reference_nodes.csv")
     for path in (folders / "references", folders / "run" / "predictions"):
         for file in path.iterdir():
             sitk.WriteImage(sitk.DICOMOrient(sitk.ReadImage(file), "SAR"), file)
     assert evaluate(folders) == 0
-    after = pd.read_csv(results(folders) / "nodes.csv")
+    after = pd.read_csv(results(folders) / "reference_nodes.csv")
     columns = ["case", "volume_mm3", "short_axis_mm", "long_axis_mm", "centroid_x_mm", "overlap"]
     pd.testing.assert_frame_equal(before[columns], after[columns])
 
@@ -227,7 +227,7 @@ def test_numbered_references_keep_touching_nodes_apart(tmp_path: Path) -> None:
     save(tmp_path / "run" / "predictions" / "a.nrrd", label == 5)
     assert evaluate(tmp_path) == 3  # values above 1 are no binary label
     assert evaluate(tmp_path, "reference_kind=instances") == 0
-    nodes = pd.read_csv(results(tmp_path) / "nodes.csv")
+    nodes = pd.read_csv(results(tmp_path) / "reference_nodes.csv")
     assert nodes["node"].tolist() == [1, 5]
     assert nodes["detected"].tolist() == [False, True]
 
@@ -250,7 +250,7 @@ def test_real_nodes_are_measured(real_data: Path, tmp_path: Path) -> None:
         (tmp_path / folder).mkdir(parents=True)
         sitk.WriteImage(nodes, tmp_path / folder / "p113.nii.gz")
     assert evaluate(tmp_path) == 0
-    table = pd.read_csv(results(tmp_path) / "nodes.csv")
+    table = pd.read_csv(results(tmp_path) / "reference_nodes.csv")
     assert sorted(table["volume_mm3"] / 1000) == pytest.approx([1.6, 2.2, 2.6], abs=0.11)
     assert table["short_axis_mm"].between(5, 20).all()
     assert pd.read_csv(results(tmp_path) / "metrics.csv")["assd_mm"].tolist() == [0]

@@ -12,12 +12,13 @@ from scipy import ndimage
 
 from lnq.evaluation.metrics import Mask, assd, dice, precision, recall, surface_points
 from lnq.evaluation.nodes import (
-    Node,
-    count_false_positives,
+    ReferenceNode,
+    false_positives,
     label_nodes,
     measure_nodes,
 )
-from lnq.evaluation.tables import CaseMetrics, metrics_table, nodes_table, summarise
+from lnq.evaluation.summary import CaseCounts, Found, summarise
+from lnq.evaluation.tables import CaseMetrics, metrics_table, nodes_table
 from lnq.node_shape import axes_mm
 from lnq.volume import Grid
 
@@ -182,11 +183,13 @@ def test_node_row_counted_by_hand() -> None:
 def test_false_positives_are_components_that_touch_no_reference() -> None:
     reference = box(slice(0, 2), slice(0, 2), slice(0, 2))
     prediction = box(slice(1, 4), slice(1, 2), slice(1, 2))
-    assert count_false_positives(prediction, reference) == 0
+    assert false_positives(prediction, reference)[1].tolist() == []
     prediction[5, 5, 5] = prediction[5, 0, 7] = True
-    assert count_false_positives(prediction, reference) == 2
-    assert count_false_positives(prediction, empty()) == 3
-    assert count_false_positives(empty(), reference) == 0
+    pieces, wrong = false_positives(prediction, reference)
+    assert wrong.tolist() == [2, 3]
+    assert np.argwhere(np.isin(pieces, wrong)).tolist() == [[5, 0, 7], [5, 5, 5]]
+    assert len(false_positives(prediction, empty())[1]) == 3
+    assert len(false_positives(empty(), reference)[1]) == 0
 
 
 def row(case: str, dsc: float, distance: float, reference: float, prediction: float) -> CaseMetrics:
@@ -206,24 +209,24 @@ def test_missing_distances_get_the_largest_and_are_counted() -> None:
     )
     assert table["assd_filled_mm"].tolist()[:4] == [2, 9, 9, 9]
     assert math.isnan(table["assd_filled_mm"].iloc[4])
-    summary = summarise(table, nodes_table([]))
-    assert summary["cases"] == {
-        "n": 5, "n_missing": 1, "n_empty_reference": 2, "n_both_empty": 1,
-    }  # fmt: skip
-    scores = summary["metrics"]["dice"]
-    assert (scores["n"], scores["n_undefined"], scores["n_missing"]) == (4, 1, 1)
-    assert scores["mean"] == pytest.approx(0.3)
-    assert scores["sd"] == pytest.approx(math.sqrt((0.25 + 0.01 + 0.09 + 0.09) / 4))
-    assert (scores["q25"], scores["median"], scores["q75"]) == pytest.approx((0, 0.2, 0.5))
-    assert summary["metrics"]["assd_mm"]["mean"] == 5.5
-    assert summary["metrics"]["assd_filled_mm"]["mean"] == 29 / 4
-    assert summary["metrics"]["recall"]["mean"] is None
+    summary = summarise(table, nodes_table([]), n_failed=7)
+    assert summary.cases == CaseCounts(
+        n=5, n_missing=1, n_empty_reference=2, n_both_empty=1, n_failed=7
+    )
+    scores = summary.metrics.dice
+    assert (scores.n, scores.n_undefined, scores.n_missing) == (4, 1, 1)
+    assert scores.mean == pytest.approx(0.3)
+    assert scores.sd == pytest.approx(math.sqrt((0.25 + 0.01 + 0.09 + 0.09) / 4))
+    assert (scores.q25, scores.median, scores.q75) == pytest.approx((0, 0.2, 0.5))
+    assert summary.metrics.assd_mm.mean == 5.5
+    assert summary.metrics.assd_filled_mm.mean == 29 / 4
+    assert summary.metrics.recall.mean is None
 
 
 def test_all_predictions_empty_leaves_the_filled_distance_undefined() -> None:
     table = metrics_table([row("a", 0.0, math.nan, 5, 0)])
-    distances = summarise(table, nodes_table([]))["metrics"]["assd_filled_mm"]
-    assert (distances["mean"], distances["n"], distances["n_missing"]) == (None, 0, 1)
+    distances = summarise(table, nodes_table([]), 0).metrics.assd_filled_mm
+    assert (distances.mean, distances.n, distances.n_missing) == (None, 0, 1)
 
 
 def test_nodes_are_summed_up_by_annotation_and_size() -> None:
@@ -232,26 +235,26 @@ def test_nodes_are_summed_up_by_annotation_and_size() -> None:
     label[0, 0, 0:2], label[2, 0:6, 0:6], label[5, 5, 0:4] = 1, 2, 3
     prediction = (label == 2) | box(slice(5, 6), slice(5, 6), slice(0, 1))
     rows = measure_nodes("c", label, prediction, grid, min_overlap=0.5, annotation=label == 2)
-    summary = summarise(metrics_table([row("c", 1, 1, 1, 1)]), nodes_table(rows))["nodes"]
-    assert (summary["n"], summary["n_detected"]) == (3, 1)
-    assert summary["annotated"] == {"n": 1, "n_detected": 1, "detection_recall": 1.0}
-    never = summary["never_annotated"]
-    assert (never["n"], never["n_detected"], never["detection_recall"]) == (2, 0, 0.0)
-    assert never["voxel_recall"] == pytest.approx(1 / 6)
-    bins = summary["by_short_axis_mm"]
-    assert [(b["from"], b["to"], b["n"], b["n_detected"]) for b in bins] == [
+    summary = summarise(metrics_table([row("c", 1, 1, 1, 1)]), nodes_table(rows), 0).nodes
+    assert (summary.n, summary.n_detected) == (3, 1)
+    assert summary.annotated == Found(n=1, n_detected=1, detection_recall=1.0)
+    never = summary.never_annotated
+    assert (never.n, never.n_detected, never.detection_recall) == (2, 0, 0.0)
+    assert never.voxel_recall == pytest.approx(1 / 6)
+    assert [(b.low, b.high, b.n, b.n_detected) for b in summary.by_short_axis_mm] == [
         (0, 5, 2, 0), (5, 10, 1, 1), (10, 15, 0, 0), (15, None, 0, 0),
     ]  # fmt: skip
     unknown = summarise(
         metrics_table([row("c", 1, 1, 1, 1)]),
         nodes_table(measure_nodes("c", label, prediction, grid, min_overlap=0.5)),
-    )["nodes"]
-    assert unknown["never_annotated"]["n"] == 0
-    assert unknown["annotation_unknown"] == 3
+        0,
+    ).nodes
+    assert unknown.never_annotated.n == 0
+    assert unknown.annotation_unknown == 3
 
 
 def test_a_node_of_a_limits_size_belongs_to_the_bin_that_begins_there() -> None:
-    rows = [Node("c", n, 1, 1.0, mm, 30.0, 0.0, 0.0, 0.0, 1.0, True, None)
+    rows = [ReferenceNode("c", n, 1, 1.0, mm, 30.0, 0.0, 0.0, 0.0, 1.0, True, None)
             for n, mm in enumerate((4.999, 5.0, 10.0, 14.999, 15.0, 80.0))]  # fmt: skip
-    summary = summarise(metrics_table([row("c", 1, 1, 1, 1)]), nodes_table(rows))
-    assert [b["n"] for b in summary["nodes"]["by_short_axis_mm"]] == [1, 1, 2, 2]
+    summary = summarise(metrics_table([row("c", 1, 1, 1, 1)]), nodes_table(rows), 0)
+    assert [b.n for b in summary.nodes.by_short_axis_mm] == [1, 1, 2, 2]

@@ -95,7 +95,7 @@ def test_runs_stand_side_by_side(run: Path, tmp_path: Path) -> None:
     assert "Comparison of 2 runs" in page.text
     runs = read_runs([run, other])
     assert len({r.name for r in runs}) == 2
-    summary = {row["name"]: row["cells"] for row in summary_rows(runs)}
+    summary = {row.name: row.cells for row in summary_rows(runs)}
     assert summary["Nodes found"] == [("75 %", "3 of 4"), ("33 %", "1 of 3")]
     assert summary["Cases without prediction"] == [("0", ""), ("1", "")]
     assert summary["Nodes found, never annotated"] == [("50 %", "1 of 2"), ("–", "none known")]
@@ -199,7 +199,7 @@ def test_training_scans_tell_annotated_from_hidden_nodes(run: Path, tmp_path: Pa
     (folder / "training").mkdir()
     shutil.copytree(run / "evaluation", folder / "training" / "evaluation")
     (both,) = read_runs([folder])
-    summary = {row["name"]: row["cells"][0] for row in summary_rows([both])}
+    summary = {row.name: row.cells[0] for row in summary_rows([both])}
     assert summary["Nodes found"] == ("100 %", "2 of 2")
     assert summary["Nodes found, never annotated"] == ("50 %", "1 of 2")
     shares, voxels = (plot.svg for plot in found_by_annotation([both]))

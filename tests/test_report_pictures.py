@@ -33,9 +33,7 @@ def whole(layers: Layers, size: tuple[int, ...]) -> dict[str, Array]:
 
 
 def test_layers_sort_nodes_and_predictions() -> None:
-    layers = layers_of(
-        LARGE | SMALL, (LARGE | FALSE) > 0, None, {1: True, 2: False}, numbered=False
-    )
+    layers = layers_of(LARGE | SMALL, (LARGE | FALSE) > 0, None, {1: True, 2: False}, kind="binary")
     expected = {"found": LARGE, "missed": SMALL, "prediction": LARGE, "false_positive": FALSE}
     found = whole(layers, LARGE.shape)
     assert found.keys() == expected.keys()
@@ -46,7 +44,7 @@ def test_layers_sort_nodes_and_predictions() -> None:
 def test_numbered_references_keep_touching_nodes_apart() -> None:
     label = LARGE.copy()
     label[3:][label[3:] > 0] = 4
-    layers = layers_of(label, label == 4, label == 1, {1: False, 4: True}, numbered=True)
+    layers = layers_of(label, label == 4, label == 1, {1: False, 4: True}, kind="instances")
     found = whole(layers, label.shape)
     np.testing.assert_array_equal(found["missed"], label == 1)
     np.testing.assert_array_equal(found["found"], label == 4)
@@ -82,7 +80,7 @@ def test_pictures_and_outlines_lie_on_each_other() -> None:
     node = np.zeros(grid.size, dtype=bool)
     node[4:9, 30:42, 20:40] = True
     scan = Volume(np.where(node, 1000, -1000).astype(np.int16), grid)
-    layers = layers_of(node.astype(np.uint8), node, None, {1: True}, numbered=False)
+    layers = layers_of(node.astype(np.uint8), node, None, {1: True}, kind="binary")
     stack = draw_stack(Scene(scan, {0: layers}), [6], LADDER[0])
     assert stack.numbers == list(range(1, 12))
     shown = picture(stack.frames[stack.nearest(6)].image)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -20,18 +19,10 @@ from lnq.evaluation import (
     check_same_references,
     compare_runs,
     differences_table,
+    evaluation_of,
 )
+from lnq.evaluation.comparison import COMPARED
 from lnq.files import sole_user, write_json, write_manifest, write_text
-from lnq.reporting.evaluations import evaluation_of
-
-NAMES = {
-    "dice": ("DSC", "{:.3f}"),
-    "assd_filled_mm": ("ASSD filled", "{:.2f}"),
-    "assd_mm": ("ASSD", "{:.2f}"),
-    "precision": ("precision", "{:.3f}"),
-    "recall": ("recall", "{:.3f}"),
-    "false_positives": ("false pos.", "{:.2f}"),
-}
 
 
 @dataclass(frozen=True)
@@ -60,7 +51,7 @@ def main(cfg: CompareConfig) -> int:
     if a.resolve() == b.resolve():
         raise UsageError("both are the same run", where=f"runs=[{a},{b}]")
     first, second = evaluation_of(a), evaluation_of(b)
-    check_same_references(first.manifest, second.manifest)
+    check_same_references(first, second)
     with sole_user(cfg.output):
         found = compare_runs(
             first.metrics, second.metrics, confidence=cfg.confidence, seed=cfg.seed
@@ -80,28 +71,24 @@ def _table(found: Comparison, confidence: float) -> Table:
     columns = ("", "A", "B", f"B - A, {100 * confidence:g} %", "median", "+ = -", "n", "p")
     table = Table(*columns, box=box.SIMPLE_HEAD, collapse_padding=True)
     for row in found.differences:
-        name, form = NAMES[row.measure]
-        number = partial(_number, form)
+        measure = COMPARED[row.measure]
+        number = measure.text
         interval = f" [{number(row.low)}, {number(row.high)}]" if row.n > 1 else ""
         table.add_row(
-            name,
+            measure.short,
             number(row.a_mean),
             number(row.b_mean),
             number(row.mean) + interval,
             number(row.median),
             f"{row.b_better} {row.equal} {row.b_worse}",
             str(row.n),
-            _number("{:.2g}", row.p),
+            "-" if row.p is None else f"{row.p:.2g}",
         )
     table.caption = (
         "means over the n cases that both define; mean difference with its bootstrap interval,"
         " median difference; cases in which B is better, equal, worse; Wilcoxon's p"
     )
     return table
-
-
-def _number(form: str, value: float | None) -> str:
-    return "-" if value is None else form.format(value)
 
 
 def _lines(found: Comparison, a: Path, b: Path) -> Iterator[str]:

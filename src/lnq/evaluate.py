@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import Field
 from rich.progress import track
@@ -14,12 +14,9 @@ from rich.table import Table
 from lnq.config import Paths, command
 from lnq.console import console
 from lnq.errors import CaseError, LnqError
-from lnq.evaluation import Match, ReferenceKind, evaluate_folders
+from lnq.evaluation import Match, ReferenceKind, Summary, evaluate_folders
+from lnq.evaluation.measures import ASSD, ASSD_FILLED, DICE, PRECISION, RECALL
 from lnq.run_folder import MeasuredFolder
-
-SHOWN = {"dice": "DSC", "precision": "precision", "recall": "recall", "assd_mm": "ASSD, mm",
-         "assd_filled_mm": "ASSD filled, mm"}  # fmt: skip
-SPREAD = ("mean", "sd", "median", "q25", "q75")
 
 
 @dataclass(frozen=True)
@@ -71,19 +68,22 @@ def _progress(cases: Sequence[Match]) -> Iterable[Match]:
     return track(cases, "evaluating", console=console(stderr=True), transient=True)
 
 
-def _table(summary: dict[str, Any]) -> Table:
-    table = Table("", *SPREAD, "n", "undefined")
-    for key, name in SHOWN.items():
-        row = summary["metrics"][key]
-        values = ["-" if row[k] is None else f"{row[k]:.3f}" for k in SPREAD]
-        table.add_row(name, *values, str(row["n"]), str(row["n_undefined"]))
-    cases, nodes = summary["cases"], summary["nodes"]
-    never = nodes["never_annotated"]
+def _table(summary: Summary) -> Table:
+    table = Table("", "mean", "sd", "median", "q25", "q75", "n", "undefined")
+    found = summary.metrics
+    for measure, of in (
+        (DICE, found.dice), (PRECISION, found.precision), (RECALL, found.recall),
+        (ASSD, found.assd_mm), (ASSD_FILLED, found.assd_filled_mm),
+    ):  # fmt: skip
+        numbers = (of.mean, of.sd, of.median, of.q25, of.q75)
+        values = ["-" if number is None else f"{number:.3f}" for number in numbers]
+        table.add_row(measure.title, *values, str(of.n), str(of.n_undefined))
+    cases, nodes, never = summary.cases, summary.nodes, summary.nodes.never_annotated
     table.caption = (
-        f"{cases['n_missing']} cases without any predicted voxel, {cases['n_failed']} failed; "
-        f"{nodes['n_detected']} of {nodes['n']} nodes found, "
-        + (f"{never['n_detected']} of {never['n']} never annotated ones; " if never["n"] else "")
-        + f"{nodes['false_positives']} false positives"
+        f"{cases.n_missing} cases without any predicted voxel, {cases.n_failed} failed; "
+        f"{nodes.n_detected} of {nodes.n} nodes found, "
+        + (f"{never.n_detected} of {never.n} never annotated ones; " if never.n else "")
+        + f"{nodes.false_positives} false positives"
     )
     return table
 

@@ -11,9 +11,8 @@ from rich.table import Table
 
 from lnq.config import Paths, command
 from lnq.console import console
-from lnq.evaluation import TEAMS, rank_teams, read_published, with_run
+from lnq.evaluation import TEAMS, evaluation_of, rank_teams, read_published, with_run
 from lnq.files import sha256, sole_user, write_manifest, write_text
-from lnq.reporting.evaluations import evaluation_of
 
 
 @dataclass(frozen=True)

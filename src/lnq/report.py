@@ -23,8 +23,6 @@ from lnq.reporting import (
 )
 from lnq.run_folder import RunFolder
 
-_SHORT = ("Dice coefficient (DSC)", "ASSD, mm", "Nodes found", "False positives per case", "Cases")
-
 
 @dataclass(frozen=True)
 class ReportConfig:
@@ -69,16 +67,16 @@ def _table(runs: list[Run]) -> Table:
 
     Many runs stand below each other, with the few measures that fit beside their names.
     """
-    rows = [row for row in summary_rows(runs) if {value for value, _ in row["cells"]} != {NONE}]
+    rows = [row for row in summary_rows(runs) if {value for value, _ in row.cells} != {NONE}]
     if len(runs) <= MANY_RUNS:
         table = Table("", *(run.name for run in runs))
         for row in rows:
-            table.add_row(row["name"], *(value for value, _ in row["cells"]))
+            table.add_row(row.name, *(value for value, _ in row.cells))
         return table
-    shown = [row for row in rows if row["name"] in _SHORT]
-    table = Table("Run", *(row["name"] for row in shown))
+    shown = [row for row in rows if row.is_main]
+    table = Table("Run", *(row.name for row in shown))
     for place, run in enumerate(runs):
-        table.add_row(run.name, *(row["cells"][place][0] for row in shown))
+        table.add_row(run.name, *(row.cells[place][0] for row in shown))
     return table
 
 

@@ -29,6 +29,7 @@ from lnq.console import console
 from lnq.curves import last_logged
 from lnq.data.store.case_store import CaseStore
 from lnq.errors import RunError, UsageError
+from lnq.evaluation.measures import DICE
 from lnq.methods.method import Method
 from lnq.networks.transfer import Checkpoint, initialise_from, read_checkpoint, read_record
 from lnq.resuming import (
@@ -125,10 +126,9 @@ def _measure(cfg: TrainConfig) -> int:
     code = 0
     for measurement in left:
         measured = measure(cfg.run_dir, measurement, device, console().print)
-        dice = measured.evaluation.summary["metrics"]["dice"]
-        mean = "-" if dice["mean"] is None else f"{dice['mean']:.3f}"
+        dice = measured.evaluation.summary.metrics.dice
         folder = MeasuredFolder(measurement.output).evaluation
-        console().print(f"DSC {mean} on {dice['n']} cases -> {folder}")
+        console().print(f"{DICE.short} {DICE.text(dice.mean)} on {dice.n} cases -> {folder}")
         code = max(code, measured.exit_code)
     return code
 

@@ -8,17 +8,27 @@ from lnq.evaluation.comparison import (
 )
 from lnq.evaluation.folder import Evaluation, evaluate_folders
 from lnq.evaluation.matching import Match, case_key, match_cases
+from lnq.evaluation.measures import Measure
 from lnq.evaluation.metrics import assd, dice, precision, recall
-from lnq.evaluation.nodes import ReferenceKind, label_nodes, measure_nodes
+from lnq.evaluation.nodes import ReferenceKind, false_positives, label_nodes, measure_nodes
 from lnq.evaluation.ranking import TEAMS, rank_teams, read_published, with_run
-from lnq.evaluation.tables import metrics_table, nodes_table, summarise
+from lnq.evaluation.record import CaseFiles, EvaluationRecord, evaluation_of, read_evaluation
+from lnq.evaluation.spread import Spread
+from lnq.evaluation.summary import Found, Summary, summarise
+from lnq.evaluation.tables import filled_assd, metrics_table, nodes_table, voxel_recall
 
 __all__ = [
     "TEAMS",
+    "CaseFiles",
     "Comparison",
     "Evaluation",
+    "EvaluationRecord",
+    "Found",
     "Match",
+    "Measure",
     "ReferenceKind",
+    "Spread",
+    "Summary",
     "assd",
     "case_key",
     "check_same_references",
@@ -26,6 +36,9 @@ __all__ = [
     "dice",
     "differences_table",
     "evaluate_folders",
+    "evaluation_of",
+    "false_positives",
+    "filled_assd",
     "label_nodes",
     "match_cases",
     "measure_nodes",
@@ -33,8 +46,10 @@ __all__ = [
     "nodes_table",
     "precision",
     "rank_teams",
+    "read_evaluation",
     "read_published",
     "recall",
     "summarise",
+    "voxel_recall",
     "with_run",
 ]

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,18 +10,25 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from lnq.errors import UsageError
+from lnq.evaluation.measures import (
+    ASSD,
+    ASSD_FILLED,
+    DICE,
+    FALSE_POSITIVES,
+    PRECISION,
+    RECALL,
+    Measure,
+)
+from lnq.evaluation.record import EvaluationRecord
+from lnq.evaluation.spread import Spread
 from lnq.evaluation.tables import filled_assd
 from lnq.seeding import generator
 
-MEASURES = {
-    "dice": True,
-    "assd_filled_mm": False,
-    "assd_mm": False,
-    "precision": True,
-    "recall": True,
-    "false_positives": False,
+COMPARED = {
+    measure.column: measure
+    for measure in (DICE, ASSD_FILLED, ASSD, PRECISION, RECALL, FALSE_POSITIVES)
 }
-"""What is compared, and whether more of it is better."""
+"""What is compared, by its column."""
 
 _RESAMPLES = 9999
 _EXACT_UP_TO, _FLIPPED_UP_TO = 50, 13
@@ -38,7 +43,7 @@ class Difference:
     """One measure of two runs, B against A; a row of `comparison.csv`.
 
     Attributes:
-        measure: Name, a key of `MEASURES`.
+        measure: Its column, a key of `COMPARED`.
         n: Cases that have it in both runs; only these count in what follows.
         n_undefined: Common cases where one of the runs, or both, has no such value.
         a_mean: Mean of A.
@@ -127,10 +132,11 @@ def compare_runs(
     first, second = a.loc[common].copy(), b.loc[common].copy()
     both = pd.concat([first, second])
     filled = filled_assd(both).to_numpy()
-    first["assd_filled_mm"], second["assd_filled_mm"] = np.split(filled, 2)
-    largest = both["assd_mm"].max()
+    first[ASSD_FILLED.column], second[ASSD_FILLED.column] = np.split(filled, 2)
+    largest = both[ASSD.column].max()
     differences = [
-        _difference(name, first[name], second[name], confidence, seed) for name in MEASURES
+        _difference(measure, first[name], second[name], confidence, seed)
+        for name, measure in COMPARED.items()
     ]
     return Comparison(
         n=len(common),
@@ -144,19 +150,14 @@ def compare_runs(
     )
 
 
-def check_same_references(a: Mapping[str, Any], b: Mapping[str, Any]) -> None:
+def check_same_references(a: EvaluationRecord, b: EvaluationRecord) -> None:
     """Refuses to compare measures against different truths.
 
-    Args:
-        a: Manifest of one evaluation.
-        b: Manifest of the other.
-
     Raises:
-        UsageError: A case's reference, or what counts as a node, is not the same.
+        UsageError: A case's reference is not the same in both.
     """
     ours, theirs = (
-        {entry["case"]: entry["sha256"]["reference"] for entry in manifest["cases"]}
-        for manifest in (a, b)
+        {case: files.sha256.reference for case, files in record.cases.items()} for record in (a, b)
     )
     other = sorted(case for case in ours.keys() & theirs.keys() if ours[case] != theirs[case])
     if other:
@@ -206,17 +207,19 @@ def bootstrap_interval(
     return float(interval.low), float(interval.high)
 
 
-def _difference(name: str, a: pd.Series, b: pd.Series, confidence: float, seed: int) -> Difference:
+def _difference(
+    measure: Measure, a: pd.Series, b: pd.Series, confidence: float, seed: int
+) -> Difference:
     defined = a.notna() & b.notna()
     first, second = a[defined].to_numpy(float), b[defined].to_numpy(float)
     change = second - first
-    gain = change if MEASURES[name] else -change
-    low, high = bootstrap_interval(change, confidence, generator(seed, "bootstrap", name))
+    gain = change if measure.more_is_better else -change
+    low, high = bootstrap_interval(change, confidence, generator(seed, "bootstrap", measure.column))
     p, p_method = wilcoxon(change)
+    of_a, of_b, of_change = (Spread.of(values) for values in (first, second, change))
     return Difference(
-        name, len(change), int((~defined).sum()),
-        *_mean_sd(first), *_mean_sd(second), _mean_sd(change)[0], low, high,
-        float(np.median(change)) if len(change) else None,
+        measure.column, len(change), int((~defined).sum()),
+        of_a.mean, of_a.sd, of_b.mean, of_b.sd, of_change.mean, low, high, of_change.median,
         int((gain > 0).sum()), int((gain < 0).sum()), int((gain == 0).sum()), p, p_method,
     )  # fmt: skip
 
@@ -224,10 +227,6 @@ def _difference(name: str, a: pd.Series, b: pd.Series, confidence: float, seed: 
 def _missing(table: pd.DataFrame) -> int:
     """Cases with nodes and without any predicted voxel."""
     return int(((table["reference_ml"] > 0) & (table["prediction_ml"] == 0)).sum())
-
-
-def _mean_sd(values: Values) -> tuple[float | None, float | None]:
-    return (float(values.mean()), float(values.std())) if len(values) else (None, None)
 
 
 def _notes(dice: Difference, confidence: float) -> list[str]:
@@ -243,7 +242,7 @@ def _notes(dice: Difference, confidence: float) -> list[str]:
             f"{2.0 ** (1 - differing):.2g}"
         )
     notes.append(
-        f"the values of p stand for one question each: {len(MEASURES)} measures are not corrected "
+        f"the values of p stand for one question each: {len(COMPARED)} measures are not corrected "
         "for, and one run a method says nothing about other seeds"
     )
     return notes

@@ -8,21 +8,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from lnq.data.readers import Scan, content_hash, read_label
 from lnq.errors import CaseError, UsageError
 from lnq.evaluation.matching import Match, match_cases
 from lnq.evaluation.metrics import Mask, assd, dice, precision, recall
 from lnq.evaluation.nodes import (
-    Node,
     ReferenceKind,
-    count_false_positives,
+    ReferenceNode,
+    false_positives,
     label_nodes,
     measure_nodes,
 )
-from lnq.evaluation.tables import CaseMetrics, metrics_table, nodes_table, summarise
-from lnq.files import FailureLog, atomic_path, sole_user, write_json, write_manifest
+from lnq.evaluation.record import CaseFiles, Hashes, write_evaluation
+from lnq.evaluation.summary import Summary, summarise
+from lnq.evaluation.tables import CaseMetrics, metrics_table, nodes_table
+from lnq.files import FailureLog, sole_user
 from lnq.volume import reorient
 
 Track = Callable[[Sequence[Match]], Iterable[Match]]
@@ -39,7 +40,7 @@ class Evaluation:
         exit_code: 0, or 3 where a case failed.
     """
 
-    summary: dict[str, Any]
+    summary: Summary
     failures: list[dict[str, str | None]]
     notes: list[str]
     exit_code: int
@@ -58,7 +59,7 @@ def evaluate_folders(
 ) -> Evaluation:
     """Evaluates every reference that has a prediction and writes the tables.
 
-    Writes `metrics.csv` (a row a case), `nodes.csv` (a row a reference node), `summary.json`,
+    Writes `metrics.csv` (a row a case), `reference_nodes.csv` (a row a node), `summary.json`,
     `manifest.json` and, where a case failed, `failures.json`.
 
     Args:
@@ -82,28 +83,24 @@ def evaluate_folders(
     with sole_user(output):
         rows, nodes, done, failures = _evaluate_all(track(matches), reference_kind, min_overlap)
         metrics, node_rows = metrics_table(rows), nodes_table(nodes)
-        summary = summarise(metrics, node_rows)
-        summary["cases"]["n_failed"] = len(failures.entries)
-        _write_csv(output / "metrics.csv", metrics)
-        _write_csv(output / "nodes.csv", node_rows)
-        write_json(output / "summary.json", summary)
-        exit_code = failures.write(output)
+        summary = summarise(metrics, node_rows, len(failures.entries))
         notes = _notes(unused, done, annotations)
-        write_manifest(
-            output, "evaluate", config, notes=notes,
+        exit_code = write_evaluation(
+            output, config, metrics=metrics, nodes=node_rows, summary=summary, failures=failures,
             predictions=predictions.resolve(), references=references.resolve(),
             annotations=None if annotations is None else annotations.resolve(),
-            cases=[_record(match) for match in done],
+            reference_kind=reference_kind, min_overlap=min_overlap, notes=notes,
+            cases=[_files(match) for match in done],
         )  # fmt: skip
     return Evaluation(summary, failures.entries, notes, exit_code)
 
 
 def _evaluate_all(
     matches: Iterable[Match], reference_kind: ReferenceKind, min_overlap: float
-) -> tuple[list[CaseMetrics], list[Node], list[Match], FailureLog]:
+) -> tuple[list[CaseMetrics], list[ReferenceNode], list[Match], FailureLog]:
     """Rows, nodes and files of the cases that went well, and the others' faults."""
     rows: list[CaseMetrics] = []
-    nodes: list[Node] = []
+    nodes: list[ReferenceNode] = []
     done: list[Match] = []
     failures = FailureLog()
     for match in matches:
@@ -120,7 +117,7 @@ def _evaluate_all(
 
 def evaluate_case(
     match: Match, reference_kind: ReferenceKind, min_overlap: float
-) -> tuple[CaseMetrics, list[Node]]:
+) -> tuple[CaseMetrics, list[ReferenceNode]]:
     """Measures one case.
 
     Args:
@@ -158,7 +155,7 @@ def evaluate_case(
         prediction_ml=float(np.count_nonzero(predicted) * voxel_ml),
         nodes=len(nodes),
         nodes_detected=sum(node.detected for node in nodes),
-        false_positives=count_false_positives(predicted, reference),
+        false_positives=len(false_positives(predicted, reference)[1]),
     )
     return row, nodes
 
@@ -180,21 +177,21 @@ def _mask_on(reference: Scan, path: Path, kind: ReferenceKind) -> Mask:
     return mask
 
 
-def _write_csv(path: Path, table: pd.DataFrame) -> None:
-    with atomic_path(path) as temporary:
-        table.to_csv(temporary, index=False)
-
-
-def _record(match: Match) -> dict[str, Any]:
+def _files(match: Match) -> CaseFiles:
     """Where a case's files lie and what was in them."""
-    files = {
-        "reference": match.reference,
-        "prediction": match.prediction,
-        "annotation": match.annotation,
-    }
-    paths = {key: None if path is None else str(path.resolve()) for key, path in files.items()}
-    hashes = {key: content_hash(path) for key, path in files.items() if path is not None}
-    return {"case": match.case, **paths, "sha256": hashes}
+    assert match.prediction is not None  # else it failed
+    partial = match.annotation
+    return CaseFiles(
+        match.case,
+        match.reference.resolve(),
+        match.prediction.resolve(),
+        None if partial is None else partial.resolve(),
+        Hashes(
+            content_hash(match.reference),
+            content_hash(match.prediction),
+            None if partial is None else content_hash(partial),
+        ),
+    )
 
 
 def _notes(unused: Sequence[Path], done: Sequence[Match], annotations: Path | None) -> list[str]:

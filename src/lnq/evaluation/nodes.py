@@ -23,8 +23,8 @@ _ANNOTATED_SHARE = 0.5
 
 
 @dataclass(frozen=True)
-class Node:
-    """One node of the reference and what the prediction made of it; a row of `nodes.csv`.
+class ReferenceNode:
+    """A node of a reference and what the prediction made of it; a row of `reference_nodes.csv`.
 
     Attributes:
         case: Id of the case.
@@ -85,7 +85,7 @@ def measure_nodes(
     *,
     min_overlap: float,
     annotation: Mask | None = None,
-) -> list[Node]:
+) -> list[ReferenceNode]:
     """Measures every node of one case.
 
     A node counts as detected where at least `min_overlap` of its voxels are predicted. The measure
@@ -116,7 +116,7 @@ def measure_nodes(
             else bool(np.count_nonzero(annotation[box] & mask) >= _ANNOTATED_SHARE * shape.voxels)
         )  # fmt: skip
         nodes.append(
-            Node(
+            ReferenceNode(
                 case, number, **asdict(shape), overlap=overlap, detected=overlap >= min_overlap,
                 annotated=annotated,
             )
@@ -124,15 +124,24 @@ def measure_nodes(
     return nodes
 
 
-def count_false_positives(prediction: Mask, reference: Mask) -> int:
-    """Number of 26-connected components of the prediction that touch no voxel of the reference.
+def false_positives(prediction: Mask, reference: Mask) -> tuple[Labels, NDArray[np.integer]]:
+    """The pieces of a prediction, and those that touch no reference: false positives.
+
+    A piece is a 26-connected component; one that shares a voxel with the reference touches it.
+
+    Args:
+        prediction: Boolean mask `z y x`.
+        reference: Boolean mask `z y x`.
+
+    Returns:
+        All pieces numbered from 1 on, 0 outside; and the numbers of the false positives.
 
     Example:
         >>> prediction = np.array([[[True, True, False, True, False, True]]])
         >>> reference = np.array([[[False, True, False, False, False, False]]])
-        >>> count_false_positives(prediction, reference)
-        2
+        >>> pieces, wrong = false_positives(prediction, reference)
+        >>> pieces.tolist(), wrong.tolist()
+        ([[[1, 1, 0, 2, 0, 3]]], [2, 3])
     """
-    labels, count = components(prediction)
-    touching = np.unique(labels[reference])
-    return int(count - np.count_nonzero(touching))
+    pieces, count = components(prediction)
+    return pieces, np.setdiff1d(np.arange(1, count + 1), pieces[reference])

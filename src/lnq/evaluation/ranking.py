@@ -12,6 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 from lnq.errors import UsageError
+from lnq.evaluation.spread import Spread
 
 COLUMNS = {"Case": "case", "Dice": "dice", "ASSD": "assd_mm", "Team": "team"}
 """Columns of a published table, and what we call them."""
@@ -156,19 +157,21 @@ def rank_teams(table: pd.DataFrame) -> pd.DataFrame:
     by_distance = cases["assd_filled_mm"].rank(method="min")
     teams = table.assign(rank=(by_dice + by_distance) / 2).groupby("team")
     mean_rank = teams["rank"].mean()
+    dice = pd.DataFrame({team: vars(Spread.of(values)) for team, values in teams["dice"]}).T
     ranking = pd.DataFrame(
         {
             "place": mean_rank.rank(method="min").astype(int),
             "mean_rank": mean_rank,
-            "dice_mean": teams["dice"].mean(),
-            "dice_sd": teams["dice"].std(ddof=0),
-            "dice_median": teams["dice"].median(),
+            "dice_mean": dice["mean"],
+            "dice_sd": dice["sd"],
+            "dice_median": dice["median"],
             "assd_filled_mean_mm": teams["assd_filled_mm"].mean(),
             "assd_median_mm": teams["assd_mm"].median(),
             "num_cases": len(cases),
             "num_missing": len(cases) - teams["assd_mm"].count(),
         }
-    ).reset_index()
+    )
+    ranking = ranking.rename_axis("team").reset_index()
     ranking.insert(0, "place", ranking.pop("place"))
     return ranking.sort_values(["place", "team"], ignore_index=True)
 

@@ -1,19 +1,13 @@
-"""A row per case, and what all rows together say."""
+"""A row a case, a row a node."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
-from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from lnq.evaluation.nodes import Node
-
-METRICS = ("dice", "precision", "recall", "assd_mm", "assd_filled_mm")
-SIZE_BINS_MM = ((0.0, 5.0), (5.0, 10.0), (10.0, 15.0), (15.0, float("inf")))
-"""Short axes `[low, high)`, mm; 10 mm is the usual limit of an enlarged node."""
+from lnq.evaluation.nodes import ReferenceNode
 
 
 @dataclass(frozen=True)
@@ -69,7 +63,7 @@ def filled_assd(table: pd.DataFrame) -> pd.Series:
         table: With the columns of `metrics.csv`, of one run or of several to be compared.
 
     Example:
-        >>> table = pd.DataFrame({"assd_mm": [2.0, 5.0, np.nan], "reference_ml": [1.0, 1.0, 1.0]})
+        >>> table = pd.DataFrame({"assd_mm": [2.0, 5.0, None], "reference_ml": [1.0, 1.0, 1.0]})
         >>> table["prediction_ml"] = [1.0, 1.0, 0.0]
         >>> filled_assd(table).tolist()
         [2.0, 5.0, 5.0]
@@ -78,84 +72,19 @@ def filled_assd(table: pd.DataFrame) -> pd.Series:
     return table["assd_mm"].mask(one_empty, table["assd_mm"].max())
 
 
-def nodes_table(nodes: Sequence[Node]) -> pd.DataFrame:
+def nodes_table(nodes: Sequence[ReferenceNode]) -> pd.DataFrame:
     """The nodes as a table; `annotated` is a nullable boolean, empty where unknown."""
-    table = pd.DataFrame([asdict(n) for n in nodes], columns=[f.name for f in fields(Node)])
+    table = pd.DataFrame(
+        [asdict(n) for n in nodes], columns=[f.name for f in fields(ReferenceNode)]
+    )
     return table.astype({"detected": bool, "annotated": "boolean"})
 
 
-def summarise(metrics: pd.DataFrame, nodes: pd.DataFrame) -> dict[str, Any]:
-    """What is written to `summary.json`.
+def voxel_recall(nodes: pd.DataFrame) -> float | None:
+    """Share of the nodes' voxels that is predicted; None without nodes.
 
     Args:
-        metrics: From `metrics_table`.
-        nodes: From `nodes_table`.
-
-    Returns:
-        `cases` (how many were evaluated, lack a prediction's voxels, have an empty reference or
-        both masks empty), `metrics` (per name `mean`, `sd`, `median`, `q25`, `q75`, `n` with a
-        value, `n_missing`, `n_undefined` without a value) and `nodes` (detection overall, by
-        annotation and by size; false positives). None stands for what does not exist.
+        nodes: With the columns of `reference_nodes.csv`.
     """
-    no_reference = metrics["reference_ml"] == 0
-    return {
-        "cases": {
-            "n": len(metrics),
-            "n_missing": int(metrics["missing"].sum()),
-            "n_empty_reference": int(no_reference.sum()),
-            "n_both_empty": int((no_reference & (metrics["prediction_ml"] == 0)).sum()),
-        },
-        "metrics": {
-            name: {**_spread(metrics[name]), "n_missing": int(metrics["missing"].sum())}
-            for name in METRICS
-        },
-        "nodes": _node_summary(metrics, nodes),
-    }
-
-
-def _spread(values: pd.Series) -> dict[str, float | int | None]:
-    """Mean, standard deviation (of the population, as in the challenge's tables) and quartiles."""
-    valid = values.dropna().to_numpy(float)
-    empty = {"mean": None, "sd": None, "median": None, "q25": None, "q75": None}
-    counts = {"n": len(valid), "n_undefined": int(values.isna().sum())}
-    if not len(valid):
-        return {**empty, **counts}
-    q25, median, q75 = np.quantile(valid, (0.25, 0.5, 0.75))
-    return {
-        "mean": float(valid.mean()), "sd": float(valid.std()),
-        "median": float(median), "q25": float(q25), "q75": float(q75), **counts,
-    }  # fmt: skip
-
-
-def _node_summary(metrics: pd.DataFrame, nodes: pd.DataFrame) -> dict[str, Any]:
-    known = nodes["annotated"].notna()
-    annotated = nodes["annotated"].fillna(False).astype(bool)
-    never = nodes[known & ~annotated]
-    return {
-        **_detection(nodes),
-        "annotated": _detection(nodes[annotated]),
-        "never_annotated": {**_detection(never), "voxel_recall": _voxel_recall(never)},
-        "annotation_unknown": int((~known).sum()),
-        "by_short_axis_mm": [
-            {
-                "from": low,
-                "to": high if np.isfinite(high) else None,
-                **_detection(nodes[nodes["short_axis_mm"].between(low, high, inclusive="left")]),
-            }
-            for low, high in SIZE_BINS_MM
-        ],
-        "false_positives": int(metrics["false_positives"].sum()),
-        "false_positives_per_case": (
-            float(metrics["false_positives"].mean()) if len(metrics) else None
-        ),
-    }
-
-
-def _detection(nodes: pd.DataFrame) -> dict[str, float | int | None]:
-    n, detected = len(nodes), int(nodes["detected"].sum())
-    return {"n": n, "n_detected": detected, "detection_recall": detected / n if n else None}
-
-
-def _voxel_recall(nodes: pd.DataFrame) -> float | None:
     voxels = int(nodes["voxels"].sum())
     return float((nodes["overlap"] * nodes["voxels"]).sum()) / voxels if voxels else None

@@ -10,6 +10,7 @@ from lnq.data.readers import content_hash
 from lnq.errors import CaseError
 from lnq.files import FAILURES, FailureLog, sha256, sole_user, write_manifest
 from lnq.inference.found_nodes import NODES, FoundNode, write_nodes
+from lnq.inference.predicted import PredictedCase
 from lnq.inference.scans import Job, segment
 from lnq.inference.segmenter import Segmenter
 
@@ -46,7 +47,7 @@ def predict_folder(
         UsageError: The output folder cannot be written or is in use.
     """
     failures = FailureLog()
-    done: list[dict[str, Any]] = []
+    done: list[PredictedCase] = []
     nodes: list[tuple[str, Sequence[FoundNode]]] = []
     with sole_user(output):
         try:
@@ -57,9 +58,12 @@ def predict_folder(
                     failures.add(job.name, error)
                     say(f"{job.name}: failed: {error}")
                     continue
-                image = str(job.image.absolute())
-                entry = {"case": job.name, "image": image, "image_sha256": content_hash(job.image)}
-                done.append({**entry, "mask": job.mask_name, "notes": list(found.notes)})
+                image = job.image.absolute()
+                done.append(
+                    PredictedCase(
+                        job.name, image, job.mask_name, content_hash(job.image), found.notes
+                    )
+                )
                 nodes.append((job.name, found.nodes))
                 for note in found.notes:
                     say(f"{job.name}: note: {note}")
@@ -68,7 +72,9 @@ def predict_folder(
             write_nodes(output / NODES, nodes)
             checkpoint = segmenter.checkpoint
             used = {"path": str(checkpoint.absolute()), "sha256": sha256(checkpoint)}
-            write_manifest(output, "predict", config, checkpoint=used, cases=done)
+            write_manifest(
+                output, "predict", config, checkpoint=used, cases=[one.to_dict() for one in done]
+            )
             code = failures.write(output)
     count = sum(len(of_case) for _, of_case in nodes)
     say(f"{len(done)} of {len(jobs)} scans segmented, {count} nodes -> {output}")

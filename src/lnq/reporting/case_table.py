@@ -9,13 +9,14 @@ from typing import Any
 
 import pandas as pd
 
+from lnq.evaluation.measures import ASSD, ASSD_FILLED, DICE, FALSE_POSITIVES, PRECISION, RECALL
 from lnq.reporting.runs import MANY_RUNS, Run
 from lnq.reporting.summary import NONE, number
 
 _COLUMNS = (
-    ("DSC", "dice", "{:.3f}"), ("ASSD, mm", "assd_mm", "{:.1f}"),
-    ("Precision", "precision", "{:.2f}"), ("Recall", "recall", "{:.2f}"),
-    ("False pos.", "false_positives", "{:.0f}"),
+    (DICE.title, DICE.column, "{:.3f}"), (ASSD.title, ASSD.column, "{:.1f}"),
+    (PRECISION.title, PRECISION.column, "{:.2f}"), (RECALL.title, RECALL.column, "{:.2f}"),
+    (FALSE_POSITIVES.short, FALSE_POSITIVES.column, "{:.0f}"),
 )  # fmt: skip
 _NODES = "Nodes"
 MAX_CELLS = 30_000
@@ -63,8 +64,9 @@ def worst_cases(runs: Sequence[Run]) -> list[str]:
     tables = [run.evaluation.metrics for run in runs if run.evaluation is not None]
     if not tables:
         return []
-    means = pd.concat(tables).groupby(level="case")[["dice", "assd_filled_mm"]].mean()
-    ordered = means.sort_values(["dice", "assd_filled_mm"], ascending=[True, False])
+    keys = [DICE.column, ASSD_FILLED.column]
+    means = pd.concat(tables).groupby(level="case")[keys].mean()
+    ordered = means.sort_values(keys, ascending=[True, False])
     return [str(case) for case in ordered.index]
 
 

@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 
 from lnq.errors import CaseError
-from lnq.reporting.evaluations import EvaluationFiles
+from lnq.evaluation.measures import ASSD, DICE, FALSE_POSITIVES
+from lnq.reporting.evaluations import ShownEvaluation
 from lnq.reporting.runs import Run
 from lnq.reporting.scenes import Scene, read_scene
 from lnq.reporting.slices import Stack, fitting_stack, kinds_by_frame, volume_slice
@@ -91,20 +92,20 @@ def view_cases(cases: Sequence[str], runs: Sequence[Run], room: int) -> list[Cas
     return views
 
 
-def by_scan(case: str, runs: Sequence[Run]) -> list[dict[int, EvaluationFiles]]:
+def by_scan(case: str, runs: Sequence[Run]) -> list[dict[int, ShownEvaluation]]:
     """The pictured runs that have a case, those with the same scan together.
 
     Two runs on different data can have different scans under one name.
     """
-    groups: dict[str, dict[int, EvaluationFiles]] = {}
+    groups: dict[str, dict[int, ShownEvaluation]] = {}
     for number in pictured_runs(runs):
         evaluation = runs[number].evaluation
         if evaluation is not None and case in evaluation.cases:
-            groups.setdefault(evaluation.cases[case].image_id, {})[number] = evaluation
+            groups.setdefault(evaluation.scan_id(case), {})[number] = evaluation
     return list(groups.values())
 
 
-def view_case(case: str, evaluations: Mapping[int, EvaluationFiles], room: int) -> CaseView:
+def view_case(case: str, evaluations: Mapping[int, ShownEvaluation], room: int) -> CaseView:
     """One case, for runs that share its scan.
 
     Args:
@@ -138,14 +139,14 @@ def view_case(case: str, evaluations: Mapping[int, EvaluationFiles], room: int) 
 
 def _mean_dice(run: Run) -> float:
     assert run.evaluation is not None
-    value = run.evaluation.summary["metrics"]["dice"]["mean"]
-    return -1.0 if value is None else float(value)
+    value = run.evaluation.summary.metrics.dice.mean
+    return -1.0 if value is None else value
 
 
-def _nodes(case: str, evaluations: Mapping[int, EvaluationFiles]) -> pd.DataFrame:
+def _nodes(case: str, evaluations: Mapping[int, ShownEvaluation]) -> pd.DataFrame:
     """The reference's nodes, those that most runs missed first, then by volume.
 
-    Rows are as in `nodes.csv`, with `missed_by`: the places of the runs.
+    Rows are as in `reference_nodes.csv`, with `missed_by`: the places of the runs.
     """
     tables = []
     for number, evaluation in evaluations.items():
@@ -187,14 +188,15 @@ def _jump_words(node: pd.Series) -> str:
     return f"no. {node.name}, {size}{status}"
 
 
-def _caption(case: str, evaluation: EvaluationFiles) -> str:
+def _caption(case: str, evaluation: ShownEvaluation) -> str:
     row = evaluation.metrics.loc[case]
+    dice, distance = row[DICE.column], row[ASSD.column]
     parts = [
-        "DSC undefined" if pd.isna(row["dice"]) else f"DSC {row['dice']:.3f}",
-        "no ASSD" if pd.isna(row["assd_mm"]) else f"ASSD {row['assd_mm']:.1f} mm",
+        f"{DICE.short} undefined" if pd.isna(dice) else f"{DICE.short} {dice:.3f}",
+        f"no {ASSD.short}" if pd.isna(distance) else f"{ASSD.short} {distance:.1f} mm",
         f"{row['nodes_detected']} of {row['nodes']} nodes found"
         if row["nodes"] else "the reference has no node",
-        f"false positives: {row['false_positives']}"
+        f"false positives: {row[FALSE_POSITIVES.column]}"
         if row["prediction_ml"] > 0 else "nothing was predicted",
     ]  # fmt: skip
     return " · ".join(parts)

@@ -11,11 +11,12 @@ import pandas as pd
 
 from lnq.curves import last_logged
 from lnq.errors import UsageError
+from lnq.evaluation import EvaluationRecord, Spread, filled_assd, read_evaluation
+from lnq.evaluation.measures import ASSD_FILLED, DICE, PRECISION
 from lnq.files import MANIFEST, read_json
-from lnq.reporting.evaluations import read_evaluation
-from lnq.reporting.runs import Run, read_runs
 from lnq.reporting.variation import SEED, variations
 from lnq.resuming import FINISHED
+from lnq.run_folder import MeasuredFolder, RunFolder
 
 VALIDATION = "val/dice"
 _COUNTS = [
@@ -61,96 +62,98 @@ class Collection:
         return list(self.runs.loc[self.runs["num_cases"].isna(), "run"])
 
 
+@dataclass(frozen=True)
+class _Run:
+    name: str
+    config: dict[str, Any]
+    finished: bool
+    validation: float | None
+    evaluation: EvaluationRecord | None
+    training: EvaluationRecord | None
+
+
 def collect(folder: Path) -> Collection:
     """Reads every training run below a folder.
 
     Raises:
-        UsageError: There is none, or an evaluation cannot be read.
+        UsageError: There is none, or the curves or the evaluation of one cannot be read.
     """
-    places = sorted(
-        path.parent for path in folder.rglob(MANIFEST) if read_json(path).get("stage") == "train"
-    )
+    places = sorted(path.parent for path in folder.rglob(MANIFEST) if _is_of_a_run(path))
     if not places:
         raise UsageError(
             "nothing to collect", where=folder, why="no training run lies below it",
             remedy="give a folder with output folders of the command train",
         )  # fmt: skip
-    runs = read_runs(places)
-    evaluated = [run for run in runs if run.evaluation is not None]
+    runs = [_read(place, place.relative_to(folder).as_posix()) for place in places]
+    evaluated = [_cases(run) for run in runs if run.evaluation is not None]
     cases = pd.DataFrame(columns=["run", "experiment", "seed", "case"])
     if evaluated:
-        cases = pd.concat([_cases(run, folder) for run in evaluated], ignore_index=True)
-        cases["assd_filled_mm"] = _filled(cases)
-    keys = variations([run.manifest["config"] for run in runs])
-    measures = pd.DataFrame([_measures(run, folder, cases) for run in runs], columns=_MEASURES)
-    table = pd.concat(
-        [pd.DataFrame([_record(run, folder) for run in runs]), measures], axis=1
-    ).astype(dict.fromkeys(_COUNTS, "Int64"))
+        cases = pd.concat(evaluated, ignore_index=True)
+        cases[ASSD_FILLED.column] = filled_assd(cases)
+    keys = variations([run.config for run in runs])
+    measures = pd.DataFrame([_measures(run, cases) for run in runs], columns=_MEASURES, dtype=float)
+    table = pd.concat([pd.DataFrame([_record(run) for run in runs]), measures], axis=1).astype(
+        dict.fromkeys(_COUNTS, "Int64")
+    )
     for place, key in enumerate(keys, start=2):  # after the run's name and its experiment's
         table.insert(place, key, keys[key])
     return Collection(table, [str(key) for key in keys if key != SEED], cases)
 
 
-def _name(run: Run, folder: Path) -> str:
-    return run.folder.path.relative_to(folder.resolve()).as_posix()
+def _is_of_a_run(manifest: Path) -> bool:
+    content = read_json(manifest)
+    return isinstance(content, dict) and content.get("stage") == "train"
 
 
-def _cases(run: Run, folder: Path) -> pd.DataFrame:
+def _read(place: Path, name: str) -> _Run:
+    run, manifest = RunFolder(place), read_json(place / MANIFEST)
+    return _Run(
+        name, manifest["config"], FINISHED in manifest, last_logged(run, VALIDATION),
+        _evaluation(run), _evaluation(run.training),
+    )  # fmt: skip
+
+
+def _evaluation(folder: MeasuredFolder) -> EvaluationRecord | None:
+    """None where there is none; one that cannot be read must not pass for that."""
+    return read_evaluation(folder.evaluation) if folder.evaluation.is_dir() else None
+
+
+def _cases(run: _Run) -> pd.DataFrame:
     assert run.evaluation is not None
-    config = run.manifest["config"]
     table = run.evaluation.metrics.reset_index()
-    for place, (column, value) in enumerate(
-        {"run": _name(run, folder), "experiment": config["name"], "seed": config["seed"]}.items()
-    ):
+    told = {"run": run.name, "experiment": run.config["name"], "seed": run.config["seed"]}
+    for place, (column, value) in enumerate(told.items()):
         table.insert(place, column, value)
     return table
 
 
-def _filled(cases: pd.DataFrame) -> pd.Series:
-    """ASSD with the largest one of all runs where just one of the two masks is empty."""
-    one_empty = (cases["reference_ml"] > 0) ^ (cases["prediction_ml"] > 0)
-    return cases["assd_mm"].mask(one_empty, cases["assd_mm"].max())
-
-
-def _record(run: Run, folder: Path) -> dict[str, Any]:
+def _record(run: _Run) -> dict[str, Any]:
     return {
-        "run": _name(run, folder),
-        "experiment": run.manifest["config"]["name"],
-        "finished": FINISHED in run.manifest,
-        VALIDATION: last_logged(run.folder, VALIDATION),
+        "run": run.name,
+        "experiment": run.config["name"],
+        "finished": run.finished,
+        VALIDATION: run.validation,
     }
 
 
-def _measures(run: Run, folder: Path, cases: pd.DataFrame) -> dict[str, Any]:
+def _measures(run: _Run, cases: pd.DataFrame) -> dict[str, Any]:
     """Nothing where there is no evaluation."""
     if run.evaluation is None:
         return {}
-    own = cases[cases["run"] == _name(run, folder)]
-    nodes = run.evaluation.summary["nodes"]
+    own = cases[cases["run"] == run.name]
+    dice, distance = Spread.of(own[DICE.column]), Spread.of(own[ASSD_FILLED.column])
+    nodes, hidden = run.evaluation.summary.nodes, None
+    if run.training is not None:  # only these scans have nodes that were never annotated
+        hidden = run.training.summary.nodes.never_annotated
     return {
         "num_cases": len(own),
         "num_missing": int(own["missing"].sum()),
-        **{f"dice_{name}": value for name, value in _spread(own["dice"]).items()},
-        **{f"assd_filled_{k}_mm": value for k, value in _spread(own["assd_filled_mm"]).items()},
-        "precision_mean": own["precision"].mean(),
-        "num_nodes": nodes["n"],
-        "num_nodes_found": nodes["n_detected"],
-        "false_positives": nodes["false_positives"],
-        **_hidden(run),
+        **{f"dice_{name}": getattr(dice, name) for name in _SPREAD},
+        **{f"assd_filled_{name}_mm": getattr(distance, name) for name in _SPREAD},
+        "precision_mean": Spread.of(own[PRECISION.column]).mean,
+        "num_nodes": nodes.n,
+        "num_nodes_found": nodes.n_detected,
+        "false_positives": nodes.false_positives,
+        "num_hidden": np.nan if hidden is None else hidden.n,
+        "num_hidden_found": np.nan if hidden is None else hidden.n_detected,
     }
-
-
-def _spread(values: pd.Series) -> dict[str, float]:
-    q25, median, q75 = values.quantile([0.25, 0.5, 0.75])
-    found = (values.mean(), values.std(ddof=0), median, q25, q75)
-    return dict(zip(_SPREAD, found, strict=True))
-
-
-def _hidden(run: Run) -> dict[str, float]:
-    """The nodes of the training scans that were never annotated, where they were evaluated."""
-    training = run.folder.training
-    if not training.evaluation.is_dir():
-        return {"num_hidden": np.nan, "num_hidden_found": np.nan}
-    found = read_evaluation(training.evaluation, training.predictions)
-    never = found.summary["nodes"]["never_annotated"]
-    return {"num_hidden": never["n"], "num_hidden_found": never["n_detected"]}

@@ -9,13 +9,14 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
+from lnq.evaluation import Measure
+from lnq.evaluation.measures import ASSD, DICE, FALSE_POSITIVES, PRECISION, RECALL
 from lnq.reporting.figures import PANEL_INCHES, Plot, inline_svg, literal, panel, style_of
 from lnq.reporting.runs import Run
 
 _MEASURES = (
-    ("DSC", "dice", "{:.3f}", True), ("ASSD, mm", "assd_mm", "{:.1f} mm", False),
-    ("Precision", "precision", "{:.2f}", True), ("Recall", "recall", "{:.2f}", True),
-    ("False positives per case", "false_positives", "{:.0f}", False),
+    (DICE, "{:.3f}", True), (ASSD, "{:.1f} mm", False), (PRECISION, "{:.2f}", True),
+    (RECALL, "{:.2f}", True), (FALSE_POSITIVES, "{:.0f}", False),
 )  # fmt: skip
 _GOLDEN = 0.618
 
@@ -41,9 +42,9 @@ def distributions(runs: Sequence[Run], anchors: Mapping[str, str]) -> list[Plot]
 
 def _plot(
     runs: Sequence[Run], evaluated: Sequence[int], anchors: Mapping[str, str],
-    title: str, key: str, form: str, share: bool,
+    measure: Measure, form: str, share: bool,
 ) -> Plot:  # fmt: skip
-    rows = [_row(runs[number], number, place, key) for place, number in enumerate(evaluated)]
+    rows = [_row(runs[number], number, place, measure) for place, number in enumerate(evaluated)]
     tooltips: list[str] = []
     with panel(max(PANEL_INCHES[1] * 0.62, 0.45 + 0.42 * len(rows))) as axes:
         if len(rows) == 2:
@@ -59,13 +60,13 @@ def _plot(
         if share:
             axes.set_xlim(-0.03, 1.03)
         elif any(len(row.values) for row in rows):
-            axes.set_xlim(left=0 if key == "assd_mm" else -0.5)
-        return Plot(title, inline_svg(axes, tooltips), _undefined(rows, runs))
+            axes.set_xlim(left=0 if measure is ASSD else -0.5)
+        return Plot(measure.title, inline_svg(axes, tooltips), _undefined(rows, runs))
 
 
-def _row(run: Run, number: int, place: int, key: str) -> _Row:
+def _row(run: Run, number: int, place: int, measure: Measure) -> _Row:
     assert run.evaluation is not None
-    values = run.evaluation.metrics[key].astype(float)
+    values = run.evaluation.metrics[measure.column].astype(float)
     return _Row(number, place, values.dropna(), int(values.isna().sum()))
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +9,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from lnq.reporting.fitting import first_fitting, webp
 from lnq.reporting.runs import Run
 
 _LADDER = ((24, 1200), (16, 1000), (8, 800), (4, 640))
 """Pictures of a run, and their width in pixels, at most; the first that fits is taken."""
+_QUALITY = 80
 
 
 @dataclass(frozen=True)
@@ -44,12 +44,12 @@ def histories(runs: Sequence[Run], room: int) -> list[History]:
 
 
 def _history(number: int, paths: Sequence[Path], room: int) -> History:
-    for count, width in _LADDER:
-        frames, broken = _frames(paths, count, width)
-        if sum(len(source) for _, source in frames) <= room:
-            break
-    else:
-        frames = []
+    frames, broken = first_fitting(
+        _LADDER,
+        lambda step: _frames(paths, *step),
+        lambda drawn: sum(len(source) for _, source in drawn[0]),
+        room,
+    ) or ([], [])
     words = f"{len(frames)} of {len(paths)} pictures"
     if broken:
         words += f"; not readable: {', '.join(broken)}"
@@ -72,8 +72,4 @@ def _frames(
 
 def _encoded(path: Path, width: int) -> str:
     with Image.open(path) as picture:
-        image = picture.convert("RGB")
-    image.thumbnail((width, 4 * width), Image.Resampling.LANCZOS)
-    buffer = io.BytesIO()
-    image.save(buffer, format="webp", quality=80, method=4)
-    return f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
+        return webp(picture.convert("RGB"), width, 4 * width, _QUALITY)

@@ -10,7 +10,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from scipy.stats import binomtest
 
-from lnq.reporting.evaluations import EvaluationFiles
+from lnq.evaluation import Found, voxel_recall
+from lnq.evaluation.summary import FoundOfSize
+from lnq.reporting.evaluations import ShownEvaluation
 from lnq.reporting.figures import Plot, inline_svg, panel, style_of
 from lnq.reporting.runs import MANY_RUNS, Run
 
@@ -29,9 +31,9 @@ def found_by_size(runs: Sequence[Run]) -> list[Plot]:
     evaluated = [(i, evaluation) for i, evaluation in found if len(evaluation.nodes)]
     if not evaluated:
         return []
-    bins = [evaluation.summary["nodes"]["by_short_axis_mm"] for _, evaluation in evaluated]
+    bins = [evaluation.summary.nodes.by_short_axis_mm for _, evaluation in evaluated]
     groups = [_bin_name(b) for b in bins[0]]
-    counts = [[(b["n_detected"], b["n"]) for b in found] for found in bins]
+    counts = [[(b.n_detected, b.n) for b in found] for found in bins]
     shares = _shares("Nodes found, by short axis", groups, [i for i, _ in evaluated], counts)
     # The nodes of many runs, on top of each other, tell nothing apart.
     return [shares, _overlaps(evaluated)] if len(evaluated) <= MANY_RUNS else [shares]
@@ -48,14 +50,14 @@ def found_by_annotation(runs: Sequence[Run]) -> list[Plot]:
     told = [(i, evaluation) for i, run in enumerate(runs) if (evaluation := run.annotated)]
     if not told:
         return []
-    kinds = {"annotated": "annotated\nfor training", "never_annotated": "never\nannotated"}
-    nodes = [evaluation.summary["nodes"] for _, evaluation in told]
-    counts = [[(n[kind]["n_detected"], n[kind]["n"]) for kind in kinds] for n in nodes]
+    kinds = ("annotated\nfor training", "never\nannotated")
+    nodes = [evaluation.summary.nodes for _, evaluation in told]
+    counts = [[_counts(n.annotated), _counts(n.never_annotated)] for n in nodes]
     numbers = [i for i, _ in told]
     voxels = [[_voxels_found(e.nodes, annotated) for annotated in (True, False)] for _, e in told]
     return [
-        _shares("Nodes found", list(kinds.values()), numbers, counts),
-        _bars("Share of their voxels that is predicted", list(kinds.values()), numbers, voxels),
+        _shares("Nodes found", kinds, numbers, counts),
+        _bars("Share of their voxels that is predicted", kinds, numbers, voxels),
     ]
 
 
@@ -99,7 +101,7 @@ def _bars(
         return Plot(title, inline_svg(axes))
 
 
-def _overlaps(evaluated: Sequence[tuple[int, EvaluationFiles]]) -> Plot:
+def _overlaps(evaluated: Sequence[tuple[int, ShownEvaluation]]) -> Plot:
     """Every node: its short axis, and how much of it was predicted."""
     many = sum(len(evaluation.nodes) for _, evaluation in evaluated) > _MANY_POINTS
     with panel() as axes:
@@ -109,21 +111,24 @@ def _overlaps(evaluated: Sequence[tuple[int, EvaluationFiles]]) -> Plot:
                 evaluation.nodes["short_axis_mm"], evaluation.nodes["overlap"], s=16, alpha=0.6,
                 marker=style.marker, color=style.colour, linewidths=0, rasterized=many,
             )  # fmt: skip
-        threshold = evaluated[0][1].manifest["config"].get("min_overlap")
-        if threshold is not None:
-            axes.axhline(threshold, color="#4b5563", linewidth=0.9, linestyle="dashed")
+        threshold = evaluated[0][1].facts.min_overlap
+        axes.axhline(threshold, color="#4b5563", linewidth=0.9, linestyle="dashed")
         axes.set_xlim(left=0)
         axes.set_ylim(-0.04, 1.04)
         axes.set_yticks(*_PERCENT)
         axes.set_xlabel("short axis, mm")
-        note = "" if threshold is None else f"Found: {100 * threshold:g} % predicted, or more."
+        note = f"Found: {100 * threshold:g} % predicted, or more."
         return Plot("How much of each node is predicted", inline_svg(axes), note)
 
 
 def _voxels_found(nodes: pd.DataFrame, annotated: bool) -> float:
     chosen = nodes[nodes["annotated"].eq(annotated).fillna(False).astype(bool)]
-    voxels = chosen["voxels"].sum()
-    return float((chosen["overlap"] * chosen["voxels"]).sum() / voxels) if voxels else np.nan
+    share = voxel_recall(chosen)
+    return np.nan if share is None else share
+
+
+def _counts(nodes: Found) -> tuple[int, int]:
+    return nodes.n_detected, nodes.n
 
 
 def _shift(place: int, runs: int) -> float:
@@ -138,8 +143,8 @@ def _finish(axes: Axes, groups: Sequence[str]) -> None:
     axes.grid(False, axis="x")
 
 
-def _bin_name(found: dict[str, Any]) -> str:
-    low, high = found["from"], found["to"]
+def _bin_name(found: FoundOfSize) -> str:
+    low, high = found.low, found.high
     if high is None:
         return f"≥ {low:g} mm"
     return f"{low:g}–{high:g} mm" if low else f"< {high:g} mm"

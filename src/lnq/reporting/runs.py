@@ -12,7 +12,7 @@ import pandas as pd
 from lnq.curves import read_curves
 from lnq.errors import LnqError, UsageError
 from lnq.files import MANIFEST, read_json
-from lnq.reporting.evaluations import EvaluationFiles, read_evaluation
+from lnq.reporting.evaluations import ShownEvaluation, shown_evaluation, with_scans
 from lnq.run_folder import MeasuredFolder, RunFolder
 
 MANY_RUNS = 4
@@ -41,13 +41,13 @@ class Run:
     manifest: dict[str, Any]
     config: str | None
     curves: pd.DataFrame | None
-    evaluation: EvaluationFiles | None
-    training: EvaluationFiles | None = None
+    evaluation: ShownEvaluation | None
+    training: ShownEvaluation | None = None
     panels: list[Path] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     @property
-    def annotated(self) -> EvaluationFiles | None:
+    def annotated(self) -> ShownEvaluation | None:
         """The evaluation that knows which nodes were annotated for training, if there is one."""
         for evaluation in (self.training, self.evaluation):
             if evaluation is not None and evaluation.nodes["annotated"].notna().any():
@@ -132,7 +132,7 @@ def _read_run(folder: Path, name: str, evaluation: Path | None) -> Run:
         if not run.evaluation.is_dir():
             notes.append("There is no evaluation yet: run the commands predict and evaluate on it.")
     elif evaluation.is_dir():
-        found = read_evaluation(evaluation, run.predictions)
+        found = with_scans(evaluation, run.predictions)
     else:
         raise UsageError("no such folder", where=f"evaluation={evaluation}")
     training = _own_evaluation(run.training, notes)
@@ -140,12 +140,12 @@ def _read_run(folder: Path, name: str, evaluation: Path | None) -> Run:
     return Run(name, run, manifest, config, curves, found, training, panels, notes)
 
 
-def _own_evaluation(folder: MeasuredFolder, notes: list[str]) -> EvaluationFiles | None:
+def _own_evaluation(folder: MeasuredFolder, notes: list[str]) -> ShownEvaluation | None:
     """`evaluation/` beside `predictions/`, where there is one; one that is broken is told."""
     if not folder.evaluation.is_dir():
         return None
     try:
-        return read_evaluation(folder.evaluation, folder.predictions)
+        return shown_evaluation(folder)
     except UsageError as error:
         notes.append(f"The evaluation cannot be read: {error}")
         return None

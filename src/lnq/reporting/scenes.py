@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,8 +12,9 @@ from numpy.typing import NDArray
 from lnq.box import Box
 from lnq.data.readers import Scan, read_image, read_label
 from lnq.errors import CaseError
-from lnq.reporting.evaluations import CaseFiles, EvaluationFiles
-from lnq.volume import Array, Volume, components, reorient
+from lnq.evaluation import ReferenceKind, false_positives, label_nodes
+from lnq.reporting.evaluations import ShownEvaluation
+from lnq.volume import Array, Volume, reorient
 
 Mask = NDArray[np.bool_]
 
@@ -67,7 +67,7 @@ class Scene:
     problems: dict[int, str] = field(default_factory=dict)
 
 
-def read_scene(case: str, evaluations: Mapping[int, EvaluationFiles]) -> Scene:
+def read_scene(case: str, evaluations: Mapping[int, ShownEvaluation]) -> Scene:
     """Reads one case for the runs that share its scan.
 
     Args:
@@ -77,15 +77,14 @@ def read_scene(case: str, evaluations: Mapping[int, EvaluationFiles]) -> Scene:
     Raises:
         CaseError: The scan cannot be read, or no manifest names it.
     """
-    files = {number: evaluation.cases[case] for number, evaluation in evaluations.items()}
-    image_file = next(iter(files.values())).image
-    if image_file is None:
+    shown = next(iter(evaluations.values())).scans.get(case)
+    if shown is None:
         raise CaseError("the predictions' manifest names no scan for this case")
-    scene = Scene(reorient(read_image(image_file)))
+    scene = Scene(reorient(read_image(shown.image)))
     references: dict[Path, Volume] = {}
     for number, evaluation in evaluations.items():
         try:
-            scene.layers[number] = _layers(case, evaluation, files[number], scene.image, references)
+            scene.layers[number] = _layers(case, evaluation, scene.image, references)
         except CaseError as error:
             scene.problems[number] = str(error)
     return scene
@@ -97,7 +96,7 @@ def layers_of(
     annotation: Mask | None,
     detected: Mapping[int, bool],
     *,
-    numbered: bool,
+    kind: ReferenceKind,
 ) -> Layers:
     """Sorts reference and prediction into what was found, missed and wrong.
 
@@ -106,7 +105,7 @@ def layers_of(
         prediction: Boolean mask `z y x`.
         annotation: Partial label used in training, `z y x`, if any.
         detected: Per node number of the evaluation, whether it was detected.
-        numbered: Whether the label's values are the nodes' numbers; else its components are.
+        kind: Whether the label is binary or numbers its nodes.
 
     Raises:
         CaseError: The reference has other nodes than the evaluation lists.
@@ -117,19 +116,18 @@ def layers_of(
     # Nodes fill little of a scan: what follows happens in the box that holds all of them.
     box = Box.around(everything)
     label, mask = reference[box.slices], prediction[box.slices]
-    nodes = label if numbered else components(label > 0)[0]
+    nodes = label_nodes(label, kind)
     if set(np.unique(nodes)) - {0} != set(detected):
         raise CaseError(
             "the reference has changed since it was evaluated", remedy="run evaluate again"
         )
     found = np.isin(nodes, [number for number, hit in detected.items() if hit])
-    pieces = components(mask)[0]
-    right = np.isin(pieces, np.setdiff1d(pieces[label > 0], [0]))
+    wrong = np.isin(*false_positives(mask, label > 0))
     masks = {
         "found": found,
         "missed": (label > 0) & ~found,
-        "prediction": right,
-        "false_positive": mask & ~right,
+        "prediction": mask & ~wrong,
+        "false_positive": wrong,
     }
     if annotation is not None:
         masks["annotated"] = annotation[box.slices]
@@ -137,17 +135,15 @@ def layers_of(
 
 
 def _layers(
-    case: str, evaluation: EvaluationFiles, files: CaseFiles, image: Volume,
-    references: dict[Path, Volume],
-) -> Layers:  # fmt: skip
+    case: str, evaluation: ShownEvaluation, image: Volume, references: dict[Path, Volume]
+) -> Layers:
     """Reads what one run's layers need; `references` keeps labels that several runs share."""
-    kind: Literal["binary", "instances"] = (
-        "instances" if evaluation.numbered_reference else "binary"
-    )
+    files, kind = evaluation.cases[case], evaluation.facts.reference_kind
     if files.reference not in references:
         label = reorient(read_label(files.reference, kind=kind))
         references[files.reference] = _on_grid(label, image, files.reference)
-    scan = None if files.image is None else Scan(files.image, image.grid)  # for DICOM-SEG
+    shown = evaluation.scans.get(case)
+    scan = None if shown is None else Scan(shown.image, image.grid)  # for DICOM-SEG
     mask = reorient(read_label(files.prediction, scan=scan))
     prediction = _on_grid(mask, image, files.prediction)
     annotation = None
@@ -158,7 +154,7 @@ def _layers(
     return layers_of(
         references[files.reference].array, prediction.array > 0, annotation,
         dict(zip(nodes["node"], nodes["detected"], strict=True)),
-        numbered=evaluation.numbered_reference,
+        kind=kind,
     )  # fmt: skip
 
 

@@ -8,6 +8,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from lnq.evaluation import Spread
+from lnq.evaluation.measures import ASSD_FILLED, DICE
 from lnq.reporting.collection import Collection
 from lnq.reporting.figures import colour_of, literal, plain_style
 from lnq.reporting.variation import SEED, alike
@@ -126,8 +128,10 @@ def _measures(runs: pd.DataFrame, cases: pd.DataFrame) -> dict[str, object]:
         "num_cases": len(measured),
         "spread_over": seeds if num_runs > 1 else "cases",
     }
-    for name, column, unit in (("dice", "dice", 100.0), ("assd", "assd_filled_mm", 1.0)):
-        each = measured.groupby("run")[column].mean() if num_runs > 1 else measured[column]
-        values = unit * each
-        result |= {f"{name}_mean": values.mean(), f"{name}_sd": values.std(ddof=0)}
+    for name, measure, unit in (("dice", DICE, 100.0), ("assd", ASSD_FILLED, 1.0)):
+        values = measured[measure.column]
+        spread = Spread.of(unit * (
+            values.groupby(measured["run"]).mean() if num_runs > 1 else values
+        ))  # fmt: skip
+        result |= {f"{name}_mean": spread.mean, f"{name}_sd": spread.sd}
     return result

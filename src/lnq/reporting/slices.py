@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,6 +11,7 @@ from contourpy import contour_generator
 from PIL import Image
 
 from lnq.box import Box
+from lnq.reporting.fitting import first_fitting, webp
 from lnq.reporting.scenes import Layers, Mask, Scene, occupied
 from lnq.volume import Array, Grid, Volume
 
@@ -46,7 +45,7 @@ LADDER = (Quality(64, 320, 80), Quality(40, 256, 70), Quality(24, 224, 60), Qual
 
 
 @dataclass(frozen=True)
-class Frame:
+class ShownSlice:
     """One slice.
 
     Attributes:
@@ -79,7 +78,7 @@ class Stack:
     width: int
     height: int
     numbers: list[int]
-    frames: list[Frame]
+    frames: list[ShownSlice]
     words: str
 
     def nearest(self, number: int) -> int:
@@ -102,11 +101,12 @@ def fitting_stack(scene: Scene, important: Sequence[int], room: int) -> Stack | 
         important: Slices to keep when others are left out, the most important first.
         room: Characters of the page.
     """
-    for quality in LADDER:
-        stack = draw_stack(scene, important, quality)
-        if stack.characters <= room:
-            return stack
-    return None
+    return first_fitting(
+        LADDER,
+        lambda quality: draw_stack(scene, important, quality),
+        lambda stack: stack.characters,
+        room,
+    )
 
 
 def draw_stack(scene: Scene, important: Sequence[int], quality: Quality) -> Stack:
@@ -126,7 +126,7 @@ def draw_stack(scene: Scene, important: Sequence[int], quality: Quality) -> Stac
     )  # fmt: skip
     numbers = _chosen(range(first, last), important, quality.slices)
     frames = [
-        Frame(
+        ShownSlice(
             _slice_words(grid, number),
             _picture(scene.image.array[number, rows, columns], quality),
             {
@@ -172,12 +172,7 @@ def _chosen(candidates: range, important: Sequence[int], limit: int) -> list[int
 def _picture(section: Array, quality: Quality) -> str:
     low, high = WINDOW_HU
     grey = (np.clip((section.astype(np.float32) - low) / (high - low), 0, 1) * 255).astype(np.uint8)
-    image = Image.fromarray(grey)
-    if max(image.size) > quality.side:
-        image.thumbnail((quality.side, quality.side), Image.Resampling.LANCZOS)
-    buffer = io.BytesIO()
-    image.save(buffer, format="webp", quality=quality.webp, method=4)
-    return f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
+    return webp(Image.fromarray(grey), quality.side, quality.side, quality.webp)
 
 
 def _outlines(layers: Layers, number: int, corner: tuple[int, int], grid: Grid) -> dict[str, str]:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import NamedTuple
 
+from lnq.evaluation import Found, Measure, Summary
+from lnq.evaluation.measures import ASSD, ASSD_FILLED, DICE, FALSE_POSITIVES, PRECISION, RECALL
+from lnq.evaluation.summary import MeasureSpread, NodeSummary
 from lnq.reporting.runs import Run
 
 NONE = "–"
@@ -14,63 +18,82 @@ Text = tuple[str, str]
 """A value and a smaller second line."""
 
 
-def summary_rows(runs: Sequence[Run]) -> list[dict[str, Any]]:
-    """The summary table: a row a measure, a cell a run.
+@dataclass(frozen=True)
+class SummaryRow:
+    """One measure of all runs.
 
-    Returns:
-        Per row `name`, `hint` and `cells`; a cell is the value and a smaller second line.
+    Attributes:
+        name: What it is called.
+        hint: What it means.
+        cells: A value a run, with a smaller second line.
+        is_main: Whether it belongs to the few that a table of many runs shows.
     """
+
+    name: str
+    hint: str
+    cells: list[Text]
+    is_main: bool
+
+
+def summary_rows(runs: Sequence[Run]) -> list[SummaryRow]:
+    """The summary table: a row a measure, a cell a run; no rows where nothing is evaluated."""
     if not any(run.evaluation for run in runs):
         return []
     return [
-        {"name": name, "hint": hint, "cells": [_cell(run, read) for run in runs]}
-        for name, hint, read in [*_of_cases(), *_of_nodes(), *_of_counts()]
+        SummaryRow(row.name, row.hint, [_cell(run, row.read) for run in runs], row.is_main)
+        for row in (*_of_cases(), *_of_nodes(), *_of_counts())
     ]
 
 
-_Measure = tuple[str, str, Callable[[Run, dict[str, Any]], Text]]
+class _Row(NamedTuple):
+    name: str
+    hint: str
+    read: Callable[[Run, Summary], Text]
+    is_main: bool = False
 
 
-def _of_cases() -> list[_Measure]:
+def _of_cases() -> list[_Row]:
     return [
-        ("Dice coefficient (DSC)", "mean ± sd", lambda _, s: _spread(s, "dice", "{:.3f}")),
-        ("ASSD, mm", "mean ± sd; cases without one have the largest ASSD of all",
-         lambda _, s: _distance(s)),
-        ("ASSD, mm, where defined", "mean ± sd", lambda _, s: _spread(s, "assd_mm", "{:.2f}")),
-        ("Precision", "mean ± sd", lambda _, s: _spread(s, "precision", "{:.3f}")),
-        ("Recall", "mean ± sd", lambda _, s: _spread(s, "recall", "{:.3f}")),
+        _Row("Dice coefficient (DSC)", "mean ± sd",
+             lambda _, s: _spread(s.metrics.dice, DICE), True),
+        _Row(ASSD.title, "mean ± sd; cases without one have the largest ASSD of all",
+             lambda _, s: _distance(s), True),
+        _Row(f"{ASSD.title}, where defined", "mean ± sd",
+             lambda _, s: _spread(s.metrics.assd_mm, ASSD)),
+        _Row(PRECISION.title, "mean ± sd", lambda _, s: _spread(s.metrics.precision, PRECISION)),
+        _Row(RECALL.title, "mean ± sd", lambda _, s: _spread(s.metrics.recall, RECALL)),
     ]  # fmt: skip
 
 
-def _of_nodes() -> list[_Measure]:
+def _of_nodes() -> list[_Row]:
     return [
-        ("Nodes found", "of all nodes in the references", lambda _, s: _found(s["nodes"])),
-        ("Nodes found, never annotated", "of those that training never saw outlined",
-         lambda run, _: _found(_annotated(run)["never_annotated"])),
-        ("Voxels found, never annotated", "of the same nodes",
-         lambda run, _: (_percent(_annotated(run)["never_annotated"]["voxel_recall"]), "")),
-        ("Nodes found, annotated", "of those that training saw outlined",
-         lambda run, _: _found(_annotated(run)["annotated"])),
-        ("False positives per case", "predicted components that touch no reference node",
-         lambda _, s: (number(s["nodes"]["false_positives_per_case"], "{:.2f}"),
-                       f"{s['nodes']['false_positives']} in all")),
+        _Row("Nodes found", "of all nodes in the references", lambda _, s: _found(s.nodes), True),
+        _Row("Nodes found, never annotated", "of those that training never saw outlined",
+             lambda run, _: _found(_annotated(run).never_annotated)),
+        _Row("Voxels found, never annotated", "of the same nodes",
+             lambda run, _: (_percent(_annotated(run).never_annotated.voxel_recall), "")),
+        _Row("Nodes found, annotated", "of those that training saw outlined",
+             lambda run, _: _found(_annotated(run).annotated)),
+        _Row(FALSE_POSITIVES.title, "predicted components that touch no reference node",
+             lambda _, s: (number(s.nodes.false_positives_per_case, _form(FALSE_POSITIVES)),
+                           f"{s.nodes.false_positives} in all"), True),
     ]  # fmt: skip
 
 
-def _of_counts() -> list[_Measure]:
+def _of_counts() -> list[_Row]:
     return [
-        ("Cases", "evaluated", lambda _, s: (str(s["cases"]["n"]), "")),
-        ("Cases without prediction", "no voxel predicted although there are nodes",
-         lambda _, s: (str(s["cases"]["n_missing"]), "")),
-        ("Cases with an empty reference", "no node in the reference",
-         lambda _, s: (str(s["cases"]["n_empty_reference"]),
-                       f"{s['cases']['n_both_empty']} of them rightly empty")),
-        ("Cases that failed", "not in any number above",
-         lambda _, s: (str(s["cases"]["n_failed"]), "")),
+        _Row("Cases", "evaluated", lambda _, s: (str(s.cases.n), ""), True),
+        _Row("Cases without prediction", "no voxel predicted although there are nodes",
+             lambda _, s: (str(s.cases.n_missing), "")),
+        _Row("Cases with an empty reference", "no node in the reference",
+             lambda _, s: (str(s.cases.n_empty_reference),
+                           f"{s.cases.n_both_empty} of them rightly empty")),
+        _Row("Cases that failed", "not in any number above",
+             lambda _, s: (str(s.cases.n_failed), "")),
     ]  # fmt: skip
 
 
-def _cell(run: Run, read: Callable[[Run, dict[str, Any]], Text]) -> Text:
+def _cell(run: Run, read: Callable[[Run, Summary], Text]) -> Text:
     return (NONE, "") if run.evaluation is None else read(run, run.evaluation.summary)
 
 
@@ -80,10 +103,10 @@ def tiles(run: Run) -> list[tuple[str, str, str]]:
         return []
     summary = run.evaluation.summary
     return [
-        ("Dice coefficient", *_spread(summary, "dice", "{:.3f}")),
-        ("ASSD, mm", *_distance(summary)),
-        ("Nodes found", *_found(summary["nodes"])),
-        ("Never annotated nodes found", *_found(_annotated(run)["never_annotated"])),
+        ("Dice coefficient", *_spread(summary.metrics.dice, DICE)),
+        (ASSD.title, *_distance(summary)),
+        ("Nodes found", *_found(summary.nodes)),
+        ("Never annotated nodes found", *_found(_annotated(run).never_annotated)),
     ]
 
 
@@ -92,39 +115,43 @@ def number(value: float | None, form: str) -> str:
     return NONE if value is None or math.isnan(value) else form.format(value)
 
 
-def _annotated(run: Run) -> dict[str, Any]:
+def _form(measure: Measure) -> str:
+    return f"{{:.{measure.decimals}f}}"
+
+
+def _annotated(run: Run) -> NodeSummary:
     """The nodes' summary that tells annotated from never annotated ones, if any does."""
     evaluation = run.annotated or run.evaluation
     assert evaluation is not None
-    nodes: dict[str, Any] = evaluation.summary["nodes"]
-    return nodes
+    return evaluation.summary.nodes
 
 
-def _spread(summary: dict[str, Any], metric: str, form: str) -> Text:
-    values = summary["metrics"][metric]
-    if values["mean"] is None:
-        return NONE, f"undefined in {values['n_undefined']} cases"
-    second = (
-        f"median {form.format(values['median'])}, quartiles {form.format(values['q25'])} to "
-        f"{form.format(values['q75'])}"
+def _spread(values: MeasureSpread, measure: Measure) -> Text:
+    if values.mean is None:
+        return NONE, f"undefined in {values.n_undefined} cases"
+    form = _form(measure)
+    mean, sd, median, q25, q75 = (
+        number(value, form)
+        for value in (values.mean, values.sd, values.median, values.q25, values.q75)
     )
-    if values["n_undefined"]:
-        second += f"; undefined in {values['n_undefined']} of {values['n_undefined'] + values['n']}"
-    return f"{form.format(values['mean'])} ± {form.format(values['sd'])}", second
+    second = f"median {median}, quartiles {q25} to {q75}"
+    if values.n_undefined:
+        second += f"; undefined in {values.n_undefined} of {values.n_undefined + values.n}"
+    return f"{mean} ± {sd}", second
 
 
-def _distance(summary: dict[str, Any]) -> Text:
+def _distance(summary: Summary) -> Text:
     """The filled ASSD, which never stands without the number of cases that were filled."""
-    value, second = _spread(summary, "assd_filled_mm", "{:.2f}")
-    filled = summary["metrics"]["assd_filled_mm"]["n"] - summary["metrics"]["assd_mm"]["n"]
-    missing = summary["cases"]["n_missing"]
+    metrics, missing = summary.metrics, summary.cases.n_missing
+    value, second = _spread(metrics.assd_filled_mm, ASSD_FILLED)
+    filled = metrics.assd_filled_mm.n - metrics.assd_mm.n
     return value, f"{second}; {filled} cases filled, {missing} cases without prediction"
 
 
-def _found(nodes: dict[str, Any]) -> Text:
-    if not nodes["n"]:
+def _found(nodes: Found) -> Text:
+    if not nodes.n:
         return NONE, "none known"
-    return _percent(nodes["detection_recall"]), f"{nodes['n_detected']} of {nodes['n']}"
+    return _percent(nodes.detection_recall), f"{nodes.n_detected} of {nodes.n}"
 
 
 def _percent(value: float | None) -> str:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from lnq.evaluation import Spread
+from lnq.evaluation.measures import ASSD_FILLED, DICE
 from lnq.reporting.collection import Collection
 from lnq.reporting.variation import SEED, alike
 
@@ -99,9 +101,9 @@ def _row(runs: pd.DataFrame, cases: pd.DataFrame, published: PublishedRow) -> di
         "network": published.network,
         "L_sup": published.supervised,
         "L_p": published.pseudo,
-        "DSC %": _spread(100 * cases["dice"]),
+        "DSC %": _spread(100 * cases[DICE.column]),
         "by seed": ", ".join(f"{100 * value:.1f}" for value in runs["dice_mean"]),
-        "ASSD mm": _spread(cases["assd_filled_mm"]),
+        "ASSD mm": _spread(cases[ASSD_FILLED.column]),
         "empty": f"{int(cases['missing'].sum())} of {len(cases)}",
         "nodes found": _share(runs["num_nodes_found"], runs["num_nodes"]),
         "hidden nodes found": _share(runs["num_hidden_found"], runs["num_hidden"]),
@@ -131,8 +133,8 @@ def to_latex(table: pd.DataFrame) -> str:
 
 
 def _spread(values: pd.Series) -> str:
-    valid = values.dropna()
-    return f"{valid.mean():.2f}±{valid.std(ddof=0):.2f}" if len(valid) else "-"
+    found = Spread.of(values)
+    return f"{found.mean:.2f}±{found.sd:.2f}" if found.n else "-"
 
 
 def _share(part: pd.Series, whole: pd.Series) -> str:
