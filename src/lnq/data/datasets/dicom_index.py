@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import filecmp
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lnq.data.readers.dicom import DICOM_SUFFIXES
-from lnq.data.readers.dicom_slices import is_dicom
+from lnq.data.readers.dicom_folder import DICOM_SUFFIXES
+from lnq.data.readers.dicom_objects import is_dicom
 from lnq.data.readers.headers import ObjectHeader, read_header
 from lnq.data.readers.names import suffix_of
 from lnq.errors import CaseError
 
+_BLANK = (
+    "its UIDs are blank, as after some de-identification, and nothing else tells what belongs "
+    "together; a table can (data=pairs)"
+)
 Track = Callable[[Sequence[Path]], Iterable[Path]]
 
 
@@ -78,6 +83,7 @@ def index_dicom(root: Path, bar: Track) -> Index:
     segmentations: dict[str, tuple[Path, ObjectHeader]] = {}
     damaged: dict[Path, str] = {}
     copies: list[tuple[Path, str]] = []
+    blank: set[Path] = set()
     for path in bar(_candidates(root)):
         if not is_dicom(path):
             if path.suffix.lower() in DICOM_SUFFIXES:
@@ -90,14 +96,20 @@ def index_dicom(root: Path, bar: Track) -> Index:
             continue
         if header is None:
             continue
-        if header.is_segmentation:
+        if _is_anonymous(header):
+            if path.parent not in blank:  # one fault a folder, not one a slice
+                blank.add(path.parent)
+                damaged[path] = _BLANK
+        elif header.is_segmentation:
             if segmentations.setdefault(header.instance, (path, header))[0] != path:
                 copies.append((path, header.instance))
         elif header.is_ct:
             one = series.setdefault(header.series, Series(header.series, header.patient))
             first = one.files.setdefault(header.instance, path)
             if first != path:
-                one.faults.append(f"{path}: a copy of {first}")
+                # One UID in all slices, as after some de-identification, makes no copies of them.
+                copy = filecmp.cmp(first, path, shallow=False)
+                one.faults.append(f"{path}: {'a copy of' if copy else 'the UID of'} {first}")
     slices = {uid: one.uid for one in series.values() for uid in one.files}
     annotations = {
         instance: _annotation(path, header, slices)
@@ -108,6 +120,12 @@ def index_dicom(root: Path, bar: Track) -> Index:
             series[uid].faults.append(f"{path}: a copy of {annotations[instance].path}")
     _place(series)
     return Index(series, list(annotations.values()), _strays(damaged, series))
+
+
+def _is_anonymous(header: ObjectHeader) -> bool:
+    """Whether the UIDs by which files are matched were blanked."""
+    named = header.instance and (header.series or not header.is_ct)
+    return (header.is_ct or header.is_segmentation) and not named
 
 
 def is_collection(root: Path) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 
 from lnq.data.readers.header import Header, check_geometry, refusal
@@ -44,7 +46,7 @@ def check_values(header: Header, array: Array) -> None:
     for block in stored_values(header):
         for start in range(0, len(block), _PIECE):
             stored = block[start : start + _PIECE]
-            _compare(header, stored, flat[begin : begin + len(stored)])
+            compare(header.path, stored, header.scale, flat[begin : begin + len(stored)])
             begin += len(stored)
 
 
@@ -61,8 +63,19 @@ def _check_place(header: Header, volume: Volume) -> None:
         )
 
 
-def _compare(header: Header, stored: Array, read: Array) -> None:
-    slope, intercept = header.scale
+def compare(path: Path, stored: Array, scale: tuple[float, float], read: Array) -> None:
+    """Refuses values that are not the stored ones by their scale.
+
+    Args:
+        path: The file, for the message.
+        stored: As they stand in it.
+        scale: Slope and intercept.
+        read: As a reader gives them, in the shape of `stored`.
+
+    Raises:
+        CaseError: As said; the first such value is named.
+    """
+    slope, intercept = scale
     if (slope, intercept) == (1.0, 0.0):
         meant, off = stored, stored != read
     else:
@@ -71,9 +84,10 @@ def _compare(header: Header, stored: Array, read: Array) -> None:
         off = ~(np.abs(meant - read) <= _SCALED_TOLERANCE * (np.abs(scaled) + abs(intercept)))
     if off.any():
         first = int(off.argmax())
+        was, means, gives = (float(v.reshape(-1)[first]) for v in (stored, meant, read))
         raise refusal(
-            header.path,
-            f"its values can be read in two ways: {stored[first]:g} is stored and {meant[first]:g} "
-            f"meant, a reader gives {read[first]:g}",
+            path,
+            f"its values can be read in two ways: {was:g} is stored and {means:g} meant, a reader "
+            f"gives {gives:g}",
             "save it with another program",
         )

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
 
-from lnq.data.readers.dicom_slices import Slice, is_dicom, read_slice, series_of
-from lnq.data.readers.header import check_geometry, refusal
-from lnq.data.readers.names import SUFFIXES
-from lnq.errors import CaseError, UsageError
+from lnq.data.readers.dicom_folder import SAME_PLACE_MM, files_of, series_files
+from lnq.data.readers.dicom_slices import Slice, read_slice
+from lnq.data.readers.dicom_values import check_decodable, check_values
+from lnq.data.readers.header import check_geometry, check_name, check_ratio, refusal
 from lnq.volume import Array, Grid, Volume, from_sitk
 
-DICOM_SUFFIXES = (".dcm", ".ima")
 # Positions are written with few digits; beyond this, slices are unevenly spaced.
 _STEP_TOLERANCE = 0.02
 _STEP_TOLERANCE_MM = 0.05
+_MOST_SHOWN = 3
 _SHIFT_TOLERANCE_MM = 0.05
 _ANGLE_TOLERANCE = 1e-3
 
@@ -36,38 +37,51 @@ def read_series(path: Path) -> tuple[Volume, list[str]]:
         UsageError: Several series.
     """
     folder = path if path.is_dir() else path.parent
-    files, unreadable = _files(path)
+    files, unreadable = files_of(path)
     slices = _ordered(files)
     grid = _common_grid(folder, slices)
     volume = _read_ordered(folder, slices)
+    check_values(slices, volume.array)
     difference = grid.difference(volume.grid, 10 * _SHIFT_TOLERANCE_MM)
     if difference:
         raise refusal(folder, f"the reader places it elsewhere: {difference}", "export it again")
-    notes = []
+    notes = _notes(slices)
     if unreadable:
         notes.append(
             f"{len(unreadable)} files beside it cannot be read and may be slices of it "
             f"({unreadable[0].where} ...). Copy them again"
         )
+    return Volume(volume.array, grid), notes
+
+
+def _notes(slices: list[Slice]) -> list[str]:
+    """What is odd about the slices, each once."""
+    notes = [
+        note if count == len(slices) else f"{count} of {len(slices)} slices: {note}"
+        for note, count in Counter(note for one in slices for note in one.notes).items()
+    ]
+    series, instances = {one.series for one in slices}, {one.uid for one in slices}
+    lost = []
+    if "" in series | instances:
+        lost.append("UIDs are blank")
+    elif len(series) > 1:
+        lost.append("each slice has a series UID of its own")
+    if "" not in instances and len(instances) < len(slices):
+        lost.append("slices share a UID")
+    if lost:
+        notes.append(
+            f"{' and '.join(lost)}, as after some de-identification: taken as one series by their "
+            "positions. Annotations that name UIDs cannot be matched"
+        )
+    if len({one.rescale for one in slices}) > 1:
+        notes.append("its slices have different rescale slopes or intercepts. Check that all show "
+                     "HU")  # fmt: skip
     if any(one.tilt for one in slices):
         notes.append(
             "the header states a gantry tilt, the slices' positions are straight. If a sagittal "
             "view looks sheared, export the scan again"
         )
-    return Volume(volume.array, grid), notes
-
-
-def series_files(path: Path) -> list[Path]:
-    """The files of one CT series in the order of their names.
-
-    Args:
-        path: As for `read_series`.
-
-    Raises:
-        UsageError: A folder with several series.
-        CaseError: No CT slices there, or a file is damaged.
-    """
-    return _files(path)[0]
+    return notes
 
 
 def ordered_files(path: Path) -> list[Path]:
@@ -79,88 +93,8 @@ def ordered_files(path: Path) -> list[Path]:
     return [one.path for one in _ordered(series_files(path))]
 
 
-def places(folder: Path) -> list[Path]:
-    """By which paths a folder's series are read: the folder's, or the first slice's of each.
-
-    Args:
-        folder: A folder with DICOM files; where damage hides what they are, it is named too.
-    """
-    series, damaged = _ct_files(folder)
-    if len(series) > 1:
-        return [files[0] for files in series.values()]
-    return [folder] if series or damaged else []
-
-
-def one_series(folder: Path) -> list[Path]:
-    """The files of the folder's one CT series in the order of their names; other objects left out.
-
-    Returns:
-        Empty where the folder holds no CT slices.
-
-    Raises:
-        UsageError: Several series, listed: which one is meant is the user's to say.
-        CaseError: A file is empty, has a DICOM suffix and is none, or cannot be parsed.
-    """
-    series, damaged = _ct_files(folder)
-    if damaged:
-        raise damaged[0]
-    if len(series) > 1:
-        listed = "; ".join(
-            f"{uid} ({len(files)} slices, {files[0].name} ...)" for uid, files in series.items()
-        )
-        raise UsageError(
-            f"the folder holds {len(series)} CT series",
-            where=folder,
-            why=listed,
-            remedy="give one slice of the one that is meant, or move each into a folder of its own",
-        )
-    return [file for files in series.values() for file in files]
-
-
-def _files(path: Path) -> tuple[list[Path], list[CaseError]]:
-    """A series' files, and why others are none that may belong to it or to its neighbours."""
-    if path.is_dir():
-        files = one_series(path)
-        if not files:
-            raise refusal(
-                path, "it holds no DICOM CT slices", "give a folder of CT slices or a file"
-            )
-        return files, []
-    if not is_dicom(path):
-        raise refusal(path, "neither DICOM nor a known suffix", f"give {', '.join(SUFFIXES)}")
-    series = series_of(path)
-    if series is None:
-        raise refusal(path, "a DICOM object that is no CT slice", "give a slice or its folder")
-    found, damaged = _ct_files(path.parent)
-    if damaged and len(found) == 1:
-        raise damaged[0]
-    return found[series], damaged
-
-
 def _ordered(files: list[Path]) -> list[Slice]:
     return sorted(map(read_slice, files), key=lambda one: one.height)
-
-
-def _ct_files(folder: Path) -> tuple[dict[str, list[Path]], list[CaseError]]:
-    """The folder's CT slices by series UID, and what is wrong with files that cannot be read."""
-    found: dict[str, list[Path]] = {}
-    damaged: list[CaseError] = []
-    for file in sorted(folder.iterdir()):
-        if file.name.startswith(".") or not file.is_file():
-            continue
-        if not is_dicom(file):
-            if file.suffix.lower() in DICOM_SUFFIXES or file.stat().st_size == 0:
-                why = "an empty or damaged slice: no DICOM mark"
-                damaged.append(refusal(file, why, "copy it again"))
-            continue
-        try:
-            series = series_of(file)
-        except CaseError as error:
-            damaged.append(error)
-            continue
-        if series is not None:
-            found.setdefault(series, []).append(file)
-    return found, damaged
 
 
 def _common_grid(folder: Path, slices: list[Slice]) -> Grid:
@@ -195,31 +129,45 @@ def _common_grid(folder: Path, slices: list[Slice]) -> Grid:
 
 def _step(folder: Path, slices: list[Slice]) -> float:
     """The one distance between neighbouring slices, mm."""
-    uids: dict[str, Path] = {}
-    for one in slices:
-        if one.uid in uids:
-            raise refusal(one.path, f"a copy of {uids[one.uid].name}", "remove one of the two")
-        uids[one.uid] = one.path
-    steps = np.diff([one.height for one in slices])
-    if steps.sum() < _STEP_TOLERANCE_MM:
+    heights = np.array([one.height for one in slices])
+    steps = np.diff(heights)
+    if steps.sum() < SAME_PLACE_MM:
         raise refusal(folder, "all slices lie in one place: a time series, or positions are lost",
                       "export a scan whose slices carry their positions")  # fmt: skip
-    step = float(np.median(steps))
-    tolerance = max(_STEP_TOLERANCE_MM, _STEP_TOLERANCE * step)
-    for low, high, distance in zip(slices, slices[1:], steps, strict=False):
-        pair = f"{low.path.name} and {high.path.name}"
-        if distance < _STEP_TOLERANCE_MM:
-            raise refusal(folder, f"duplicated slice: {pair} lie at the same position",
-                          "remove one of them")  # fmt: skip
-        if abs(distance - step) > tolerance:
-            raise refusal(
-                folder,
-                f"slices are missing or unevenly spaced: {pair} lie {distance:.4g} mm apart, "
-                f"most others {step:.4g} mm",
-                "export the whole series, or resample it to even steps",
-            )
+    _check_copies(folder, slices, steps)
+    tolerance = np.maximum(_STEP_TOLERANCE_MM, _STEP_TOLERANCE * steps)
+    alike = (np.abs(steps[:, None] - steps) <= tolerance[:, None]).sum(axis=1)
+    usual = float(np.median(steps[alike == alike.max()]))
+    odd = np.flatnonzero(np.abs(steps - usual) > max(_STEP_TOLERANCE_MM, _STEP_TOLERANCE * usual))
+    if len(odd):
+        listed = [f"{slices[k].path.name} and {slices[k + 1].path.name} lie {steps[k]:.4g} mm apart"
+                  for k in odd[:_MOST_SHOWN]]  # fmt: skip
+        more = f" and {len(odd) - _MOST_SHOWN} more" if len(odd) > _MOST_SHOWN else ""
+        raise refusal(
+            folder,
+            f"slices are missing or unevenly spaced: {', '.join(listed)}{more}, the other "
+            f"{len(steps) - len(odd)} pairs {usual:.4g} mm",
+            "export the whole series, or resample it to even steps",
+        )
     _check_straight(folder, slices)
-    return float(slices[-1].height - slices[0].height) / (len(slices) - 1)
+    return float(heights[-1] - heights[0]) / (len(slices) - 1)
+
+
+def _check_copies(folder: Path, slices: list[Slice], steps: Array) -> None:
+    """Refuses slices in one place; two of one UID in two places are no copies."""
+    same = np.flatnonzero(steps < SAME_PLACE_MM)
+    if len(same) == 0:
+        return
+    low, high = slices[same[0]], slices[same[0] + 1]
+    if low.uid and low.uid == high.uid:
+        raise refusal(high.path, f"a copy of {low.path.name}", "remove one of the two")
+    raise refusal(
+        folder,
+        f"duplicated slice: {low.path.name} and {high.path.name} lie at the same position"
+        + (f", and {len(same) - 1} more pairs do" if len(same) > 1 else ""),
+        "remove one of them, or give the one scan that is meant" if len(same) > 1
+        else "remove one of them",
+    )  # fmt: skip
 
 
 def _check_straight(folder: Path, slices: list[Slice]) -> None:
@@ -236,14 +184,20 @@ def _check_straight(folder: Path, slices: list[Slice]) -> None:
 
 
 def _read_ordered(folder: Path, slices: list[Slice]) -> Volume:
+    for one in slices:
+        check_name(one.path)
+    rows, columns = slices[0].size
+    promised = len(slices) * rows * columns * slices[0].bits[0] // 8
+    check_ratio(folder, promised, sum(one.path.stat().st_size for one in slices))
     reader = sitk.ImageSeriesReader()
     reader.SetImageIO("GDCMImageIO")
     reader.SetFileNames([str(one.path) for one in slices])
-    if len({one.rescale for one in slices}) > 1:
+    if len({(one.rescale, one.bits) for one in slices}) > 1:
         # The reader would force all slices into the value type of the first.
         reader.SetOutputPixelType(sitk.sitkFloat32)
     try:
         return from_sitk(reader.Execute())
     except RuntimeError as error:
+        check_decodable(slices)  # names the slice, where it can
         reason = str(error).strip().splitlines()[-1]
         raise refusal(folder, f"the reader says: {reason}", "export the series again") from error

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pydicom
 
-from lnq.data.readers.dicom_slices import check_frames, damage_told, parsed
+from lnq.data.readers.dicom_frames import check_frames
+from lnq.data.readers.dicom_objects import damage_told, parsed
 from lnq.data.readers.header import refusal
 from lnq.data.readers.identity import Identity, Scan, check_belongs, identity_of
 from lnq.data.readers.plausibility import LabelKind

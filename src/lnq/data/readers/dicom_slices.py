@@ -1,36 +1,33 @@
-"""The headers of DICOM CT slices, one by one. No tag that names a patient is ever parsed."""
+"""DICOM CT slices, one by one: their headers, and what their values are."""
 
 from __future__ import annotations
 
-import re
-import struct
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pydicom
-from pydicom.encaps import generate_frames
-from pydicom.uid import MediaStorageDirectoryStorage
 
+from lnq.data.readers.dicom_frames import check_frames
+from lnq.data.readers.dicom_objects import CT_IMAGE, class_of_tags, parsed
 from lnq.data.readers.header import refusal
 from lnq.volume import Array
 
-CT_IMAGE = "1.2.840.10008.5.1.4.1.1.2"
 # Only these are taken from a file: a name that is never parsed cannot reach a message or a log.
 _TAGS = [
     "SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "Modality", "ImagePositionPatient",
     "ImageOrientationPatient", "PixelSpacing", "Rows", "Columns", "NumberOfFrames",
-    "SamplesPerPixel", "BitsAllocated", "PixelRepresentation", "RescaleSlope", "RescaleIntercept",
+    "SamplesPerPixel", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation",
+    "PhotometricInterpretation", "ImageType", "RescaleSlope", "RescaleIntercept", "RescaleType",
     "GantryDetectorTilt",
 ]  # fmt: skip
-_UID = re.compile(r"[0-9.]{1,64}")
-_CODE = re.compile(r"[A-Z]{2,16}")
-_MARKS = {"SOPClassUID": _UID, "SeriesInstanceUID": _UID, "Modality": _CODE}
-_JPEG_END = b"\xff\xd9"
-_RLE = "1.2.840.10008.1.2.5"
+_MALFORMED = "export the series again"
+# RescaleType and ImageType of what is no HU: atomic numbers, densities, shares of a material.
+_UNCERTAIN_TYPES = {"US": "unspecified", "HU_MOD": "HU that were modified"}
+_MAPS = {"EFF_ATOMIC_NUM", "ELECTRON_DENSITY", "Z_EFF", "IODINE", "MAT_SPECIFIC", "MAT_FRACTIONAL",
+         "MAT_VALUE_BASED"}  # fmt: skip
+_BITS = ("BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation")
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +36,7 @@ class Slice:
 
     Attributes:
         path: Its file.
-        uid: SOP instance UID.
+        uid: SOP instance UID; empty where it was blanked, as is
         series: Series instance UID.
         position: LPS position `(x, y, z)` of its first pixel, mm.
         axes: 2x3, world directions of increasing column and row number.
@@ -47,6 +44,8 @@ class Slice:
         size: Rows and columns.
         rescale: Slope and intercept from stored values to HU.
         tilt: Gantry tilt as the scanner states it, degrees.
+        bits: Allocated, stored, highest, and 1 for signed values.
+        notes: What is odd about it but not wrong.
     """
 
     path: Path
@@ -58,68 +57,13 @@ class Slice:
     size: tuple[int, int]
     rescale: tuple[float, float]
     tilt: float
+    bits: tuple[int, int, int, int]
+    notes: tuple[str, ...]
 
     @property
     def height(self) -> float:
         """Position along the slice's own normal, mm."""
         return float(self.position @ np.cross(self.axes[0], self.axes[1]))
-
-
-def is_dicom(path: Path) -> bool:
-    """Whether the file carries the DICOM mark behind its 128-byte preamble."""
-    with path.open("rb") as handle:
-        handle.seek(128)
-        return handle.read(4) == b"DICM"
-
-
-def series_of(path: Path) -> str | None:
-    """The series UID of a CT image; None for every other DICOM object (structures, segments, ...).
-
-    Raises:
-        CaseError: The file cannot be parsed.
-    """
-    with pydicom.config.disable_value_validation():
-        data = parsed(path, [*_MARKS], pixels=False)
-        if not is_object(path, data):
-            return None
-    return str(data.SeriesInstanceUID) if is_ct(data) else None
-
-
-def is_object(path: Path, data: Any) -> bool:
-    """Whether a file is an object of a series; a DICOMDIR, a list of files, is none.
-
-    Args:
-        path: The file, for messages.
-        data: Its tags, those among them that say what it is.
-
-    Raises:
-        CaseError: These are damaged: such a file must not pass for another kind and be left out.
-    """
-    if data.file_meta.get("MediaStorageSOPClassUID") == MediaStorageDirectoryStorage:
-        return False
-    bad = [tag for tag, form in _MARKS.items() if not form.fullmatch(str(data.get(tag) or ""))]
-    if bad:
-        raise refusal(
-            path, f"damaged DICOM file: {bad[0]} is missing or malformed", "copy it again"
-        )
-    return True
-
-
-def is_ct(data: Any) -> bool:
-    """Whether tags are a CT image's."""
-    kind = str(data.SOPClassUID)
-    # Below the class of single slices stand the multi-frame ones, which read_slice refuses.
-    return (kind == CT_IMAGE or kind.startswith(CT_IMAGE + ".")) and data.Modality == "CT"
-
-
-def class_of(path: Path) -> str:
-    """The SOP class UID of a DICOM file, by which CT slices, segments and contours are told apart.
-
-    Raises:
-        CaseError: The file cannot be parsed.
-    """
-    with pydicom.config.disable_value_validation():
-        return str(parsed(path, ["SOPClassUID"], pixels=False).get("SOPClassUID") or "")
 
 
 def read_slice(path: Path) -> Slice:
@@ -134,128 +78,68 @@ def read_slice(path: Path) -> Slice:
 
 
 def _slice(path: Path, data: Any) -> Slice:
-    if int(data.get("NumberOfFrames") or 1) != 1 or str(data.SOPClassUID) != CT_IMAGE:
+    if int(data.get("NumberOfFrames") or 1) != 1 or class_of_tags(data) != CT_IMAGE:
         raise refusal(path, "a multi-frame DICOM file", "convert it to NIfTI or single slices")
-    _check_pixels(path, data)
+    notes = _meaning(path, data)
+    excess = _check_pixels(path, data)
+    if excess:
+        notes.append(f"{excess} bytes of padding behind the pixels, which are passed over")
     try:
+        bits = tuple(int(data[tag].value) for tag in _BITS)
+        allocated, stored, high, signed = bits
+        if not (0 < stored <= allocated and stored - 1 <= high < allocated and signed in (0, 1)):
+            raise refusal(path, f"{stored} bits up to {high} of {allocated} are stored", _MALFORMED)
         return Slice(
             path=path,
-            uid=str(data.SOPInstanceUID),
-            series=str(data.SeriesInstanceUID),
+            uid=str(data.get("SOPInstanceUID") or ""),
+            series=str(data.get("SeriesInstanceUID") or ""),
             position=np.array([float(v) for v in data.ImagePositionPatient]).reshape(3),
             axes=np.array([float(v) for v in data.ImageOrientationPatient]).reshape(2, 3),
             spacing_mm=(float(data.PixelSpacing[0]), float(data.PixelSpacing[1])),
             size=(int(data.Rows), int(data.Columns)),
             rescale=(float(data.RescaleSlope), float(data.RescaleIntercept)),
             tilt=float(data.get("GantryDetectorTilt") or 0.0),
+            bits=(allocated, stored, high, signed),
+            notes=tuple(notes),
         )
     except AttributeError as error:
         missing = getattr(error, "name", None) or str(error)
+        raise refusal(path, f"the DICOM tag {missing} is missing", _MALFORMED) from error
+    except (TypeError, ValueError, IndexError, KeyError) as error:
         raise refusal(
-            path, f"the DICOM tag {missing} is missing", "export the series again"
-        ) from error
-    except (TypeError, ValueError, IndexError) as error:
-        raise refusal(path, "a DICOM tag of position, size or scale is malformed",
-                      "export the series again") from error  # fmt: skip
-
-
-def parsed(path: Path, tags: list[str], pixels: bool) -> Any:
-    """The chosen tags of a DICOM file, and no others.
-
-    Args:
-        path: The file.
-        tags: Keywords; a name that is not asked for cannot reach a message or a log.
-        pixels: Whether the file is read up to its end, pixels included.
-
-    Raises:
-        CaseError: The file cannot be parsed.
-    """
-    try:
-        data = pydicom.dcmread(path, specific_tags=tags, stop_before_pixels=not pixels)
-        # Values are decoded when first looked at: here, where a malformed one is expected, those
-        # inside of sequences too.
-        for _ in (*data.file_meta, *data.iterall()):
-            pass
-        return data
-    except OSError as error:
-        if error.errno is not None:  # the disk's fault, not the file's
-            raise
-        raise refusal(path, "truncated DICOM file", "copy it again") from error
-    except (
-        pydicom.errors.InvalidDicomError, pydicom.errors.BytesLengthException, EOFError, KeyError,
-        ValueError, TypeError, NotImplementedError, struct.error,
-    ) as error:  # fmt: skip
-        raise refusal(
-            path, f"damaged DICOM file ({type(error).__name__})", "copy it again"
+            path, "a DICOM tag of position, size or scale is malformed", _MALFORMED
         ) from error
 
 
-@contextmanager
-def damage_told(path: Path, what: str) -> Iterator[None]:
-    """Refuses a file of which a tag that is needed is missing or of another kind than it should be.
+def _meaning(path: Path, data: Any) -> list[str]:
+    """Notes on what the values are; refuses what is no HU."""
+    shown = str(data.get("PhotometricInterpretation") or "")
+    if shown == "MONOCHROME1":
+        raise refusal(path, "its PhotometricInterpretation is MONOCHROME1: some programs invert "
+                      "the values", "export it as MONOCHROME2")  # fmt: skip
+    kind = str(data.get("RescaleType") or "HU").strip().upper()
+    if kind != "HU" and kind not in _UNCERTAIN_TYPES:
+        raise refusal(path, f"its values are {kind} (RescaleType), no HU", "export the CT itself")
+    image_type = data.get("ImageType") or ()
+    parts = [str(part).strip().upper() for part in
+             ([image_type] if isinstance(image_type, str) else image_type)]  # fmt: skip
+    told = "\\".join(parts)
+    if "LOCALIZER" in parts:
+        raise refusal(path, f"a localizer, no slice ({told})", "remove it from the folder")
+    if not _MAPS.isdisjoint(parts):
+        raise refusal(path, f"a map of a material, no HU ({told})", "export the CT itself")
+    notes = []
+    if kind != "HU":
+        notes.append(f"RescaleType is {kind}, {_UNCERTAIN_TYPES[kind]}: taken as HU. Check them")
+    if parts and parts[0] == "DERIVED":
+        notes.append(f"a derived image ({told}): its values may have been changed. Check them")
+    return notes
 
-    Args:
-        path: The file.
-        what: What it is, for messages.
 
-    Raises:
-        CaseError: Names the tag where it is missing; its value, which may be a name, is not told.
-    """
-    try:
-        yield
-    except (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError) as error:
-        missing = getattr(error, "name", None)
-        why = f"the tag {missing} is missing" if missing else "a tag is missing or malformed"
-        raise refusal(path, f"damaged {what}: {why}", "copy or export the file again") from error
-
-
-def _check_pixels(path: Path, data: Any) -> None:
+def _check_pixels(path: Path, data: Any) -> int:
     pixels = data.get("PixelData")
     if not pixels:
         raise refusal(path, "a DICOM slice without pixels", "copy or export the series again")
     if int(data.get("SamplesPerPixel") or 1) != 1:
         raise refusal(path, "a colour image, not a CT slice", "remove it from the folder")
-    check_frames(path, data, 1)
-
-
-def check_frames(path: Path, data: Any, count: int) -> None:
-    """Refuses pixels of which some are missing.
-
-    Args:
-        path: The file, for messages.
-        data: Its tags, pixels included.
-        count: How many frames it should hold, of one value a pixel.
-
-    Raises:
-        CaseError: They are cut off, or their encoding is not stated.
-    """
-    pixels = data.PixelData
-    syntax = data.file_meta.get("TransferSyntaxUID")
-    if syntax is None or not syntax.is_transfer_syntax:
-        raise refusal(path, "damaged DICOM file: no transfer syntax", "copy it again")
-    if syntax.is_compressed and not syntax.is_deflated:
-        _check_compressed(path, pixels, str(syntax), count)
-        return
-    bits = int(data.get("BitsAllocated") or 0)
-    values = count * int(data.get("Rows") or 0) * int(data.get("Columns") or 0)
-    promised = (values * bits + 7) // 8  # frames of single bits follow each other without a gap
-    # An odd number of bytes is padded by one.
-    if promised == 0 or not promised <= len(pixels) <= promised + 1:
-        raise refusal(
-            path,
-            f"truncated or damaged {'slice' if count == 1 else 'file'}: {len(pixels)} of "
-            f"{promised} bytes of pixels",
-            "copy or export the series again",
-        )
-
-
-def _check_compressed(path: Path, pixels: bytes, syntax: str, count: int) -> None:
-    """Every frame must be there with its end mark (RLE has none)."""
-    what = "truncated or damaged slice" if count == 1 else "truncated or damaged frames"
-    try:
-        frames = list(generate_frames(pixels, number_of_frames=count))
-    except (ValueError, EOFError, struct.error) as error:
-        raise refusal(path, what, "copy the series again") from error
-    ended = syntax == _RLE or all(one.rstrip(b"\x00").endswith(_JPEG_END) for one in frames)
-    if len(frames) != count or not ended:
-        raise refusal(path, what, "copy or export the series again")
+    return check_frames(path, data, 1)

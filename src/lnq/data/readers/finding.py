@@ -6,8 +6,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from lnq.data.readers.dicom import one_series, places
-from lnq.data.readers.dicom_slices import is_dicom
+from lnq.data.readers.dicom_folder import one_series, places
+from lnq.data.readers.dicom_objects import is_dicom
 from lnq.data.readers.names import (
     SLICER_ROLE,
     SUFFIXES,

@@ -187,22 +187,30 @@ def _check_size(header: Header, thinnest: int) -> None:
             path, f"voxels of type {header.dtype} are no single numbers", "export one channel"
         )
     if header.compression != "none":
-        _check_ratio(header, header.payload.stat().st_size)
+        check_ratio(path, header.num_bytes, header.payload.stat().st_size)
 
 
-def _check_ratio(header: Header, packed: int) -> None:
-    """Refuses a few packed bytes that would fill the memory."""
-    promised = header.num_bytes
+def check_ratio(path: Path, promised: int, packed: int) -> None:
+    """Refuses a few packed bytes that would fill the memory.
+
+    Args:
+        path: The file, for the message.
+        promised: Bytes that the voxels take when unpacked.
+        packed: Bytes that hold them.
+
+    Raises:
+        CaseError: As said.
+    """
     if promised > packed * LARGEST_DEFLATE_RATIO:
         raise refusal(
-            header.path,
+            path,
             f"the header promises {promised} bytes of voxels, more than {packed} packed bytes can "
             "hold",
             "write or copy the file anew",
         )
     if promised > LARGEST_UNPACKED and promised > packed * LARGEST_RATIO_OF_LARGE:
         raise refusal(
-            header.path,
+            path,
             f"its {packed} packed bytes would fill {promised} with hardly any content",
             "crop it, or save a mask with 8 bits a voxel",
         )

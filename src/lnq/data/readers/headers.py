@@ -8,8 +8,8 @@ from typing import Any
 
 import pydicom
 
+from lnq.data.readers.dicom_objects import class_of_tags, damage_told, is_ct, is_object, parsed
 from lnq.data.readers.dicom_seg import LABEL_MAP, SEGMENTATION
-from lnq.data.readers.dicom_slices import damage_told, is_ct, is_object, parsed
 
 # No name among them. The patient's id is a pseudonym in a public collection, and groups scans.
 _TAGS = ["SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "PatientID", "Modality"]
@@ -56,9 +56,9 @@ def read_header(path: Path) -> ObjectHeader | None:
             instance=_text(data, "SOPInstanceUID"),
             series=_text(data, "SeriesInstanceUID"),
             patient=_text(data, "PatientID").strip(),
-            is_ct=is_ct(data),
+            is_ct=is_ct(path, data),
         )
-        if data.SOPClassUID not in _SEGMENTATIONS:
+        if class_of_tags(data) not in _SEGMENTATIONS:
             return header
         with damage_told(path, "DICOM-SEG"):
             return _with_references(path, header)

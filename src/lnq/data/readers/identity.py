@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pydicom
 
-from lnq.data.readers.dicom import series_files
-from lnq.data.readers.dicom_slices import parsed
+from lnq.data.readers.dicom_folder import series_files
+from lnq.data.readers.dicom_objects import parsed
 from lnq.data.readers.header import refusal
 from lnq.data.readers.names import suffix_of
 from lnq.volume import Array, Grid
@@ -38,12 +38,14 @@ class Identity:
     """What a DICOM series is called.
 
     Attributes:
-        series: Series instance UID.
+        series: Series instance UIDs; more than one where de-identification gave one to each slice,
+            none where it blanked them.
         frame_of_reference: UID of its coordinate system; empty where the series states none.
-        positions: By SOP instance UID, the LPS position of each slice's first pixel, mm.
+        positions: By SOP instance UID, the LPS position of each slice's first pixel, mm; empty
+            where these do not tell the slices apart.
     """
 
-    series: str
+    series: frozenset[str]
     frame_of_reference: str
     positions: dict[str, Array]
 
@@ -58,13 +60,14 @@ def identity_of(scan: Scan | None) -> Identity | None:
         return None
     with pydicom.config.disable_value_validation():
         headers = [parsed(file, _TAGS, pixels=False) for file in series_files(scan.path)]
+    positions = {
+        str(one.get("SOPInstanceUID") or ""): np.array([float(v) for v in one.ImagePositionPatient])
+        for one in headers
+    }
     return Identity(
-        series=str(headers[0].SeriesInstanceUID),
+        series=frozenset({str(one.get("SeriesInstanceUID") or "") for one in headers} - {""}),
         frame_of_reference=str(headers[0].get("FrameOfReferenceUID") or ""),
-        positions={
-            str(one.SOPInstanceUID): np.array([float(v) for v in one.ImagePositionPatient])
-            for one in headers
-        },
+        positions=positions if len(positions) == len(headers) and "" not in positions else {},
     )
 
 
@@ -87,11 +90,11 @@ def check_belongs(
     """
     if identity is None:
         return
-    if series and identity.series not in series:
+    if series and identity.series and identity.series.isdisjoint(series):
         raise refusal(
             path,
             f"it annotates another series: {', '.join(sorted(series))}, not the scan's "
-            f"{identity.series}",
+            f"{min(identity.series)}",
             "give the label that belongs to this scan",
         )
     mine = identity.frame_of_reference

@@ -8,9 +8,10 @@ from pathlib import Path
 import SimpleITK as sitk
 
 from lnq.data.readers.agreement import check_agreement
-from lnq.data.readers.dicom import read_series, series_files
+from lnq.data.readers.dicom import read_series
+from lnq.data.readers.dicom_folder import series_files
+from lnq.data.readers.dicom_objects import class_of, is_dicom
 from lnq.data.readers.dicom_seg import LABEL_MAP, SEGMENTATION, read_dicom_seg
-from lnq.data.readers.dicom_slices import class_of, is_dicom
 from lnq.data.readers.header import Header, check_header, check_name, refusal
 from lnq.data.readers.identity import Scan
 from lnq.data.readers.in_memory import single_volume

@@ -11,7 +11,7 @@ import numpy as np
 import pydicom
 
 from lnq.data.readers.contours import filled
-from lnq.data.readers.dicom_slices import damage_told, parsed
+from lnq.data.readers.dicom_objects import damage_told, parsed
 from lnq.data.readers.header import refusal
 from lnq.data.readers.identity import (
     POSITION_TOLERANCE_MM,
@@ -164,7 +164,7 @@ def _check_source(
     path: Path, name: str, contour: _Contour, grid: Grid, identity: Identity | None
 ) -> None:
     """The slice that a contour names must be the scan's and lie where the contour does."""
-    if identity is None or not contour.source:
+    if identity is None or not (contour.source and identity.positions):
         return
     if contour.source not in identity.positions:
         raise refusal(path, f"a contour of {name} was drawn on a slice that the scan does not have",

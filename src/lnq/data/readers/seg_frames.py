@@ -192,7 +192,7 @@ def _position(
 
     The frame may be cropped or turned in the slice's plane, not lie in another.
     """
-    if identity is not None:
+    if identity is not None and identity.positions:
         strange = [uid for uid in sources if uid not in identity.positions]
         if strange:
             raise refusal(
