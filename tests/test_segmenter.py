@@ -178,6 +178,12 @@ def test_options_are_checked(options: dict[str, Any], why: str, run: Path) -> No
         lnq.Segmenter.load(run, **options)
 
 
+def test_a_network_of_pre_training_is_refused_before_any_scan(tmp_path: Path) -> None:
+    run = untrained_run(tmp_path, (16, 32, 32), {}, out_channels=1)
+    with pytest.raises(UsageError, match=r"does not tell lymph nodes .* not one of pre-training"):
+        lnq.Segmenter.load(run)
+
+
 def test_files_that_are_not_there(run: Path) -> None:
     with pytest.raises(UsageError, match="no checkpoint"):
         lnq.Segmenter.load("/nowhere")

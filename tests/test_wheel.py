@@ -24,7 +24,7 @@ def test_the_wheel_holds_configuration_and_templates(tmp_path: Path) -> None:
     templates = set((REPOSITORY / "src" / "lnq" / "reporting" / "templates").iterdir())
     assert len(templates) == 5
     assert {f"lnq/reporting/templates/{path.name}" for path in templates} <= names
-    assert "hydra_plugins/lnq_sweeper.py" in names
+    assert {"hydra_plugins/lnq_sweeper.py", "lnq/py.typed"} <= names
     _help_comes_from(wheel, tmp_path / "unpacked")
     assert not [name for name in names if name.startswith(("tests", "outputs", "issues"))]
 

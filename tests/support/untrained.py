@@ -13,13 +13,19 @@ from lnq.run_folder import RunFolder
 
 
 def untrained_run(
-    folder: Path, patch_size: tuple[int, int, int], preprocessing: Mapping[str, Any]
+    folder: Path,
+    patch_size: tuple[int, int, int],
+    preprocessing: Mapping[str, Any],
+    out_channels: int = 2,
 ) -> Path:
     """A run folder whose network has random weights: it marks about half of a scan."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        network = DualBranchVNet(widths=(4, 8), dropouts=(0.05,))
-    node = {"_target_": "lnq.networks.DualBranchVNet", "widths": [4, 8], "dropouts": [0.05]}
+        network = DualBranchVNet(1, out_channels, widths=(4, 8), dropouts=(0.05,))
+    node = {
+        "_target_": "lnq.networks.DualBranchVNet", "out_channels": out_channels, "widths": [4, 8],
+        "dropouts": [0.05],
+    }  # fmt: skip
     contents = {
         "state_dict": {f"network.{key}": value for key, value in network.state_dict().items()},
         "lnq": {

@@ -9,7 +9,7 @@ from lnq.data.store.preprocessing import Preprocessing
 from lnq.errors import UsageError
 from lnq.inference.post_processing import PostProcessing
 from lnq.inference.predictor import Predictor, choose_device
-from lnq.inference.sliding_window import SlidingWindow
+from lnq.inference.sliding_window import SlidingWindow, check_channels
 from lnq.networks import DualBranchVNet, VNet
 from lnq.networks.transfer import Checkpoint
 
@@ -74,6 +74,7 @@ def load_network(checkpoint: Checkpoint) -> VNet:
             "this checkpoint's network segments nothing", where=checkpoint.path,
             why=f"it is a {type(network).__name__}", remedy="give a run of lnq.train",
         )  # fmt: skip
+    check_channels(network.out_channels)
     try:
         network.load_state_dict(checkpoint.state)
     except RuntimeError as error:

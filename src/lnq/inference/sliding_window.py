@@ -122,14 +122,23 @@ def _logits(branches: Branches, x: Tensor, mirror: bool) -> Tensor:
     return total / len(flips)
 
 
-def _checked(branches: Sequence[Tensor]) -> Tensor:
-    channels = {logits.shape[1] for logits in branches}
-    if channels != {2}:
+def check_channels(channels: int) -> None:
+    """Refuses a network by its number of output channels.
+
+    Raises:
+        UsageError: It has not the two of node and background.
+    """
+    if channels != 2:
         raise UsageError(
             "the network does not tell lymph nodes from background",
-            why=f"it has {max(channels)} output channel(s) instead of 2",
+            why=f"it has {channels} output channel(s) instead of 2",
             remedy="give a fine-tuned checkpoint, not one of pre-training",
         )
+
+
+def _checked(branches: Sequence[Tensor]) -> Tensor:
+    for logits in branches:
+        check_channels(logits.shape[1])
     logit = torch.cat([b[:, 1:2].float() - b[:, 0:1].float() for b in branches], dim=1)
     if not bool(torch.isfinite(logit).all()):
         raise CaseError(
