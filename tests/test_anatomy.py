@@ -132,6 +132,7 @@ REAL_CUTS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", REAL_CHESTS)
 def test_real_chests_upside_down_are_refused_and_mirrored_ones_noted(
     name: str, real_data: Path
@@ -149,6 +150,7 @@ def test_of_cut_real_chests_nothing_wrong_is_said(name: str, real_data: Path) ->
     assert said(examine_anatomy(reorient(read_image(real_data / name)))) == ("", "")
 
 
+@pytest.mark.slow
 def test_phantoms_upside_down_are_refused_and_sound_ones_are_not() -> None:
     for number in range(1, 7):
         image = reorient(make_case(3, "test", number, LargestNodes()).image)

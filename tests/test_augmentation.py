@@ -134,6 +134,7 @@ def chosen(name: str) -> dict[str, Any]:
     return composed(f"+experiment={experiment}", f"augmentation@datamodule.transform={name}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("experiment", "name"),
     [("dbdmp", "light"), ("genesis", "genesis"), ("table1/baseline", "light")],
@@ -146,6 +147,7 @@ def test_each_experiment_has_its_augmentation_with_the_overlay_too(
         assert composed(f"+experiment={given}") == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_every_augmentation_composes_and_keeps_shapes_and_types(name: str, store: Path) -> None:
     patches = dataset(store, instantiate(chosen(name)))
@@ -206,6 +208,7 @@ def batches(store: Path, workers: int, seed: int = 0, step: int = 0) -> torch.Te
     return torch.cat([torch.cat([b["image"], b["label"]]) for b in taken])
 
 
+@pytest.mark.process
 def test_a_patch_is_a_function_of_seed_and_draw(store: Path) -> None:
     np.random.seed(3)
     state = np.random.get_state()[1].copy()

@@ -167,6 +167,7 @@ log(Path("no server"))
 """
 
 
+@pytest.mark.process
 def test_a_server_that_refuses_the_key_leaves_the_run_offline(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -189,6 +190,7 @@ def test_a_server_that_refuses_the_key_leaves_the_run_offline(
     assert list(tmp_path.glob("wandb/offline-run-*/*.wandb"))
 
 
+@pytest.mark.process
 def test_wandb_goes_offline_without_asking(tmp_path: Path) -> None:
     terminal, its_end = pty.openpty()  # with a terminal, W&B would open a menu and wait
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("WANDB", "NETRC"))}

@@ -67,6 +67,7 @@ def composed() -> Callable[..., list[TrainConfig]]:
     return run
 
 
+@pytest.mark.training
 @pytest.mark.parametrize("names", [*([name] for name in EXPERIMENTS), *OVERLAID], ids="+".join)
 def test_every_experiment_takes_a_step(
     names: list[str], tiny_store: Path, tmp_path: Path, train: Train
@@ -83,6 +84,7 @@ def test_every_experiment_takes_a_step(
     assert "train/loss" in rows[0]
 
 
+@pytest.mark.training
 def test_pre_training_with_the_original_s_corruption_takes_a_step(
     tiny_store: Path, tmp_path: Path, train: Train
 ) -> None:
@@ -322,11 +324,13 @@ def test_outputs_are_moved_by_a_variable(
     assert cfg.run_dir.parent == tmp_path / "train" / "dbdmp"
 
 
+@pytest.mark.slow
 def test_a_sweep_is_checked_whole_before_its_first_job(refused: Callable[..., str]) -> None:
     said = refused("-m", "method.tau=0.2,-1", "method.gamma=0.4,0.8")
     assert "method.tau=-1" in said
 
 
+@pytest.mark.slow
 def test_a_sweep_runs_every_job(
     tmp_path: Path, composed: Callable[..., list[TrainConfig]], monkeypatch: pytest.MonkeyPatch
 ) -> None:

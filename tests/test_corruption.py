@@ -281,6 +281,7 @@ def test_sides_and_borders_of_both_sets(name: str, shape: tuple[int, int, int]) 
         assert (boxes[:, 0].min(axis=0) == np.min(room, axis=0)).all()
 
 
+@pytest.mark.slow
 def test_each_corruption_happens_as_often_as_the_paper_says(either_set: GenesisCorruption) -> None:
     seen: Counter[type[Corruption]] = Counter()
     for seed in range(DRAWS):

@@ -129,6 +129,8 @@ def run(command: object, *arguments: str) -> int:
     return int(stop.value.code or 0)
 
 
+@pytest.mark.process
+@pytest.mark.training
 def test_doctor_preprocess_and_train_agree_without_data(
     tmp_path: Path,
     train: Callable[..., int],

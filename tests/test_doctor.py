@@ -150,6 +150,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.process
 def test_a_scan_that_kills_its_process_is_reported(tmp_path: Path) -> None:
     for number, name in enumerate("abc"):
         case(tmp_path / "data", name, scan(number))

@@ -74,6 +74,7 @@ def reports(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[s
     return {name: by_id[name.replace("/", " ")] for name in files}
 
 
+@pytest.mark.process
 def test_every_file_is_reported(reports: dict[str, Any]) -> None:
     sound = {name for name, report in reports.items() if not report["problems"]}
     assert sound == CHESTS
@@ -83,11 +84,13 @@ def test_every_file_is_reported(reports: dict[str, Any]) -> None:
             assert problem["remedy"], name
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("name", WORDS)
 def test_the_reason_is_the_right_one(name: str, reports: dict[str, Any]) -> None:
     assert WORDS[name] in reports[name]["problems"][0]["why"]
 
 
+@pytest.mark.process
 def test_the_folder_of_odd_files_as_it_lies(real_data: Path, tmp_path: Path) -> None:
     """No layout, one file that kills native readers, one DICOM-SEG with its CT."""
     done = subprocess.run(
@@ -102,6 +105,7 @@ def test_the_folder_of_odd_files_as_it_lies(real_data: Path, tmp_path: Path) -> 
     assert detect(real_data, anything=True).layout == "scans"
 
 
+@pytest.mark.process
 def test_what_is_known_of_the_chests(reports: dict[str, Any]) -> None:
     whole, crop, slices = (
         reports[name]

@@ -115,6 +115,7 @@ def test_two_files_of_one_case_are_refused(tmp_path: Path) -> None:
         match_cases(tmp_path / "p", tmp_path / "r")
 
 
+@pytest.mark.process
 def test_the_command_writes_every_table(folders: Path) -> None:
     command = [sys.executable, "-m", "lnq.evaluate", *arguments(folders)]
     done = subprocess.run(

@@ -302,6 +302,7 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> Answers:
     )  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("row", REFUSED)
 def test_refused_by_both_in_the_same_words(row: str, answers: Answers) -> None:
     assert answers.codes == (3, 3)

@@ -93,6 +93,7 @@ def test_the_figure_shows_one_slice_of_all_in_one_grey_window(
     assert (inverted[-1], inverted[0]) == window
 
 
+@pytest.mark.slow
 def test_one_command_with_nothing_draws_the_phantom(figures: Figures, tmp_path: Path) -> None:
     assert figures(f"paths.outputs={tmp_path}", "patch_size=[16,40,64]") == 0
     drawn = matplotlib.image.imread(tmp_path / "figures" / "corruption.png")
@@ -102,6 +103,7 @@ def test_one_command_with_nothing_draws_the_phantom(figures: Figures, tmp_path: 
     assert (edge == 1).all()  # nothing is cut off
 
 
+@pytest.mark.slow
 def test_a_store_s_case_gives_the_same_bytes_each_time(
     figures: Figures, tiny_store: Path, tmp_path: Path
 ) -> None:

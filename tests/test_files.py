@@ -52,6 +52,7 @@ def test_atomic_path_keeps_the_old_file_when_writing_fails(tmp_path: Path) -> No
     assert names(tmp_path) == ["summary.json"]
 
 
+@pytest.mark.process
 def test_atomic_path_survives_a_kill(tmp_path: Path) -> None:
     target = tmp_path / "store.npy"
     code = (
@@ -86,6 +87,7 @@ def test_read_json_names_the_file(tmp_path: Path) -> None:
             read_json(tmp_path / name)
 
 
+@pytest.mark.process
 def test_sole_user_keeps_a_second_process_out_until_the_first_ends(tmp_path: Path) -> None:
     code = (
         "import pathlib, sys; from lnq.files import sole_user; from lnq.errors import UsageError\n"
@@ -102,6 +104,7 @@ def test_sole_user_keeps_a_second_process_out_until_the_first_ends(tmp_path: Pat
     assert second() == "in\n"
 
 
+@pytest.mark.process
 def test_a_worker_that_lives_on_does_not_keep_the_folder(tmp_path: Path) -> None:
     reading, writing = os.pipe()
     with sole_user(tmp_path / "out"):

@@ -62,6 +62,7 @@ def test_each_command_explains_itself(stage: str, capsys: pytest.CaptureFixture[
         assert all(found.values()), f"a file of conf/{group} has no opening comment"
 
 
+@pytest.mark.process
 def test_a_reader_that_has_enough_is_no_fault() -> None:
     reading, writing = os.pipe()
     os.close(reading)

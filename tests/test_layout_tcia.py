@@ -61,6 +61,7 @@ def listed(layout: TciaLayout) -> list[tuple[str, str, str]]:
     return [(case.case_id, case.split, case.supervision) for case in layout.cases()]
 
 
+@pytest.mark.slow
 def test_series_and_segmentations_are_matched_by_uid(root: Path) -> None:
     layout = TciaLayout(root)
     assert listed(layout) == [

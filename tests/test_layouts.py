@@ -181,6 +181,7 @@ def test_pairs_from_two_folders(tmp_path: Path) -> None:
             PairsLayout(tmp_path, **arguments)
 
 
+@pytest.mark.slow
 def test_the_phantom_is_a_dataset_like_any_other(tmp_path: Path) -> None:
     layout = PhantomLayout(tmp_path / "phantom", LargestNodes(1), 1, 1, 1, seed=3, size_yx=48)
     with pytest.raises(UsageError, match="the data root is missing"):

@@ -283,6 +283,7 @@ def lungs_by_intensity(real_data: Path) -> tuple[Volume, Array]:
     return scan, near & (scan.array < -500)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", [whole_lungs, lung_segments, lungs_by_intensity])
 def test_a_field_of_view_that_cuts_real_lungs(case: LungCase, real_data: Path) -> None:
     scan, mask = case(real_data)

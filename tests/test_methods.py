@@ -192,6 +192,7 @@ def test_theta_is_drawn_anew_at_each_step_uniformly_and_repeats_under_the_seed(
     assert draw(1, range(120)) != first
 
 
+@pytest.mark.training
 def test_theta_follows_the_trainer_s_steps(thetas: list[float]) -> None:
     method = DBDMP(FixedOutputs(logits(1), logits(2)), sgd, SimpleInferer(), PAPER, KLCE)
     trainer = pl.Trainer(
@@ -245,6 +246,7 @@ def test_a_loss_that_is_not_finite_stops_and_names_the_cases(bad: float) -> None
     assert "step 0" in str(caught.value)
 
 
+@pytest.mark.training
 def test_no_optimiser_step_is_taken_on_a_loss_that_is_not_finite() -> None:
     network = DualBranchVNet(widths=(2, 2), dropouts=(0.0,))
     method = DBDMP(network, sgd, SimpleInferer(), PAPER, KLCE)
@@ -263,6 +265,7 @@ def test_no_optimiser_step_is_taken_on_a_loss_that_is_not_finite() -> None:
     assert all(torch.equal(t, before[key]) for key, t in network.state_dict().items())
 
 
+@pytest.mark.training
 def test_gradients_that_are_not_finite_never_reach_the_weights() -> None:
     network = DualBranchVNet(widths=(2, 2), dropouts=(0.0,))
     method = DBDMP(network, sgd, SimpleInferer(), PAPER, KLCE)

@@ -369,6 +369,7 @@ def curve(store: Path, run: Path, mode: str, train: Callable[..., int]) -> list[
         return [float(row["train/loss"]) for row in csv.DictReader(handle) if row["train/loss"]]
 
 
+@pytest.mark.training
 @pytest.mark.parametrize("mode", MODES)
 def test_golden_loss_curve(
     mode: str, tiny_store: Path, tmp_path: Path, train: Callable[..., int]

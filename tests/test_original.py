@@ -82,6 +82,7 @@ def test_layout_is_the_one_that_was_published(real_data: Path) -> None:
     assert {name: list(shape) for name, shape in layout().items()} == shapes
 
 
+@pytest.mark.slow
 def test_logits_of_the_main_branch_are_the_originals(tmp_path: Path) -> None:
     weights = random_weights()
     read = read_checkpoint(saved(tmp_path, weights))

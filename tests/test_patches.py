@@ -152,7 +152,7 @@ def test_cases_without_foreground_are_drawn_too(tmp_path: Path, label: Any) -> N
     assert batches[0]["label"].shape == batches[0]["image"].shape == (2, 1, *PATCH)
 
 
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.process)])
 def test_a_patch_is_a_function_of_seed_and_draw(tiny_store: Path, workers: int) -> None:
     dataset = PatchDataset(CaseStore(tiny_store), rule(tiny_store, seed=3), AUGMENTATION)
     batches = epoch_of(
@@ -211,7 +211,7 @@ def test_ranks_see_different_patches(tiny_store: Path) -> None:
     assert not known & {patch.numpy().tobytes() for patch in second}
 
 
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.process)])
 def test_no_global_generator_is_touched(tiny_store: Path, workers: int) -> None:
     corruption = GenesisCorruption(
         RandomLocalShuffling(num_windows=10, max_side=0.5),
@@ -249,7 +249,7 @@ def test_genesis_gives_image_and_target_the_same_mirroring(tiny_store: Path) -> 
         assert torch.equal(batch["image"], batch["target"])
 
 
-@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("workers", [0, pytest.param(1, marks=pytest.mark.process)])
 def test_a_damaged_case_stops_with_its_path(tmp_path: Path, workers: int) -> None:
     image, label = np.zeros((9, 9, 9)), np.ones((9, 9, 9), np.uint8)
     store = write_store(tmp_path / "s", {"a": (image, label, "train", "partial")})
@@ -262,6 +262,7 @@ def test_a_damaged_case_stops_with_its_path(tmp_path: Path, workers: int) -> Non
     assert "Traceback" not in str(caught.value)
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("end", [ConnectionResetError, EOFError])
 def test_a_killed_worker_is_met_in_the_queue_though_its_connection_ends_first(
     tiny_store: Path, monkeypatch: pytest.MonkeyPatch, end: type[Exception]

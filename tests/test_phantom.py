@@ -54,11 +54,13 @@ def case() -> PhantomCase:
     return make_case(1, "train", 1, VolumeShare(1 / 3), size_yx=128)
 
 
+@pytest.mark.slow
 def test_same_seed_gives_the_same_bytes(root: Path, tmp_path: Path) -> None:
     PhantomDataset(tmp_path, VolumeShare(1 / 3), seed=3, **SMALL).write()
     assert _digests(tmp_path) == _digests(root)
 
 
+@pytest.mark.slow
 def test_another_seed_another_split_another_number_differ() -> None:
     policy = RandomNodes(1)
     images = [
@@ -146,6 +148,7 @@ def test_writing_again_does_nothing_and_other_settings_are_refused(root: Path) -
     assert _digests(root) == before
 
 
+@pytest.mark.slow
 def test_an_interrupted_dataset_is_finished_by_writing_again(root: Path, tmp_path: Path) -> None:
     def one_only(cases: Iterable[Any]) -> Iterator[Any]:
         yield next(iter(cases))
@@ -204,6 +207,7 @@ def test_policies_annotate_something_where_there_is_something(policy: Annotation
     assert policy.choose({7: 3.0}, generator(0)) == {7}
 
 
+@pytest.mark.slow
 def test_nodes_have_the_size_and_number_claimed() -> None:
     for number in range(1, 5):
         nodes = make_case(0, "train", number, RandomNodes(1), size_yx=64).nodes
@@ -212,6 +216,7 @@ def test_nodes_have_the_size_and_number_claimed() -> None:
         assert all(4.0 <= node["short_axis_mm"] <= 30.0 for node in nodes)
 
 
+@pytest.mark.slow
 def test_large_nodes_have_about_the_volume_of_their_ellipsoid(case: PhantomCase) -> None:
     by_axis = {round(node.short_axis_mm, 3): node.shape for node in case.thorax.nodes}
     large = [node for node in case.nodes if node["short_axis_mm"] > 8]

@@ -93,6 +93,7 @@ def weights(method: pl.LightningModule) -> list[Tensor]:
     return [p.detach().clone() for p in method.parameters()]
 
 
+@pytest.mark.training
 @pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("name", METHODS)
 def test_three_steps_are_finite_and_change_every_kind_of_weight(name: str, precision: str) -> None:
@@ -111,6 +112,7 @@ def test_three_steps_are_finite_and_change_every_kind_of_weight(name: str, preci
     assert sum(moved) > 0.7 * len(moved)  # biases before an instance norm may well stay
 
 
+@pytest.mark.training
 @pytest.mark.parametrize("precision", PRECISIONS[1:])
 def test_the_loss_in_half_precision_is_near_that_in_full(precision: str) -> None:
     lost = []
@@ -131,6 +133,7 @@ def test_validation_works_in_every_precision(precision: str) -> None:
     assert 0 <= result["val/dice"] <= 1
 
 
+@pytest.mark.training
 def test_the_gradient_scaler_s_skipped_steps_are_no_failure() -> None:
     method = method_of("paper")
     trainer = trainer_of("16-mixed", 12, scale=2.0**24)
@@ -154,6 +157,7 @@ def test_the_gradient_scaler_s_skipped_steps_are_no_failure() -> None:
     assert all(w.isfinite().all() for w in states[-1])
 
 
+@pytest.mark.training
 def test_gradients_that_never_fit_half_precision_stop_the_run() -> None:
     method = method_of("paper")
     method.network.main_decoder.head.bias.register_hook(lambda gradient: gradient * float("inf"))
@@ -163,6 +167,7 @@ def test_gradients_that_never_fit_half_precision_stop_the_run() -> None:
     assert all(torch.equal(a, b) for a, b in zip(before, weights(method), strict=True))
 
 
+@pytest.mark.training
 @pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize(("value", "step"), [(1000.0, 12 / math.sqrt(2)), (1.0, 2.0)])
 def test_clipping_is_of_the_true_gradient_s_norm_at_12(
@@ -231,6 +236,7 @@ def test_optimiser_and_clipping_are_the_paper_s(name: str, momentum: float) -> N
     assert cfg.datamodule["steps_per_epoch"] == 250
 
 
+@pytest.mark.training
 @pytest.mark.parametrize(
     ("per_epoch", "epochs", "stop"),
     [(1, 4, 2), (3, 3, 4), pytest.param(250, 2, 330, marks=pytest.mark.slow)],

@@ -88,6 +88,7 @@ def test_names_from_files_stay_text(run: Path, tmp_path: Path) -> None:
     assert f"Slices of {EVIL}" in [a.get("aria-label") for _, a in page.tags]
 
 
+@pytest.mark.slow
 def test_runs_stand_side_by_side(run: Path, tmp_path: Path) -> None:
     other = make_run(tmp_path, {"good": (LARGE | SMALL, LARGE), "more": (SMALL, 0 * SMALL)})
     assert report(f"run=[{run},{other}]", f"paths.outputs={tmp_path}") == 0
@@ -116,6 +117,7 @@ def test_the_largest_error_comes_first_and_the_limit_holds(run: Path, tmp_path: 
     assert headings[0].startswith("&lt;script&gt;")
 
 
+@pytest.mark.slow
 def test_a_sweep_folder_stands_for_its_runs(run: Path, tmp_path: Path) -> None:
     sweep = tmp_path / "sweep"
     jobs = [make_run(sweep, {"good": (LARGE, LARGE)}, name=f"{i}") for i in range(5)]
@@ -275,6 +277,7 @@ def test_long_trainings_do_not_fill_the_page(run: Path, tmp_path: Path) -> None:
     assert 20_000 < len(plot.svg) < 200_000
 
 
+@pytest.mark.slow
 def test_the_page_is_never_too_large(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -84,6 +84,7 @@ def curves(run: Path) -> str:
     return table[[name for name in table if not name.startswith("perf/")]].to_csv()
 
 
+@pytest.mark.training
 @pytest.mark.parametrize(
     ("sent", "step", "stopped_after", "code"),
     [
@@ -120,6 +121,7 @@ def test_a_signal_between_steps(
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
+@pytest.mark.training
 def test_slurm_s_signal_waits_for_a_whole_step(
     tmp_path: Path, tiny_store: Path, undisturbed: Path, train: Train,
     monkeypatch: pytest.MonkeyPatch,
@@ -152,6 +154,7 @@ def test_slurm_s_signal_waits_for_a_whole_step(
     assert_same(tmp_path / "run", undisturbed)
 
 
+@pytest.mark.training
 def test_a_signal_in_validation(
     tmp_path: Path, tiny_store: Path, undisturbed: Path, train: Train,
     monkeypatch: pytest.MonkeyPatch,
@@ -170,6 +173,7 @@ def test_a_signal_in_validation(
     assert_same(tmp_path / "run", undisturbed)
 
 
+@pytest.mark.training
 def test_a_crash_at_any_place_is_resumed(
     tmp_path: Path, tiny_store: Path, undisturbed: Path, train: Train,
     monkeypatch: pytest.MonkeyPatch,
@@ -191,6 +195,7 @@ def test_a_crash_at_any_place_is_resumed(
     assert_same(tmp_path / "run", undisturbed)
 
 
+@pytest.mark.training
 def test_a_full_disk_ends_the_training_and_is_told(
     tmp_path: Path, tiny_store: Path, train: Train, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -201,6 +206,8 @@ def test_a_full_disk_ends_the_training_and_is_told(
     assert capsys.readouterr().err == told
 
 
+@pytest.mark.process
+@pytest.mark.training
 @pytest.mark.parametrize("kill", ["itself", "SIGTERM"])
 def test_a_killed_process(tmp_path: Path, tiny_store: Path, undisturbed: Path, train: Train,
                           kill: str) -> None:  # fmt: skip
@@ -238,6 +245,7 @@ def test_resuming_without_run_dir_takes_the_newest(
     assert str(runs / "new" / "checkpoints") in said
 
 
+@pytest.mark.training
 def test_a_finished_run_stays_as_it_is(undisturbed: Path, tiny_store: Path, train: Train) -> None:
     before = saved(undisturbed)["state_dict"]
     curves = (undisturbed / "curves.csv").read_text()
@@ -248,6 +256,7 @@ def test_a_finished_run_stays_as_it_is(undisturbed: Path, tiny_store: Path, trai
     assert (undisturbed / "curves.csv").read_text() == curves
 
 
+@pytest.mark.training
 @pytest.mark.parametrize(
     ("change", "told"),
     [
@@ -265,6 +274,8 @@ def test_a_changed_configuration_is_refused(
     assert told in capsys.readouterr().err
 
 
+@pytest.mark.process
+@pytest.mark.training
 def test_other_numbers_of_workers_make_the_same_run(
     tmp_path: Path, tiny_store: Path, undisturbed: Path, train: Train,
     monkeypatch: pytest.MonkeyPatch,
@@ -284,6 +295,7 @@ def test_other_numbers_of_workers_make_the_same_run(
     assert_same(tmp_path / "run", undisturbed)
 
 
+@pytest.mark.training
 def test_what_is_shown_of_a_run_may_change(
     tmp_path: Path, undisturbed: Path, tiny_store: Path, train: Train
 ) -> None:
@@ -293,6 +305,7 @@ def test_what_is_shown_of_a_run_may_change(
     assert train(*arguments(tiny_store, run), "ckpt_path=last", *changed) == 0
 
 
+@pytest.mark.training
 def test_a_store_with_other_settings_or_cases_is_refused(
     tmp_path: Path, undisturbed: Path, tiny_store: Path, train: Train,
     capsys: pytest.CaptureFixture[str],
@@ -325,6 +338,7 @@ def test_damaged_curves_are_refused_before_a_step_is_taken(
     assert train(*arguments(tiny_store, run), "ckpt_path=last") == 0
 
 
+@pytest.mark.training
 @pytest.mark.parametrize("damage", ["cut", "empty", "garbage", "one bit"])
 def test_a_damaged_checkpoint_is_refused_and_the_one_before_named(
     tmp_path: Path, undisturbed: Path, tiny_store: Path, train: Train,

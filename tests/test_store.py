@@ -186,6 +186,7 @@ def test_damaged_record_is_rebuilt(damage: str, cases: list[Case], root: Path) -
     assert file.read_text() == sound
 
 
+@pytest.mark.slow
 def test_stale_cases_are_rebuilt(cases: list[Case], root: Path) -> None:
     states(cases, root)
     scan = chest()
@@ -267,6 +268,7 @@ def test_empty_label_and_nodes_outside_the_crop_are_noted(cases: list[Case], roo
     assert "100% of the annotation" in record.notes[0]
 
 
+@pytest.mark.process
 def test_processes_give_the_same_store(cases: list[Case], root: Path, tmp_path: Path) -> None:
     alone = new_store(tmp_path / "alone", cases, SETTINGS)
     assert states(cases, alone) == states(cases, root, num_workers=2)
@@ -296,6 +298,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.process
 def test_killed_worker_costs_one_case_only(cases: list[Case], root: Path, tmp_path: Path) -> None:
     script = tmp_path / "kills.py"
     script.write_text(KILLS)
@@ -307,6 +310,7 @@ def test_killed_worker_costs_one_case_only(cases: list[Case], root: Path, tmp_pa
     assert sorted(done.stdout.split("\n"))[1:] == ["c0 built", "c1 failed", "c2 built"]
 
 
+@pytest.mark.process
 def test_kill_while_writing_leaves_no_half_case(
     cases: list[Case], root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -320,6 +324,7 @@ def test_kill_while_writing_leaves_no_half_case(
     assert states(cases[:1], root) == {"c0": "built"}
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("change", ["stale", "broken"])
 def test_kill_while_removing_leaves_no_half_case(
     change: str, cases: list[Case], root: Path, monkeypatch: pytest.MonkeyPatch

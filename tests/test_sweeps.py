@@ -75,6 +75,7 @@ def planned(*arguments: str) -> Plan:
     )
 
 
+@pytest.mark.slow
 def test_sensitivity_has_every_value_of_the_paper_once() -> None:
     sweep = planned("+experiment=dbdmp", "+sweep=sensitivity", "paths.outputs=out")
     default = tuple(own for own, _ in FIG3.values())
@@ -95,6 +96,7 @@ def test_sensitivity_has_every_value_of_the_paper_once() -> None:
         assert group == "dbdmp_sensitivity: tau, gamma, alpha, lambda_max"
 
 
+@pytest.mark.slow
 def test_table1_has_every_row_and_takes_the_overlay() -> None:
     sweep = planned("+experiment=phantom", "+sweep=table1")
     rows = ["baseline", "a", "b", "c", "d", "e", "f", "g"]
@@ -105,6 +107,7 @@ def test_table1_has_every_row_and_takes_the_overlay() -> None:
         assert job.config.trainer["max_epochs"] == 32
 
 
+@pytest.mark.slow
 def test_values_on_the_command_line_multiply() -> None:
     sweep = planned(
         "+experiment=dbdmp", "method.tau=0.1,0.2", "seed=3,4", "hydra/launcher=parallel"
@@ -157,6 +160,8 @@ def phantom(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+@pytest.mark.process
+@pytest.mark.training
 def test_a_killed_sweep_goes_on_and_ends_in_a_figure(
     phantom: Path, tmp_path: Path, train: Train, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -202,6 +207,7 @@ def test_a_killed_sweep_goes_on_and_ends_in_a_figure(
     assert (folder / "collection" / "sensitivity_dbdmp.png").stat().st_size > 10_000
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("launcher", ["parallel", "submitit_local"])
 def test_launchers_run_jobs_in_processes_of_their_own(
     launcher: str, tiny_store: Path, tmp_path: Path, train: Train,
@@ -227,6 +233,7 @@ def test_launchers_run_jobs_in_processes_of_their_own(
         get_reusable_executor().shutdown(wait=True)
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     "then",
     ["watch.on_job_start(None)", "signal.signal(signal.SIGTERM, signal.SIG_DFL); time.sleep(60)"],

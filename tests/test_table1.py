@@ -100,6 +100,7 @@ def pretrained(tiny_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     return folder
 
 
+@pytest.mark.training
 @pytest.mark.parametrize("row", ROWS)
 def test_each_row_takes_a_step_with_its_losses_alone(
     row: str, tiny_store: Path, pretrained: Path, tmp_path: Path, train: Train

@@ -56,6 +56,7 @@ def run(tiny_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.training
 def test_an_unfinished_store_is_told(
     tiny_store: Path, tmp_path: Path, train: Train, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -72,6 +73,7 @@ def test_an_unfinished_store_is_told(
     assert "are prepared" not in capsys.readouterr().out
 
 
+@pytest.mark.training
 def test_curves_hold_the_schedules(run: Path) -> None:
     with (run / "curves.csv").open() as handle:
         rows = list(csv.DictReader(handle))
@@ -89,6 +91,7 @@ def test_curves_hold_the_schedules(run: Path) -> None:
     assert sum(bool(row["val/dice"]) for row in rows) == 2
 
 
+@pytest.mark.training
 def test_a_run_records_what_it_was(run: Path, tiny_store: Path) -> None:
     manifest = json.loads((run / "manifest.json").read_text())
     config = yaml.safe_load((run / "config.yaml").read_text())
@@ -102,6 +105,7 @@ def test_a_run_records_what_it_was(run: Path, tiny_store: Path) -> None:
     assert kept["preprocessing"]["spacing_mm"] == [3.0, 1.0, 1.0]
 
 
+@pytest.mark.training
 def test_an_occupied_folder_is_refused(
     run: Path, tiny_store: Path, train: Train, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -183,6 +187,7 @@ def test_without_a_store_the_first_stage_is_named(
     assert names(tmp_path) == []
 
 
+@pytest.mark.training
 def test_pre_training_hands_its_weights_on(
     tmp_path: Path,
     tiny_store: Path,
@@ -214,6 +219,7 @@ def test_pre_training_hands_its_weights_on(
     assert train(*DBDMP, f"store={tiny_store}", f"run_dir={tmp_path}/x", *other) == 2
 
 
+@pytest.mark.training
 def test_nan_in_an_image_stops_before_it_reaches_the_weights(
     tmp_path: Path, train: Train, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -242,6 +248,8 @@ def test_nan_in_an_image_stops_before_it_reaches_the_weights(
     assert all(torch.isfinite(value).all() for value in saved["state_dict"].values())
 
 
+@pytest.mark.process
+@pytest.mark.training
 def test_a_killed_worker_ends_the_run(
     tmp_path: Path, tiny_store: Path, train: Train, capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
@@ -263,6 +271,7 @@ def test_a_killed_worker_ends_the_run(
     assert train(*given, "ckpt_path=last") == 0
 
 
+@pytest.mark.training
 def test_bf16_takes_finite_steps(tmp_path: Path, tiny_store: Path, train: Train) -> None:
     given = ("trainer.precision=bf16-mixed", f"store={tiny_store}", f"run_dir={tmp_path}/run")
     assert train(*DBDMP, *given) == 0
@@ -287,6 +296,7 @@ main()
 """
 
 
+@pytest.mark.process
 def test_two_processes_train_on_different_patches(tmp_path: Path, tiny_store: Path) -> None:
     (tmp_path / "script.py").write_text(TWO_RANKS)
     done = subprocess.run(
