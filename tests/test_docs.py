@@ -36,6 +36,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return project / "site"
 
 
+@pytest.mark.process
 def test_the_site_is_whole_and_loads_nothing_from_elsewhere(site: Path) -> None:
     assert site_check.faults(site) == []
     pages = {page.relative_to(REPOSITORY / "docs") for page in (REPOSITORY / "docs").rglob("*.md")}
@@ -44,6 +45,7 @@ def test_the_site_is_whole_and_loads_nothing_from_elsewhere(site: Path) -> None:
     }
 
 
+@pytest.mark.process
 def test_formulas_need_no_script(site: Path) -> None:
     method = (site / "explanation/method.html").read_text()
     source = (REPOSITORY / "docs/explanation/method.md").read_text()

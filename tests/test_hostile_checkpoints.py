@@ -24,6 +24,8 @@ Contents = dict[str, Any]
 RUN = ("+experiment=dbdmp", *TINY, "callbacks.ramp_up.t_max=0", "trainer.max_epochs=1",
        "trainer.limit_val_batches=0", "callbacks.panels=null")  # fmt: skip
 
+pytestmark = pytest.mark.training
+
 
 @pytest.fixture(scope="module")
 def trained(tiny_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:

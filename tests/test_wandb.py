@@ -25,7 +25,8 @@ from support.wandb_stub import KEY, WandbStub, wandb_stub
 
 from lnq import dashboard
 from lnq.callbacks import OfflineFirstWandbLogger, StepSeed, loggers
-from lnq.reporting.dashboard import CURVES, PICTURES
+from lnq.reporting.dashboard import CURVES
+from lnq.run_folder import PANELS
 
 Train = Callable[..., int]
 PATIENT = "SMITH-JOHN"
@@ -78,7 +79,7 @@ def check_arrived(wandb_server: WandbStub, run: Path) -> None:
         "perf/patches_per_second", "perf/memory_gb", *(f"panels/{name}" for name in
                             ("annotation", "main", "aux", "pseudo_label", "weight")),
     }  # fmt: skip
-    pictures = [row[PICTURES] for row in rows if PICTURES in row]
+    pictures = [row[PANELS] for row in rows if PANELS in row]
     assert [picture["captions"] for picture in pictures] == [["epoch=000"], ["epoch=001"]]
     for picture in pictures:
         sent = imread(io.BytesIO(wandb_server.files[picture["filenames"][0]]))
@@ -239,7 +240,7 @@ def test_the_dashboard_shows_what_is_logged(
     panels = [p for s in section["panelBankConfig"]["sections"] for p in s["panels"]]
     lines = [key for p in panels for key in p["config"].get("metrics", [])]
     assert sorted(lines) == sorted(LOGGED)
-    assert [p["config"]["mediaKeys"] for p in panels if "mediaKeys" in p["config"]] == [[PICTURES]]
+    assert [p["config"]["mediaKeys"] for p in panels if "mediaKeys" in p["config"]] == [[PANELS]]
     assert "group" in json.dumps(section["runSets"][0]["grouping"]).lower()
 
 
