@@ -80,6 +80,7 @@ def test_the_same_of_a_real_scan(change: str, expected: str, real_data: Path) ->
     assert expected in faults + notes if expected else not faults + notes
 
 
+@pytest.mark.slow
 def test_a_spine_at_the_side(real_data: Path) -> None:
     scan = reorient(read_image(real_data / "4d-lung-P113" / "ct_bin3x3x1.nii.gz"))
     assert said(examine_anatomy(scan)) == ("", "")

@@ -228,6 +228,7 @@ def test_different_draws_are_changed_differently(store: Path) -> None:
         assert len(set(results)) == 4, name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PROBABILITY)
 def test_every_transform_happens_as_often_as_it_says(name: str) -> None:
     transform, image, number = full(name, always=False), noise(0, (4, 6, 6)), 400

@@ -55,6 +55,7 @@ def test_a_programming_error_shows_its_traceback(capsys: pytest.CaptureFixture[s
     assert "a bug" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_sweep_goes_on_after_a_failed_job(tmp_path: Path) -> None:
     sweep = ("-m", "min_overlap=0.1,0.2,0.3", f"paths.outputs={tmp_path}")
     actions = iter([3, RunError("r"), 0])
@@ -62,6 +63,7 @@ def test_a_sweep_goes_on_after_a_failed_job(tmp_path: Path) -> None:
     assert next(actions, "all done") == "all done"
 
 
+@pytest.mark.slow
 def test_an_interrupt_ends_a_sweep(tmp_path: Path) -> None:
     actions = iter([0, KeyboardInterrupt(), AssertionError("goes on")])
     sweep = ("-m", "min_overlap=0.1,0.2,0.3", f"paths.outputs={tmp_path}")

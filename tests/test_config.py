@@ -97,6 +97,7 @@ def test_pre_training_with_the_original_s_corruption_takes_a_step(
     assert (tmp_path / "run" / "checkpoints" / "last.ckpt").is_file()
 
 
+@pytest.mark.slow
 def test_the_corruption_comes_last_so_that_the_target_is_mirrored_too(
     composed: Callable[..., list[TrainConfig]],
 ) -> None:
@@ -106,6 +107,7 @@ def test_the_corruption_comes_last_so_that_the_target_is_mirrored_too(
         assert list(transforms) == ["mirroring", "corruption"]
 
 
+@pytest.mark.slow
 def test_an_experiment_changes_what_it_says(composed: Callable[..., list[TrainConfig]]) -> None:
     (genesis,) = composed("+experiment=genesis")
     assert genesis.method["_target_"] == "lnq.methods.Genesis"
@@ -303,6 +305,7 @@ def test_the_variable_of_the_secret_is_named(
     assert "WANDB_API_KEY would be read" in refused("name=${oc.env:WANDB_API_KEY}")
 
 
+@pytest.mark.slow
 def test_a_users_own_folder_of_experiments(
     tmp_path: Path, composed: Callable[..., list[TrainConfig]]
 ) -> None:

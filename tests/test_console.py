@@ -113,6 +113,7 @@ def answers(home: Path) -> dict[str, tuple[int, str]]:
 DAMAGED = "cannot read [{home}/data/scans/damaged.nrrd]"
 
 
+@pytest.mark.training
 @pytest.mark.parametrize(
     ("command", "code", "told"),
     [

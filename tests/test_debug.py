@@ -39,6 +39,7 @@ def curves(run: Path) -> pd.DataFrame:
     return pd.read_csv(run / "curves.csv")
 
 
+@pytest.mark.training
 @pytest.mark.parametrize("experiment", ["dbdmp", "genesis", "baseline"])
 def test_fast_takes_two_steps_of_everything(debug: Callable[..., Path], experiment: str) -> None:
     run = debug("fast", experiment=experiment)
@@ -53,6 +54,7 @@ def test_fast_takes_two_steps_of_everything(debug: Callable[..., Path], experime
     assert ("val/dice" in table) == (experiment != "genesis")
 
 
+@pytest.mark.training
 def test_overfit_learns_the_first_batch_by_heart(
     debug: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -77,6 +79,7 @@ def test_overfit_learns_the_first_batch_by_heart(
     assert abs(table["panels/main"].dropna().iloc[-1] / annotated.iloc[0] - 1) < 0.5
 
 
+@pytest.mark.training
 def test_profile_writes_a_table(debug: Callable[..., Path]) -> None:
     run = debug("profile")
     table = (run / "fit-profile.txt").read_text()

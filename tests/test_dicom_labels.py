@@ -66,6 +66,7 @@ def shuffle_frames(data: Any) -> None:
     data.PixelData = bits.tobytes() + bytes(len(bits) % 2)
 
 
+@pytest.mark.slow
 def test_segments_are_merged_or_kept_wherever_their_frames_stand(
     scan: Scan, tmp_path: Path
 ) -> None:

@@ -172,6 +172,7 @@ def run(tmp_path: Path) -> int:
     return int(stop.value.code or 0)
 
 
+@pytest.mark.slow
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     case(tmp_path / "data", "a")
     before = sha256(tmp_path / "data")

@@ -66,6 +66,7 @@ def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+@pytest.mark.training
 def test_every_stage_leaves_a_manifest(outputs: Path) -> None:
     for folder, stage in {
         "preprocess/phantom": "preprocess",
@@ -80,6 +81,7 @@ def test_every_stage_leaves_a_manifest(outputs: Path) -> None:
         assert manifest["config"]
 
 
+@pytest.mark.training
 def test_fine_tuning_says_which_weights_it_began_with(outputs: Path) -> None:
     record = json.loads((outputs / "dbdmp" / "manifest.json").read_text())["init_from"]
     assert record["path"].endswith("genesis/checkpoints/last.ckpt")
@@ -87,6 +89,7 @@ def test_fine_tuning_says_which_weights_it_began_with(outputs: Path) -> None:
     assert json.loads((outputs / "baseline" / "manifest.json").read_text())["init_from"] is None
 
 
+@pytest.mark.training
 def test_curves_hold_every_term(outputs: Path) -> None:
     curves = pd.read_csv(outputs / "dbdmp" / "curves.csv")
     terms = ["loss", "loss_sup", "loss_pseudo", "pseudo_klce", "sce", "pce", "tversky"]
@@ -96,6 +99,7 @@ def test_curves_hold_every_term(outputs: Path) -> None:
     assert "train/mse_aux" in pd.read_csv(outputs / "genesis" / "curves.csv").columns
 
 
+@pytest.mark.training
 def test_masks_lie_on_the_scans_own_grids(outputs: Path) -> None:
     scans = sorted((outputs / "phantom" / "test").glob("*-ct.nrrd"))
     assert len(scans) == 2
@@ -107,6 +111,7 @@ def test_masks_lie_on_the_scans_own_grids(outputs: Path) -> None:
         assert set(np.unique(sitk.GetArrayViewFromImage(mask))) <= {0, 1}
 
 
+@pytest.mark.training
 def test_evaluation_counts_every_case_and_node(outputs: Path) -> None:
     folder = outputs / "dbdmp" / "evaluation"
     metrics = pd.read_csv(folder / "metrics.csv")
@@ -118,6 +123,7 @@ def test_evaluation_counts_every_case_and_node(outputs: Path) -> None:
     json.loads((folder / "summary.json").read_text())
 
 
+@pytest.mark.training
 def test_the_report_needs_no_network_and_shows_both_runs(outputs: Path) -> None:
     page = (outputs / "report.html").read_text()
     assert "baseline" in page

@@ -150,6 +150,7 @@ def test_the_command_writes_every_table(folders: Path) -> None:
     assert not (output / "failures.json").exists()
 
 
+@pytest.mark.slow
 def test_bad_cases_are_listed_and_the_others_go_on(folders: Path) -> None:
     save(folders / "references" / "lost.nrrd", FIRST)
     save(folders / "references" / "moved.nrrd", FIRST)
@@ -176,6 +177,7 @@ def test_bad_cases_are_listed_and_the_others_go_on(folders: Path) -> None:
     assert not (results(folders) / "failures.json").exists()
 
 
+@pytest.mark.slow
 def test_the_orientation_of_the_files_does_not_matter(folders: Path) -> None:
     """A prediction stored with other axes, as NIfTI writers do, is the same prediction."""
     assert evaluate(folders) == 0
@@ -221,6 +223,7 @@ def test_the_output_never_mixes_with_the_masks(folders: Path) -> None:
     assert {p.suffix for p in (folders / "references").iterdir()} == {".nrrd"}
 
 
+@pytest.mark.slow
 def test_numbered_references_keep_touching_nodes_apart(tmp_path: Path) -> None:
     label = FIRST.copy()
     label[3][label[3] > 0] = 5

@@ -351,6 +351,7 @@ def test_33_a_small_volume_fills_a_patch(answers: Answers) -> None:
     assert (np.delete(patch, np.s_[above : above + small.shape[0]], axis=0) == small.min()).all()
 
 
+@pytest.mark.slow
 def test_55_56_57_a_damaged_or_stale_cache_is_rebuilt(answers: Answers) -> None:
     cases = answers.store / "cases"
     cut_off, stale, bit = "19 no qform and no sform", "28 a scan without a label", "34 water"

@@ -47,6 +47,7 @@ def patch() -> Volume:
     return Volume(array, Grid(SIZE, (3.0, 0.8, 1.6)))
 
 
+@pytest.mark.slow
 def test_each_picture_shows_the_corruption_its_title_tells(corruption: GenesisCorruption) -> None:
     given = patch().array
     before = given.copy()

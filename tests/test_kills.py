@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 from support.synthetic_chest import SMALL, chest_with_spine
 
 from lnq.inference.scans import write_volume
@@ -75,6 +76,7 @@ def files(folder: Path) -> dict[str, bytes]:
     }
 
 
+@pytest.mark.process
 def test_ten_kills_at_random_moments_change_nothing(tmp_path: Path) -> None:
     for number in range(6):
         noise = np.random.default_rng(number).integers(-9, 10, SMALL.size, dtype=np.int16)

@@ -108,6 +108,7 @@ def test_what_the_mask_that_training_reads_holds_of_nodes(
             assert least <= dice(restored, label.array > 0) <= least + 0.1
 
 
+@pytest.mark.slow
 def test_through_the_lung_crop_of_an_oblique_chest() -> None:
     turn = (0.96, -0.28, 0.0, 0.28, 0.96, 0.0, 0.0, 0.0, 1.0)
     grid = Grid(GRID.size, GRID.spacing_mm, (7.0, 8.0, 9.0), turn)

@@ -307,6 +307,7 @@ def test_real_lungs_lie_in_a_close_box(case: LungCase, real_data: Path) -> None:
         assert (room <= 15).all()
 
 
+@pytest.mark.slow
 def test_real_nodes_lie_in_the_box_and_the_couch_does_not(real_data: Path) -> None:
     folder = real_data / "4d-lung-P113"
     scan = reorient(from_sitk(sitk.ReadImage(folder / "ct_bin3x3x1.nii.gz")))

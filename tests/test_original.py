@@ -262,6 +262,7 @@ def test_the_old_format_is_refused_with_its_remedy(tmp_path: Path) -> None:
     assert "save it again" in message
 
 
+@pytest.mark.slow
 def test_train_begins_with_it_and_tells_of_other_preprocessing(
     train: Callable[..., int],
     tiny_store: Path,
@@ -288,6 +289,7 @@ def test_train_begins_with_it_and_tells_of_other_preprocessing(
     assert state["main_decoder.head.bias"].shape == (2,)
 
 
+@pytest.mark.slow
 def test_predict_uses_it_with_the_originals_constants(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

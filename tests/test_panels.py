@@ -40,6 +40,7 @@ def run(tiny_store: Path, tmp_path: Path, train: Train) -> Callable[..., Path]:
     return trained
 
 
+@pytest.mark.training
 def test_pictures_come_every_few_epochs_and_change_nothing(
     run: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -129,6 +130,7 @@ def test_pictures_of_one_branch_and_of_pre_training() -> None:
     assert fractions == {}
 
 
+@pytest.mark.training
 def test_tensorboard_has_what_the_csv_has(run: Callable[..., Path]) -> None:
     folder = run("run", "logger=[csv,tensorboard]", "trainer.check_val_every_n_epoch=1")
     events = EventAccumulator(str(folder / "tensorboard")).Reload()

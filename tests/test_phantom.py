@@ -76,12 +76,14 @@ def test_another_seed_another_split_another_number_differ() -> None:
     assert len(grids) == 4
 
 
+@pytest.mark.slow
 def test_a_case_does_not_depend_on_how_many_others_there_are(root: Path) -> None:
     alone = make_case(3, "train", 2, VolumeShare(1 / 3), size_yx=SMALL["size_yx"])
     written = _read(root / "train" / "lnq2023-train-0002-ct.nrrd")
     np.testing.assert_array_equal(written, alone.image.array)
 
 
+@pytest.mark.slow
 def test_the_policy_changes_labels_but_not_the_image() -> None:
     few = make_case(0, "train", 1, LargestNodes(1), size_yx=32)
     many = make_case(0, "train", 1, LargestNodes(4), size_yx=32)

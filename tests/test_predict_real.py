@@ -56,6 +56,7 @@ def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return untrained_run(tmp_path_factory.mktemp("run"), (16, 64, 64), SETTINGS.as_dict())
 
 
+@pytest.mark.slow
 def test_masks_of_real_scans(
     run_folder: Path, real_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -56,6 +56,7 @@ def tilted(volume: Volume) -> Volume:
     return Volume(volume.array, Grid(volume.grid.size, volume.grid.spacing_mm, (7, 8, 9), turn))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("orientation", ["RAI", "LPS", "SLA"])
 def test_orientation_of_the_file_changes_nothing_in_the_world(orientation: str) -> None:
     scan, label = tilted(chest()), tilted(nodes(GRID, 12))
@@ -136,6 +137,7 @@ def test_resampling_to_thick_slices_averages_thin_ones() -> None:
     assert difference.std() == pytest.approx(10, abs=2)
 
 
+@pytest.mark.slow
 def test_not_finite_and_constant_scans_are_refused() -> None:
     scan = chest()
     broken = scan.array.astype(np.float32)

@@ -30,6 +30,7 @@ def given(tiny_store: Path, tmp_path: Path) -> list[str]:
     ]  # fmt: skip
 
 
+@pytest.mark.training
 def test_without_a_terminal_there_are_lines_only(
     given: list[str], tmp_path: Path, train: Train, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -67,6 +68,7 @@ def test_without_a_terminal_there_are_lines_only(
     ]
 
 
+@pytest.mark.training
 def test_the_loss_of_a_line_is_the_epochs_mean(
     given: list[str], tmp_path: Path, train: Train, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -78,6 +80,7 @@ def test_the_loss_of_a_line_is_the_epochs_mean(
     assert told == pytest.approx(list(means), abs=1e-4)
 
 
+@pytest.mark.training
 def test_in_a_terminal_there_is_a_bar_with_the_time_left(
     given: list[str], train: Train, capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
@@ -97,6 +100,7 @@ def test_in_a_terminal_there_is_a_bar_with_the_time_left(
     assert said.rindex("\x1b[?25h") < said.index("took  ")
 
 
+@pytest.mark.training
 def test_progress_null_is_silent(
     given: list[str], train: Train, capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
@@ -115,6 +119,7 @@ def test_progress_null_is_silent(
     assert said.err == ""
 
 
+@pytest.mark.training
 def test_an_interrupt_takes_the_bar_away(
     given: list[str], train: Train, capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
@@ -138,6 +143,7 @@ def test_an_interrupt_takes_the_bar_away(
     assert resumed[0] == "training on cpu: 12 steps in epochs of 4, from step 2 on"
 
 
+@pytest.mark.training
 def test_pre_training_names_the_stage_that_follows(
     tiny_store: Path, tmp_path: Path, train: Train, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -56,6 +56,7 @@ _EXPECTED = {
 }
 
 
+@pytest.mark.process
 def test_every_file_is_read_or_refused(real_data: Path) -> None:
     """In a process of its own: one of these kills the native reader, sometimes only later."""
     arguments = [sys.executable, "-c", _READ_ALL, str(real_data), *_EXPECTED]

@@ -60,6 +60,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
 
 
+@pytest.mark.slow
 def test_the_page_is_whole_and_needs_nothing_beside_it(run: Path, tmp_path: Path) -> None:
     output = tmp_path / "new" / "page.html"
     assert report(f"run={run}", f"output={output}") == 0
@@ -78,6 +79,7 @@ def test_the_page_is_whole_and_needs_nothing_beside_it(run: Path, tmp_path: Path
         assert expected in page.text
 
 
+@pytest.mark.slow
 def test_names_from_files_stay_text(run: Path, tmp_path: Path) -> None:
     output = tmp_path / "page.html"
     assert report(f"run={run}", f"output={output}") == 0
@@ -108,6 +110,7 @@ def test_runs_stand_side_by_side(run: Path, tmp_path: Path) -> None:
     assert "other scans in other runs" in page.text
 
 
+@pytest.mark.slow
 def test_the_largest_error_comes_first_and_the_limit_holds(run: Path, tmp_path: Path) -> None:
     assert worst_cases(read_runs([run])) == [EVIL, "good", "empty"]
     output = tmp_path / "page.html"
@@ -154,6 +157,7 @@ def test_missing_parts_are_said(
     assert page.pictures() == []
 
 
+@pytest.mark.slow
 def test_failed_cases_are_listed(tmp_path: Path) -> None:
     folder = make_run(tmp_path, {"a": (LARGE, LARGE)})
     failure = {"case": "b<", "what": "no prediction", "where": None, "why": "it failed",
@@ -165,6 +169,7 @@ def test_failed_cases_are_listed(tmp_path: Path) -> None:
     assert "b<: no prediction, it failed" in page.text
 
 
+@pytest.mark.slow
 def test_the_history_of_pseudo_labels_is_shown(run: Path, tmp_path: Path) -> None:
     folder = make_run(tmp_path, {"a": (LARGE, LARGE)})
     (folder / "panels").mkdir()
@@ -178,6 +183,7 @@ def test_the_history_of_pseudo_labels_is_shown(run: Path, tmp_path: Path) -> Non
     assert "3 of 4 pictures; not readable: epoch=40.png" in page.text
 
 
+@pytest.mark.slow
 def test_the_history_keeps_to_its_room(run: Path, tmp_path: Path) -> None:
     folder = make_run(tmp_path, {"a": (LARGE, LARGE)})
     (folder / "panels").mkdir()
@@ -308,6 +314,7 @@ def test_a_long_table_keeps_the_largest_errors(run: Path, monkeypatch: pytest.Mo
     assert ([case for case, _ in table.rows], table.left_out) == ([EVIL, "good"], 1)
 
 
+@pytest.mark.slow
 def test_a_case_whose_files_are_gone_keeps_its_place(tmp_path: Path) -> None:
     folder = make_run(tmp_path, {"a": (LARGE, LARGE), "b": (LARGE, SMALL)})
     (tmp_path / "scans" / "a-ct.nrrd").unlink()

@@ -56,6 +56,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return output
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("width", [390, 1280])
 def test_the_page_fits_and_is_silent(tab: Browser, page: Path, width: int) -> None:
     tab.open(page, width)
@@ -70,6 +71,7 @@ def test_the_page_fits_and_is_silent(tab: Browser, page: Path, width: int) -> No
     assert tab.faults() == []
 
 
+@pytest.mark.process
 def test_a_click_or_the_keyboard_sorts(tab: Browser, page: Path) -> None:
     tab.open(page, 1280)
     assert tab.js(ROWS) == ["<", "b", "a", "e"]  # the largest error first
@@ -90,6 +92,7 @@ def test_a_click_or_the_keyboard_sorts(tab: Browser, page: Path) -> None:
     assert tab.faults() == []
 
 
+@pytest.mark.process
 def test_slices_follow_slider_keys_wheel_and_links(tab: Browser, page: Path) -> None:
     tab.open(page, 1280)
     start = tab.js(SHOWN)
@@ -117,6 +120,7 @@ def test_slices_follow_slider_keys_wheel_and_links(tab: Browser, page: Path) -> 
     assert tab.faults() == []
 
 
+@pytest.mark.process
 def test_points_of_the_plots_lead_to_their_cases(tab: Browser, page: Path) -> None:
     tab.open(page, 1280)
     points = "document.querySelectorAll('#distributions ~ .plots a')"
@@ -126,6 +130,7 @@ def test_points_of_the_plots_lead_to_their_cases(tab: Browser, page: Path) -> No
     assert tab.js(f"[...{points}].every(a => {named}({row}))")
 
 
+@pytest.mark.process
 def test_it_is_readable_without_scripts(tab: Browser, page: Path) -> None:
     tab.open(page, 390, scripts=False)
     try:

@@ -124,6 +124,7 @@ def dice(a: Array, b: Array) -> float:
     return 2 * float((a & b).sum()) / float(a.sum() + b.sum())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
 @pytest.mark.parametrize("direction", [STRAIGHT, OBLIQUE], ids=["straight", "oblique"])
 @pytest.mark.parametrize("normalisation", ["zscore", "ct"])
@@ -145,6 +146,7 @@ def test_all_48_orders_of_the_axes_give_exactly_one_mask(
         assert np.array_equal(restored(mask.array, order, flips), found.mask.array)
 
 
+@pytest.mark.slow
 def test_an_oblique_scan_of_the_same_anatomy() -> None:
     # Scans with voxels elsewhere see edges up to half a voxel elsewhere: for balls of 14 and 18 mm
     # radius and voxels of 4 mm, drawn hard, two exact rasters of them agree to 0.92.

@@ -66,6 +66,7 @@ def states(cases: list[Case], root: Path, num_workers: int = 0) -> dict[str, str
     return {o.case_id: o.reason or o.status for o in build_store(cases, root, num_workers)}
 
 
+@pytest.mark.slow
 def test_store_gives_back_what_was_prepared(
     cases: list[Case], root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -131,6 +132,7 @@ def test_foreground_is_a_fixed_sample(
     assert np.array_equal(CaseStore(root).foreground("c0"), first)
 
 
+@pytest.mark.slow
 def test_finished_cases_are_not_done_again(cases: list[Case], root: Path) -> None:
     states(cases[:2], root)
     before = (root / "cases" / "c0" / "image.npy").stat().st_mtime_ns
@@ -138,6 +140,7 @@ def test_finished_cases_are_not_done_again(cases: list[Case], root: Path) -> Non
     assert (root / "cases" / "c0" / "image.npy").stat().st_mtime_ns == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["image.npy", "label_field.npy", "foreground.npy"])
 @pytest.mark.parametrize("damage", ["truncated", "flipped", "gone"])
 def test_damaged_arrays_are_rebuilt(name: str, damage: str, cases: list[Case], root: Path) -> None:
@@ -205,6 +208,7 @@ def test_stale_cases_are_rebuilt(cases: list[Case], root: Path) -> None:
     assert CaseStore(root).image("c0").shape == other.apply(chest()).volume.grid.size
 
 
+@pytest.mark.slow
 def test_what_another_version_of_the_preprocessing_made_is_rebuilt(
     cases: list[Case], root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -221,6 +225,7 @@ def test_what_another_version_of_the_preprocessing_made_is_rebuilt(
     assert set(states(cases, root).values()) == {"kept"}
 
 
+@pytest.mark.slow
 def test_bad_case_fails_alone_and_leaves_nothing_stale(cases: list[Case], root: Path) -> None:
     states(cases, root)
     cases[1].image.write_bytes(cases[1].image.read_bytes()[:-1000])
@@ -232,6 +237,7 @@ def test_bad_case_fails_alone_and_leaves_nothing_stale(cases: list[Case], root: 
     assert CaseStore(root).case_ids() == ["c0", "c2"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("error", OUT_OF_MEMORY)
 def test_too_little_memory_costs_one_case_only(
     error: Exception, cases: list[Case], root: Path, monkeypatch: pytest.MonkeyPatch

@@ -40,6 +40,7 @@ def study_in(folder: Path) -> optuna.Study:
     return optuna.load_study(study_name=None, storage=f"sqlite:///{folder / 'study.db'}")
 
 
+@pytest.mark.training
 def test_a_study_is_continued_and_prolonged(
     tiny_store: Path, tmp_path: Path, train: Train, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -125,6 +126,7 @@ def no_job(*_: Any) -> Any:
     raise AssertionError("there is nothing to run")
 
 
+@pytest.mark.process
 def test_a_hopeless_trial_is_cut_short(tiny_store: Path, tmp_path: Path, train: Train) -> None:
     storage = f"sqlite:///{tmp_path / 'study.db'}"
     study = optuna.create_study(storage=storage, study_name="s", direction="maximize")

@@ -63,6 +63,7 @@ def differences(one: dict[str, Any], other: dict[str, Any]) -> dict[str, tuple[A
     return {key: pair for key, pair in pairs.items() if pair[0] != pair[1]}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("overlay", [(), ("phantom",)], ids=["full", "phantom"])
 def test_each_row_is_its_neighbour_and_one_difference(overlay: tuple[str, ...]) -> None:
     composed = {row: leaves(f"table1/{row}", *overlay) for row in ROWS}

@@ -166,6 +166,7 @@ def test_what_cannot_work_is_refused_before_anything_is_written(
     assert names(tmp_path) == []
 
 
+@pytest.mark.slow
 def test_a_foreign_checkpoint_is_not_resumed(
     tmp_path: Path, tiny_store: Path, train: Train, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -33,6 +33,9 @@ PATIENT = "SMITH-JOHN"
 LOGGED = [key for plots in CURVES.values() for keys in plots.values() for key in keys]
 
 
+pytestmark = pytest.mark.slow
+
+
 @pytest.fixture
 def given(tmp_path: Path) -> list[str]:
     """A training of two epochs on cases whose ids are a patient's name."""

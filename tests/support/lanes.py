@@ -1,13 +1,14 @@
 """What a test costs is written on it: `process`, `training`, `slow`; without a mark it is quick.
 
-`make quick` leaves the marked tests out. So that nothing slips in, and no test is left out for
-nothing, marks are held to what happens: a test without `process` fails where it starts one, without
-`training` where it calls a trainer's `fit`, and a test that has a mark and does no such thing fails
-at its end. A fixture that many tests share counts for each of them, whichever came first.
+`make quick` leaves the marked tests out. So that nothing slips in, and none is left out for
+nothing, marks are held to what happens: a test without any fails where it starts a process or
+trains, or where it takes long, and one marked `process` or `training` that does neither fails at
+its end. A fixture that tests share counts for each of them, whichever came first.
 """
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 import time
@@ -20,12 +21,12 @@ from typing import Any
 import pytest
 
 WATCHED = {"process": "starts a process", "training": "trains"}
-HEAVY = {*WATCHED, "slow"}
+HEAVY = frozenset({*WATCHED, "slow"})
 QUICK_SECONDS = 10.0
 """CPU time that no quick test comes near: most take a tenth of a second."""
 
-TOOLS = {"git", "fc-list", "uname"}
-"""What manifests and libraries ask in passing, some of it once a machine."""
+TOOLS = {"git", "fc-list", "uname", "wandb-core"}
+"""What manifests and libraries start in passing, some of it once a machine or once a process."""
 
 
 class Watch:
@@ -33,19 +34,19 @@ class Watch:
 
     def __init__(self) -> None:
         self.pid = os.getpid()
-        self.allowed = set(WATCHED)  # between tests
+        self.marks: frozenset[str] = HEAVY  # between tests
         self.done: set[str] = set()
         self.by_fixture: dict[tuple[str, str], set[str]] = defaultdict(set)
 
     def begin(self, item: pytest.Item) -> None:
-        self.allowed = {mark.name for mark in item.iter_markers()}
+        self.marks = HEAVY.intersection(mark.name for mark in item.iter_markers())
         self.done = set()
 
     def note(self, kind: str) -> None:
         if os.getpid() != self.pid:
             return  # in a child that was forked
         self.done.add(kind)
-        if kind not in self.allowed:
+        if not self.marks:
             pytest.fail(f"this test {WATCHED[kind]}: mark it `{kind}`")
 
     def shared_by(self, item: pytest.Item) -> set[str]:
@@ -83,6 +84,8 @@ def _watched(function: Any, kind: str) -> Any:
 
 def _watch_trainers() -> None:
     """Once Lightning is there; importing it for a test of files alone would take seconds."""
+    if "training" in watch.marks:
+        importlib.import_module("pytorch_lightning")
     if module := sys.modules.get("pytorch_lightning"):
         fit = getattr(getattr(module, "Trainer", None), "fit", None)
         if fit is not None and not hasattr(fit, "__wrapped__"):
@@ -108,12 +111,12 @@ def pytest_fixture_setup(fixturedef: pytest.FixtureDef[Any]) -> Generator[None, 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    _watch_trainers()
     watch.begin(item)
+    _watch_trainers()
     try:
         return (yield)
     finally:
-        watch.allowed = set(WATCHED)
+        watch.marks = HEAVY
 
 
 @pytest.hookimpl(wrapper=True)
@@ -123,10 +126,11 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     result = yield  # raises where the test fails or is skipped
     seconds = time.process_time() - begun
     done = watch.done | watch.shared_by(item)
-    if missing := done - watch.allowed:
-        pytest.fail(f"this test uses what {WATCHED[missing.pop()]}: mark it so")
-    if idle := (watch.allowed & set(WATCHED)) - done:
-        pytest.fail(f"this test is marked {', '.join(sorted(idle))}, and does not")
-    if seconds > QUICK_SECONDS and not watch.allowed & HEAVY:
+    idle = watch.marks & WATCHED.keys()
+    if done and not watch.marks:
+        pytest.fail(f"a fixture of this test {WATCHED[min(done)]}: mark it `{min(done)}`")
+    if idle and not done:
+        pytest.fail(f"this test is marked {', '.join(sorted(idle))}, and does neither")
+    if seconds > QUICK_SECONDS and not watch.marks:
         pytest.fail(f"this test took {seconds:.0f} s of CPU time: mark it `slow`, or make it quick")
     return result
