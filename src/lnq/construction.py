@@ -9,22 +9,17 @@ import difflib
 import functools
 import importlib
 import inspect
+import os
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 from pydantic.errors import PydanticSchemaGenerationError
 
+from lnq.buildable import BUILDABLE, FOLDERS, WITHHELD
 from lnq.errors import ConfigError
-
-ALLOWED = (
-    "lnq.", "torch.nn.", "torch.optim.", "monai.inferers.", "monai.transforms.",
-    "torchio.transforms.",
-    *(f"pytorch_lightning.{p}." for p in
-      ("callbacks", "loggers", "profilers", "strategies", "trainer")),
-)  # fmt: skip
-"""A configuration is data: only classes defined in these packages are ever built from one."""
 
 Object = TypeVar("Object")
 
@@ -36,22 +31,21 @@ def locate(target: str) -> type:
     """The class that a `_target_` names.
 
     Raises:
-        ConfigError: It is outside the allow-list, cannot be imported, or is no class.
+        ConfigError: It is not in the list of those that may be built, or cannot be imported.
     """
-    module_name, _, name = target.rpartition(".")
-    if not _may_be_imported(module_name):
+    if target not in BUILDABLE:
+        found = nearest(target, sorted(BUILDABLE))
         raise ConfigError(
-            f"_target_ {target} is not allowed", remedy=f"use a class of {', '.join(ALLOWED)}"
+            f"_target_ {target} is not allowed",
+            why="it is not in the list of classes that may be built, lnq/buildable.py",
+            remedy=f"did you mean {found}?" if found else None,
         )
+    module_name, _, name = target.rpartition(".")
     try:
-        found = getattr(importlib.import_module(module_name), name)
+        found_class: type = getattr(importlib.import_module(module_name), name)
     except (ImportError, AttributeError) as error:
         raise ConfigError(f"_target_ {target} cannot be imported", why=str(error)) from error
-    if not inspect.isclass(found):
-        raise ConfigError(f"_target_ {target} is not a class")
-    if not f"{found.__module__}.".startswith(ALLOWED):  # merely imported there
-        raise ConfigError(f"_target_ {target} is not allowed: it is of {found.__module__}")
-    return found
+    return found_class
 
 
 def node_faults(node: Any, path: str, given: frozenset[str] = frozenset()) -> list[str]:
@@ -81,6 +75,27 @@ def node_faults(node: Any, path: str, given: frozenset[str] = frozenset()) -> li
             return [f"{path}: {error}", *faults]
         faults += _argument_faults(target, node, path, given)
     return faults
+
+
+def stray_files(node: Any, home: Path, path: str = "") -> Iterator[str]:
+    """One line for each folder or file that a node names outside the run's folder.
+
+    Args:
+        node: Plain containers.
+        home: The run's folder.
+        path: Where the node stands.
+    """
+    if isinstance(node, list | tuple):
+        node = dict(enumerate(node))
+    if not isinstance(node, Mapping):
+        return
+    for key, value in node.items():
+        yield from stray_files(value, home, f"{path}.{key}".lstrip("."))
+    folder_key, name_key = FOLDERS.get(str(node.get("_target_")), (None, None))
+    folder = str(node.get(folder_key) or home)
+    named = os.path.join(folder, str(node.get(name_key) or "x"))  # noqa: PTH118 (not tidied yet)
+    if not Path(os.path.abspath(named)).is_relative_to(os.path.abspath(home)):  # noqa: PTH100
+        yield f"{path}: it would write {named}, outside the run's folder {home}"
 
 
 def instantiate(node: Mapping[str, Any], **given: Any) -> Any:
@@ -130,12 +145,6 @@ def nearest(name: str, valid: Sequence[str]) -> str | None:
     return found[0] if found else None
 
 
-def _may_be_imported(module: str) -> bool:
-    """Whether a module lies in an allowed package, or above one, as what it exports may."""
-    inside = f"{module}."
-    return inside.startswith(ALLOWED) or any(package.startswith(inside) for package in ALLOWED)
-
-
 def _arguments(
     target: type, node: Mapping[str, Any], path: str, given: frozenset[str]
 ) -> dict[str, Any]:
@@ -154,7 +163,7 @@ def _arguments(
 def _called(target: type[Object], arguments: Mapping[str, Any], place: str) -> Object:
     try:
         return target(**arguments)
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         raise ConfigError(str(error), where=place) from error
 
 
@@ -175,11 +184,14 @@ def _argument_faults(
     takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     names = [name for name, p in parameters.items() if p.kind is not p.VAR_KEYWORD]
     hints = _hints(target)
+    withheld = given | WITHHELD.get(str(node.get("_target_")), frozenset())
     faults = []
     for key, value in node.items():
         if key in _RESERVED:
             continue
-        if key not in names and not takes_any:
+        if key in withheld:
+            faults.append(f"{path}.{key}: the program gives it itself; leave it out")
+        elif key not in names and not takes_any:
             found = nearest(key, names)
             hint = f"did you mean {found}?" if found else f"there are {', '.join(names)}"
             faults.append(f"{path}.{key}: {target.__name__} has no such argument; {hint}")

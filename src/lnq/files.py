@@ -225,10 +225,14 @@ def _versions() -> dict[str, str]:
 
 
 def _git_commit() -> str | None:
+    """The commit of this code; git gets no settings from its variables, nor a program to run."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
     try:
         result = subprocess.run(
-            ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"],
+            ["git", "-c", "core.fsmonitor=false", "-C", str(Path(__file__).parent),
+             "describe", "--always", "--dirty"],
             capture_output=True, text=True, timeout=10, check=True,
+            env={**environment, "GIT_OPTIONAL_LOCKS": "0"},
         )  # fmt: skip
     except (OSError, subprocess.SubprocessError):
         return None

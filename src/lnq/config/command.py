@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import importlib
 import os
-import re
 import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -14,11 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 import hydra
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from lnq.config.composition import CONF, Arguments, compose, flat_items
+from lnq.config.composition import CONF, Arguments, compose, first_line, flat_items
 from lnq.config.help import asks_for_help, help_text
 from lnq.console import console
 from lnq.construction import lines_of, nearest, node_faults
@@ -31,9 +31,6 @@ INTERRUPTED = 130
 
 Schema = TypeVar("Schema")
 Body = Callable[[Schema], int]
-
-_SECRET = re.compile(r"\$\{\s*oc\.env\s*:\s*['\"]?(\w*(?:KEY|TOKEN|SECRET|PASSWORD)\w*)", re.I)
-
 
 _NOTHING_ELSE = ConfigDict(extra="forbid")
 
@@ -83,8 +80,8 @@ def command(
 
     Args:
         stage: Name of the primary configuration file.
-        schema: Dataclass of the root's keys; may have a static method `conflicts(nodes)` that lists
-            what concerns several keys at once, given the root's mappings, checked or not.
+        schema: Dataclass of the root's keys; may have a static method `conflicts(root)` that lists
+            what concerns several keys at once, given the root's keys, checked or not.
         given: For a root node, the constructor's arguments that the body passes itself.
         prepare: Rewrites the command line's arguments before anything else.
     """
@@ -147,6 +144,7 @@ class Task(Generic[Schema]):
         """Checks a command line, then runs its job or jobs; the exit code."""
         warnings.formatwarning = _one_line
         self.codes.clear()
+        HydraConfig.instance().cfg = None  # of an earlier command of this process
         code = _guarded(lambda: self._check(prepare(argv)))
         if code:
             return code
@@ -169,6 +167,8 @@ class Task(Generic[Schema]):
         arguments = Arguments.parse(argv)
         self.argv = arguments.for_hydra()
         if arguments.passes_through:
+            if arguments.shown:
+                self._check_shown(arguments)
             return 0
         if arguments.multirun:
             from lnq.config.sweeps import plan_sweep  # it needs torch, which most commands do not
@@ -178,6 +178,17 @@ class Task(Generic[Schema]):
             (overrides,) = arguments.jobs()
             self.parse(compose(self.stage, overrides, arguments.config_dir))
         return 0
+
+    def _check_shown(self, arguments: Arguments) -> None:
+        """What Hydra is to print is composed as for a run, and shows no secret when resolved."""
+        composed = compose(self.stage, arguments.overrides, arguments.config_dir, with_hydra=True)
+        if arguments.resolves:
+            try:
+                OmegaConf.to_container(composed, resolve=True)
+            except OmegaConfBaseException as error:
+                raise ConfigError(
+                    "cannot resolve the configuration", why=first_line(error)
+                ) from error
 
 
 def _task_of(stage: str) -> Task[Any]:
@@ -193,12 +204,7 @@ def parse(
     Raises:
         ConfigError: All faults together, one a line.
     """
-    faults = [
-        f"{name} would be read into the configuration and its records; leave it in the environment"
-        for name in _SECRET.findall(OmegaConf.to_yaml(cfg))
-    ]
-    if faults:
-        raise ConfigError("\n".join(faults))
+    faults = list[str]()
     try:
         plain: Any = OmegaConf.to_container(cfg, resolve=True)
     except InterpolationToMissingValueError as error:
@@ -206,7 +212,7 @@ def parse(
         lines = [f"{key} is required: give {key}=VALUE" for key, value in items if value == "???"]
         raise ConfigError("\n".join(lines)) from error
     except OmegaConfBaseException as error:
-        raise ConfigError("cannot resolve the configuration", why=str(error)) from error
+        raise ConfigError("cannot resolve the configuration", why=first_line(error)) from error
     names = [field.name for field in fields(schema)]  # type: ignore[arg-type]
     for key in [key for key in plain if key not in names]:
         found = nearest(str(key), names)
@@ -226,7 +232,7 @@ def parse(
         faults += [line for line in lines_of(error, "") if line.split("=")[0] not in asked]
     conflicts = getattr(schema, "conflicts", None)
     if conflicts is not None:
-        faults += conflicts({k: node for k, node in plain.items() if isinstance(node, Mapping)})
+        faults += conflicts(plain)
     if faults:
         raise ConfigError("\n".join(faults))
     return typed

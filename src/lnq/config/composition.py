@@ -16,7 +16,9 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
+from lnq.config.environment import guard_environment
 from lnq.config.hydra_node import faults_of_hydra
 from lnq.construction import nearest
 from lnq.errors import ConfigError
@@ -36,6 +38,8 @@ _IN_CHECKOUT = Path(__file__).parents[3] / "conf"
 CONF = _IN_WHEEL if _IN_WHEEL.is_dir() else _IN_CHECKOUT
 """The folder of the configuration files: inside the wheel, or at the checkout's top level."""
 
+guard_environment()
+
 
 @dataclass(frozen=True)
 class Arguments:
@@ -46,7 +50,9 @@ class Arguments:
         overrides: Hydra overrides such as `method.tau=0.2`.
         config_dir: The user's own configuration folder.
         multirun: Whether `-m` is given: comma-separated values are one job each.
-        passes_through: True where Hydra only prints (`--cfg` ...): nothing to check.
+        passes_through: True where Hydra only prints (`--cfg` ...).
+        shown: Whether it prints the composed configuration.
+        resolves: Whether that is to be resolved.
     """
 
     argv: tuple[str, ...]
@@ -54,13 +60,15 @@ class Arguments:
     config_dir: Path | None
     multirun: bool
     passes_through: bool
+    shown: bool = False
+    resolves: bool = False
 
     @classmethod
     def parse(cls, argv: Sequence[str]) -> Arguments:
         """Sorts `sys.argv[1:]`; Hydra itself parses it again when it runs."""
         overrides: list[str] = []
         config_dir: Path | None = None
-        multirun = passes_through = False
+        multirun = passes_through = shown = resolves = False
         rest = iter(argv)
         for argument in rest:
             if argument in ("--config-dir", "-cd"):
@@ -69,11 +77,19 @@ class Arguments:
                 config_dir = Path(argument.partition("=")[2])
             elif argument in ("-m", "--multirun"):
                 multirun = True
+            elif argument == "--resolve":
+                resolves = True
             elif argument.partition("=")[0] in _ANSWERED:
                 passes_through = True
+                if argument.partition("=")[0] in ("--cfg", "-c"):
+                    shown = True
+                    if "=" not in argument:
+                        next(rest, None)
             else:
                 overrides.append(argument)
-        return cls(tuple(argv), tuple(overrides), config_dir, multirun, passes_through)
+        return cls(
+            tuple(argv), tuple(overrides), config_dir, multirun, passes_through, shown, resolves
+        )
 
     def for_hydra(self) -> list[str]:
         """The command line as Hydra wants it: it takes no option between overrides.
@@ -114,7 +130,7 @@ class Arguments:
         try:
             return OverridesParser.create().parse_overrides(list(self.overrides))
         except HydraException as error:
-            raise ConfigError("cannot parse the command line", why=_first_line(error)) from error
+            raise ConfigError("cannot parse the command line", why=first_line(error)) from error
 
 
 def compose(
@@ -146,12 +162,15 @@ def compose(
             given = [*overrides, *_search(config_dir)]
             composed = hydra.compose(stage, given, return_hydra_config=True)
         faults = faults_of_hydra(composed.hydra, launches=with_hydra)
-    except (HydraException, OmegaConfBaseException, ValueError) as error:
-        # Hydra raises a bare ValueError for trainer=null and the like.
+    except (
+        HydraException, OmegaConfBaseException, ValueError, YAMLError, RecursionError,
+        UnicodeError,
+    ) as error:  # fmt: skip
+        # Hydra raises a bare ValueError for trainer=null and the like; a tag in a file is YAML's.
         raise ConfigError(
             "cannot compose the configuration",
             where=f"conf/{stage}.yaml",
-            why=_first_line(error),
+            why=first_line(error),
             remedy=_suggest(stage, overrides),
         ) from error
     if faults:
@@ -235,5 +254,6 @@ def _did_you_mean(subject: str, name: str, valid: Sequence[str]) -> str:
     return f"there is no {subject}; did you mean {found}?"
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """The first line of an error's message."""
     return str(error).strip().splitlines()[0].rstrip(".")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -19,6 +19,17 @@ BUILDABLE = frozenset({
     )),
 })  # fmt: skip
 """Hydra calls whatever a `_target_` names, so that these are named whole."""
+
+FIXED: Mapping[str, Any] = {
+    "run.dir": ".", "output_subdir": None, "sweep.subdir": ".",
+    "job.chdir": False, "job.env_set": {}, "job.env_copy": [],
+    "launcher.pre_dispatch": "all", "launcher.backend": None, "launcher.temp_folder": None,
+    "launcher.initializer": None,
+}  # fmt: skip
+"""Where jobs run and write, and their environment, with which programs and settings are found."""
+
+RUN_BY_LAUNCHER = ("setup", "python", "srun_args", "additional_parameters")
+"""Of a launcher, what a job's shell script takes over; only a command line may say it."""
 
 
 def faults_of_hydra(node: DictConfig, *, launches: bool) -> list[str]:
@@ -38,6 +49,17 @@ def faults_of_hydra(node: DictConfig, *, launches: bool) -> list[str]:
             for place, target in _targets(plain, f"hydra.{name}")
             if target not in BUILDABLE
         ]
+    faults += [
+        f"hydra.{key}={value!r}: leave it as it is, {FIXED[key]!r}"
+        for key, value in _values(node, FIXED)
+        if value != FIXED[key]
+    ]
+    given = {str(one).lstrip("+~").partition("=")[0] for one in node.overrides.hydra or ()}
+    faults += [
+        f"hydra.{key}: it would be run; give it on the command line, where you see it"
+        for key, value in _values(node, [f"launcher.{name}" for name in RUN_BY_LAUNCHER])
+        if value and not any(f"hydra.{key}".startswith(one) for one in given if "launcher." in one)
+    ]
     # logging.config imports and calls what its handlers and formatters name.
     faults += [
         f"hydra.{name}: the commands print by themselves; leave hydra/{name}=none"
@@ -47,6 +69,16 @@ def faults_of_hydra(node: DictConfig, *, launches: bool) -> list[str]:
     if node.mode is not None:
         faults.append(f"hydra.mode={node.mode.name}: leave it out; -m runs a sweep")
     return faults
+
+
+def _values(node: DictConfig, keys: Iterable[str]) -> Iterator[tuple[str, Any]]:
+    """The keys that there are, with their values in plain types."""
+    for key in keys:
+        parent, _, name = key.rpartition(".")
+        inside = OmegaConf.select(node, parent) if parent else node
+        if isinstance(inside, DictConfig) and name in inside:
+            value = inside[name]
+            yield key, OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
 
 
 def _targets(node: Any, place: str) -> Iterator[tuple[str, Any]]:

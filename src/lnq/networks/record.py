@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,6 +9,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, ConfigDict, PositiveInt, ValidationError
 from torch import Tensor
 
+from lnq.buildable import BUILDABLE
 from lnq.errors import UsageError
 
 REMEDY = "give a checkpoint that lnq.train or the authors' code wrote"
@@ -23,7 +23,7 @@ def network_node(node: dict[str, Any]) -> dict[str, Any]:
             and words, such as a node of its own.
     """
     target = node.get("_target_")
-    if not (isinstance(target, str) and re.fullmatch(r"lnq\.networks(\.\w+)+", target)):
+    if target not in BUILDABLE or not str(target).startswith("lnq.networks."):
         raise ValueError(f"_target_ {target} is not allowed: it is no class of lnq.networks")
     for key, value in node.items():
         if not _is_plain(value):

@@ -15,7 +15,7 @@ from pydantic import Field
 from lnq.callbacks import RampUp
 from lnq.config import DataConfig, Paths
 from lnq.config.layout_choice import AUTO
-from lnq.construction import locate
+from lnq.construction import locate, stray_files
 from lnq.data.patches.corruption import GenesisCorruption
 from lnq.data.store.case_store import CaseStore
 from lnq.data.store.only_store import only_store
@@ -123,9 +123,15 @@ class TrainConfig:
             )
 
     @staticmethod
-    def conflicts(nodes: Mapping[str, Mapping[str, Any]]) -> list[str]:
-        """What is wrong between several keys; `nodes` are those of the root that are mappings."""
-        found = []
+    def conflicts(root: Mapping[str, Any]) -> list[str]:
+        """What is wrong between several keys of the root, checked or not."""
+        nodes = {key: node for key, node in root.items() if isinstance(node, Mapping)}
+        home = Path(str(root.get("run_dir")))
+        found = [
+            fault
+            for group in ("callbacks", "logger", "trainer")
+            for fault in stray_files(nodes.get(group), home, group)
+        ]
         network, datamodule, trainer = (
             nodes.get(k, {}) for k in ("network", "datamodule", "trainer")
         )

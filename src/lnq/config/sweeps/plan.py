@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
-from lnq.config.composition import Arguments, compose, quoted
+from lnq.config.composition import Arguments, compose, first_line, quoted
 from lnq.config.sweeps.jobs import Launch, SweepJob, run_all
 from lnq.config.sweeps.points import (
     GridSearch,
@@ -72,7 +73,7 @@ def plan_sweep(stage: str, arguments: Arguments, parse: Parse) -> Plan:
     single = [o for place, o in enumerate(arguments.overrides) if place not in several]
     hydra = compose(stage, single, arguments.config_dir, with_hydra=True).hydra
     _require_installed(str(hydra.launcher["_target_"]))
-    made = _Maker(stage, arguments, parse, Path(hydra.sweep.dir), _strategy(hydra.sweeper))
+    made = _Maker(stage, arguments, parse, _folder(hydra), _strategy(hydra.sweeper))
     if isinstance(made.strategy, Study) and several:
         raise ConfigError(
             "a study chooses its values itself", where=arguments.overrides[several[0]],
@@ -135,6 +136,20 @@ class _Maker:
             group = ": ".join(filter(None, [self.folder.name, ", ".join(varied)]))
             own |= {"++logger.wandb.group": group, "++logger.wandb.name": name}
         return [f"{k}={quoted(v)}" for k, v in own.items() if k.lstrip("+") not in given]
+
+
+def _folder(hydra: DictConfig) -> Path:
+    """The folder of all jobs.
+
+    Raises:
+        ConfigError: It refers to what is not there or may not be read.
+    """
+    try:
+        return Path(hydra.sweep.dir)
+    except OmegaConfBaseException as error:
+        raise ConfigError(
+            "cannot resolve the configuration", where="hydra.sweep.dir", why=first_line(error)
+        ) from error
 
 
 def _strategy(sweeper: DictConfig) -> Strategy:
