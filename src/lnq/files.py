@@ -127,8 +127,9 @@ def read_json(path: Path) -> Any:
         LnqError: The file is missing or no JSON.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        # utf-8-sig: programs of Windows write a byte-order mark
+        return json.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError, RecursionError) as error:
         raise LnqError("cannot read", where=path, why=str(error)) from error
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from lnq.data.case import Case, Split, Supervision
 from lnq.data.datasets.checks import checked, existing_folder, shortened
+from lnq.data.datasets.table import has_column, read_csv
 from lnq.data.readers import checked_pattern, find_labels, find_scans, label_name, scan_name
 from lnq.errors import LnqError, UsageError
 from lnq.files import read_json
@@ -101,17 +100,17 @@ class PairsLayout:
         return cases
 
     def _case(self, row: dict[str, str]) -> Case:
-        image = self.root / row["image"]
-        label = self.root / row["label"] if row.get("label") else None
+        image = _place(self.root, row["image"])
+        label = _place(self.root, row["label"]) if row.get("label") else None
         case_id = row.get("id") or scan_name(image)
-        supervision = row.get("supervision") or (self.supervision if label else "none")
+        supervision = row.get("supervision", "").lower() or (self.supervision if label else "none")
         unused = label is not None and supervision == "none"
         return TypeAdapter(Case).validate_python(
             {
                 "case_id": case_id,
                 "image": image,
                 "label": None if unused else label,
-                "split": row.get("split") or self.split,
+                "split": row.get("split", "").lower() or self.split,
                 # Without a label nothing supervises, whatever the table says.
                 "supervision": supervision if label else "none",
                 "group": row.get("group") or case_id,
@@ -147,32 +146,21 @@ class PairsLayout:
 
 def is_table(path: Path) -> bool:
     """Whether a file is a table of scans, right in all its rows or not."""
-    if path.suffix.lower() not in (".csv", ".json") or path.name.startswith("."):
+    if path.name.startswith(".") or not path.is_file():
         return False
     try:
-        return any("image" in record for record in _records(path))
+        if path.suffix.lower() == ".csv":
+            return has_column(path, "image")
+        return path.suffix.lower() == ".json" and any("image" in one for one in _json(path))
     except UsageError:
         return False
 
 
-def _records(path: Path) -> list[dict[str, Any]]:
-    if not path.is_file():
-        raise UsageError("the table is missing", where=path, remedy="give data.layout.table=FILE")
-    if path.suffix.lower() == ".json":
-        try:
-            records: Any = read_json(path)
-        except LnqError as error:
-            raise UsageError("cannot read the table", where=path, why=error.why,
-                             remedy="correct it") from error  # fmt: skip
-        if not (isinstance(records, list) and all(isinstance(row, dict) for row in records)):
-            raise UsageError("the table is no list of records", where=path, remedy="correct it")
-        return records
-    return _csv(path)
-
-
 def _rows(path: Path) -> list[dict[str, str]]:
     """The table's records as texts; empty cells are empty."""
-    records = _records(path)
+    if not path.is_file():
+        raise UsageError("the table is missing", where=path, remedy="give data.layout.table=FILE")
+    records = _json(path) if path.suffix.lower() == ".json" else read_csv(path)
     rows = [{str(k): "" if v is None else str(v) for k, v in row.items()} for row in records]
     unknown = {key for row in rows for key in row} - set(_COLUMNS)
     if unknown or any(not row.get("image") for row in rows):
@@ -185,15 +173,18 @@ def _rows(path: Path) -> list[dict[str, str]]:
     return rows
 
 
-def _csv(path: Path) -> list[dict[str, Any]]:
+def _json(path: Path) -> list[dict[str, Any]]:
     try:
-        # utf-8-sig: spreadsheets write a byte-order mark
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UsageError(
-            "cannot read the table", where=path, why=str(error), remedy="save it as CSV in UTF-8"
-        ) from error
-    # Where a comma is the decimal sign, spreadsheets write semicolons.
-    delimiter = max(",;\t", key=text.partition("\n")[0].count)
-    lines = io.StringIO(text, newline="")
-    return list(csv.DictReader(lines, delimiter=delimiter, restkey="(cells beyond the header)"))
+        records: Any = read_json(path)
+    except LnqError as error:
+        raise UsageError("cannot read the table", where=path, why=error.why,
+                         remedy="correct it") from error  # fmt: skip
+    if not (isinstance(records, list) and all(isinstance(row, dict) for row in records)):
+        raise UsageError("the table is no list of records", where=path, remedy="correct it")
+    return records
+
+
+def _place(root: Path, name: str) -> Path:
+    """A file that a table names; Windows separates folders otherwise."""
+    path = root / name
+    return root / name.replace("\\", "/") if "\\" in name and not path.exists() else path

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -11,6 +10,7 @@ from typing import get_args
 
 from lnq.data.case import Case, Split
 from lnq.data.datasets.checks import shortened
+from lnq.data.datasets.table import read_csv
 from lnq.errors import UsageError
 
 _ID_COLUMNS = ("id", "case", "case_id", "patient", "patientid", "patient_id")
@@ -77,12 +77,7 @@ def _rows(table: Path) -> tuple[dict[str, Split], bool]:
     if not table.is_file():
         raise UsageError("the table of splits is missing", where=table,
                          remedy="correct data.layout.splits=FILE")  # fmt: skip
-    # utf-8-sig: spreadsheets write a byte-order mark
-    with table.open(encoding="utf-8-sig", newline="") as handle:
-        records = [
-            {str(key).strip().lower(): str(value or "").strip() for key, value in row.items()}
-            for row in csv.DictReader(handle)
-        ]
+    records = read_csv(table)
     column = next((name for name in _ID_COLUMNS if records and name in records[0]), None)
     if column is None:
         raise _refusal(table, f"it has no column of ids ({', '.join(_ID_COLUMNS)})")
