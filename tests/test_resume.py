@@ -322,6 +322,7 @@ def test_a_store_with_other_settings_or_cases_is_refused(
     assert "preprocessing.spacing_mm=[3.0, 2.0, 2.0] (was [3.0, 1.0, 1.0])" in said
 
 
+@pytest.mark.training
 def test_damaged_curves_are_refused_before_a_step_is_taken(
     undisturbed: Path, tiny_store: Path, tmp_path: Path, train: Train,
     capsys: pytest.CaptureFixture[str],

@@ -10,6 +10,7 @@ from typing import Any
 from lnq.curves import read_rows
 from lnq.errors import UsageError
 from lnq.files import read_json, sole_user
+from lnq.networks.record import TrainingRecord
 from lnq.run_folder import RunFolder
 
 MAY_DIFFER = (
@@ -51,20 +52,20 @@ def claimed(run: RunFolder, *, resuming: bool) -> Iterator[None]:
         yield
 
 
-def check_resumable(run: RunFolder, now: dict[str, Any], begun: dict[str, Any]) -> None:
+def check_resumable(run: RunFolder, now: TrainingRecord, begun: TrainingRecord) -> None:
     """Refuses to resume with a configuration, or data, that computes something else.
 
     Args:
         run: What is to be resumed.
-        now: `config`, and of the store `preprocessing` and `cases`, as they are now.
-        begun: The same of the run's checkpoint.
+        now: What it would be recorded as now.
+        begun: What its checkpoint records.
 
     Raises:
         UsageError: Lists each key with its value now and then; or the run's curves are damaged.
     """
-    found = _config_differences(now["config"], begun.get("config", {}))
-    for part in ("preprocessing", "cases"):
-        found += _differences(now[part], begun.get(part), part)
+    found = _config_differences(now.config, begun.config)
+    found += _differences(now.preprocessing, begun.preprocessing, "preprocessing")
+    found += _differences(now.cases, begun.cases, "cases")
     _refuse(run, found)
     read_rows(run)
 

@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytorch_lightning as pl
 import torch
@@ -31,6 +30,7 @@ from lnq.data.store.case_store import CaseStore
 from lnq.errors import RunError, UsageError
 from lnq.evaluation.measures import DICE
 from lnq.methods.method import Method
+from lnq.networks.record import InitialWeights, TrainingRecord
 from lnq.networks.transfer import Checkpoint, initialise_from, read_checkpoint, read_record
 from lnq.resuming import (
     AUTO,
@@ -70,27 +70,24 @@ def main(cfg: TrainConfig) -> int:
 
 def _train(cfg: TrainConfig) -> tuple[pl.Trainer, Method]:
     """Trains; trainer and method as they are then."""
-    config = cfg.plain()
     store = CaseStore(cfg.store)
-    facts: dict[str, Any] = {
-        "preprocessing": store.settings,
-        "cases": store.case_ids(split="train"),
-        "split_sha256": store.split_sha256,
-    }
+    fresh = TrainingRecord(
+        cfg.plain(), store.settings, store.case_ids(split="train"), store.split_sha256
+    )
     if cfg.ckpt_path is None:
-        method, facts["init_from"] = _method(cfg, store, cfg.init_from)
+        method, init_from = _method(cfg, store, cfg.init_from)
     else:
         begun = read_record(cfg.ckpt_path)
-        check_resumable(RunFolder(cfg.run_dir), {"config": config, **facts}, begun)
+        check_resumable(RunFolder(cfg.run_dir), fresh, begun)
         method, _ = _method(cfg, store, None)  # the checkpoint has the weights
-        facts["init_from"] = begun.get("init_from")
+        init_from = begun.init_from
     datamodule = instantiate(
         cfg.datamodule,
         store=cfg.store,
         seed=cfg.seed,
         known_background_hu=method.known_background_hu,
     )
-    record = RunRecord(cfg.run_dir, config, facts)
+    record = RunRecord(cfg.run_dir, replace(fresh, init_from=init_from))
     between_steps = BetweenSteps()
     trainer = _trainer(cfg, [between_steps, StepSeed(cfg.seed), record])
     # With several devices, each is a process of its own; the first one speaks for the run.
@@ -135,7 +132,7 @@ def _measure(cfg: TrainConfig) -> int:
 
 def _method(
     cfg: TrainConfig, store: CaseStore, init_from: Path | None
-) -> tuple[Method, dict[str, Any] | None]:
+) -> tuple[Method, InitialWeights | None]:
     """The LightningModule with its network initialised, and a record of where from."""
     torch.manual_seed(cfg.seed)
     network = instantiate(cfg.network)
@@ -144,11 +141,7 @@ def _method(
         source = read_checkpoint(init_from)
         fresh = initialise_from(network, source.state, source.path)
         _note_other_preprocessing(source, store)
-        started_from = {
-            "path": str(source.path),
-            "sha256": source.sha256,
-            "not_initialised": fresh,
-        }
+        started_from = InitialWeights(str(source.path), source.sha256, fresh)
     optimizer = instantiate(cfg.optimizer)
     return instantiate(cfg.method, network=network, optimizer=optimizer), started_from
 

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from pydantic import Field
 from torch import Tensor
 
+from lnq.data.patches.batch import Batch
 from lnq.run_folder import PANELS
 from lnq.volume import Array
 
@@ -61,8 +62,8 @@ class Panels(pl.Callback):
         for logger in takers:
             logger.log_image(PANELS, [picture], step=step, caption=[f"epoch={epoch:03d}"])
 
-    def _batch(self, trainer: Any) -> dict[str, Any]:
-        batch = trainer.datamodule.first_batch()
+    def _batch(self, trainer: Any) -> Batch:
+        batch: dict[str, Any] = trainer.datamodule.first_batch()
         few = {name: values[: self.max_patches] for name, values in batch.items()}
         return trainer.precision_plugin.convert_input(trainer.strategy.batch_to_device(few))
 
@@ -114,7 +115,7 @@ def _numpy(volumes: Mapping[str, Tensor]) -> dict[str, Array]:
     return {name: values.float().cpu().numpy() for name, values in volumes.items()}
 
 
-def best_slices(batch: Mapping[str, Any]) -> list[int]:
+def best_slices(batch: Batch) -> list[int]:
     """Of each patch the slice with most annotated voxels, or the middle one."""
     depth = batch["image"].shape[2]
     counts = batch["label"].sum(dim=(1, 3, 4)).cpu()

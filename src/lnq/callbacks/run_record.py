@@ -11,6 +11,7 @@ import yaml
 
 from lnq.curves import HASH
 from lnq.files import sha256, write_json, write_manifest, write_text
+from lnq.networks.record import KEY, TrainingRecord
 from lnq.resuming import FINISHED
 from lnq.run_folder import RunFolder
 
@@ -20,18 +21,12 @@ class RunRecord(pl.Callback):
 
     Args:
         folder: The run's folder.
-        config: The resolved configuration, plain types only: a checkpoint must load without running
-            code.
-        facts: What inference needs and what the manifest records beside: preprocessing, the store's
-            hash, the weights the run began with.
+        record: What the run is.
     """
 
-    KEY = "lnq"
-
-    def __init__(self, folder: Path, config: dict[str, Any], facts: dict[str, Any]) -> None:
+    def __init__(self, folder: Path, record: TrainingRecord) -> None:
         self.run = RunFolder(folder)
-        self.config = config
-        self.facts = facts
+        self.record = record
         self._manifest: dict[str, Any] = {}
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
@@ -39,13 +34,15 @@ class RunRecord(pl.Callback):
         if trainer.is_global_zero:
             write_text(
                 self.run.config,
-                yaml.safe_dump(self.config, sort_keys=False, allow_unicode=True),
+                yaml.safe_dump(self.record.config, sort_keys=False, allow_unicode=True),
             )
-            manifest = write_manifest(self.run.path, "train", self.config, **self.facts)
+            manifest = write_manifest(
+                self.run.path, "train", self.record.config, **self.record.facts()
+            )
             self._manifest = manifest
             for logger in trainer.loggers:
-                record = {k: v for k, v in manifest.items() if k != "config"}
-                logger.log_hyperparams({**self.config, "manifest": record})
+                facts = {k: v for k, v in manifest.items() if k != "config"}
+                logger.log_hyperparams({**self.record.config, "manifest": facts})
 
     def finish(self) -> None:
         """Notes that training came to its end, and the hash of the curves that it left."""
@@ -57,5 +54,5 @@ class RunRecord(pl.Callback):
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Adds the record under the key `lnq`."""
-        checkpoint[self.KEY] = {"config": self.config, **self.facts}
+        """Adds the record."""
+        checkpoint[KEY] = self.record.to_dict()

@@ -8,6 +8,7 @@ from monai.metrics import compute_dice
 from pydantic import Field
 from torch import Tensor
 
+from lnq.data.patches.batch import Batch
 from lnq.errors import RunError
 from lnq.inference.sliding_window import Windows
 from lnq.losses import (
@@ -21,7 +22,7 @@ from lnq.losses import (
 )
 from lnq.losses.pseudo import PseudoTerm
 from lnq.losses.supervised import SupervisedTerm
-from lnq.methods.method import Batch, Method, OptimizerFactory
+from lnq.methods.method import Method, OptimizerFactory
 from lnq.methods.mode import MODES, ModeName
 from lnq.networks import DualBranchVNet, VNet
 from lnq.seeding import generator

@@ -5,7 +5,8 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional
 
-from lnq.methods.method import Batch, Method
+from lnq.data.patches.batch import Batch
+from lnq.methods.method import Method
 
 
 class Genesis(Method):

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, PositiveInt, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    PositiveInt,
+    TypeAdapter,
+    ValidationError,
+)
 from torch import Tensor
 
 from lnq.buildable import BUILDABLE
 from lnq.errors import UsageError
 
+KEY = "lnq"
+"""Of the record in a checkpoint."""
 REMEDY = "give a checkpoint that lnq.train or the authors' code wrote"
 
 
@@ -35,6 +45,61 @@ def _is_plain(value: Any) -> bool:
     if isinstance(value, list | tuple):
         return all(map(_is_plain, value))
     return isinstance(value, int | float | str | None)
+
+
+@dataclass(frozen=True)
+class InitialWeights:
+    """Where a training's first weights came from.
+
+    Attributes:
+        path: The checkpoint.
+        sha256: Of its bytes.
+        not_initialised: Names of the network's tensors that it lacked.
+    """
+
+    path: str
+    sha256: str
+    not_initialised: list[str]
+
+
+@dataclass(frozen=True)
+class TrainingRecord:
+    """What a run leaves in its checkpoints and, but for the configuration, in its manifest.
+
+    Attributes:
+        config: The resolved configuration, plain types only: a checkpoint must load without running
+            code.
+        preprocessing: What its data were prepared with.
+        cases: Ids of its training cases.
+        split_sha256: Hash of the dataset's split.
+        init_from: The weights that it began with, if not with random ones.
+    """
+
+    config: dict[str, Any]
+    preprocessing: dict[str, Any]
+    cases: list[str] | None = None
+    split_sha256: str | None = None
+    init_from: InitialWeights | None = None
+
+    def facts(self) -> dict[str, Any]:
+        """Plain types, for a manifest, which has the configuration already."""
+        return {key: value for key, value in self.to_dict().items() if key != "config"}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain types, for a checkpoint."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Any) -> TrainingRecord:
+        """The inverse of `to_dict`.
+
+        Raises:
+            ValueError: Something is missing or of another type.
+        """
+        return _SCHEMA.validate_python(values)
+
+
+_SCHEMA = TypeAdapter(TrainingRecord)
 
 
 class Patches(BaseModel):
@@ -87,7 +152,7 @@ def trained(contents: Mapping[str, Any], path: Path) -> Trained:
     Raises:
         UsageError: Something else wrote it, or what it holds does not fit; all faults are listed.
     """
-    if not {"lnq", "state_dict"} <= contents.keys():
+    if not {KEY, "state_dict"} <= contents.keys():
         raise UsageError(
             "a foreign checkpoint", where=path,
             why=f"it has {', '.join(sorted(map(str, contents))[:8])} but no record of lnq.train",
@@ -96,7 +161,28 @@ def trained(contents: Mapping[str, Any], path: Path) -> Trained:
     try:
         return Trained.model_validate(contents)
     except ValidationError as error:
-        faults = [f"{'.'.join(map(str, f['loc']))}: {f['msg']}" for f in error.errors()]
-        raise UsageError(
-            "not a checkpoint of lnq.train", where=path, why="; ".join(faults), remedy=REMEDY
-        ) from error
+        raise _not_ours(error, path) from error
+
+
+def training_record(contents: Mapping[str, Any], path: Path) -> TrainingRecord:
+    """The record in a checkpoint of `lnq.train`.
+
+    Args:
+        contents: The whole file.
+        path: Named in errors.
+
+    Raises:
+        UsageError: As of `trained`.
+    """
+    trained(contents, path)
+    try:
+        return TrainingRecord.from_dict(contents[KEY])
+    except ValidationError as error:
+        raise _not_ours(error, path) from error
+
+
+def _not_ours(error: ValidationError, path: Path) -> UsageError:
+    faults = [f"{'.'.join(map(str, f['loc']))}: {f['msg']}" for f in error.errors()]
+    return UsageError(
+        "not a checkpoint of lnq.train", where=path, why="; ".join(faults), remedy=REMEDY
+    )

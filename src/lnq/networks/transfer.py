@@ -12,7 +12,7 @@ from torch import Size, Tensor, nn
 from lnq.errors import UsageError
 from lnq.networks import original
 from lnq.networks.checkpoint_file import CheckpointFile, load_file
-from lnq.networks.record import trained
+from lnq.networks.record import TrainingRecord, trained, training_record
 from lnq.run_folder import RunFolder
 
 PREFIX = "network."
@@ -80,17 +80,14 @@ def read_checkpoint(run_or_file: Path) -> Checkpoint:
     )  # fmt: skip
 
 
-def read_record(run_or_file: Path) -> dict[str, Any]:
+def read_record(run_or_file: Path) -> TrainingRecord:
     """What `lnq.train` wrote into a checkpoint of the run that is to be resumed.
 
     Raises:
         UsageError: There is none, it is damaged, or it is not of `lnq.train`.
     """
     path = find_checkpoint(run_or_file)
-    contents = load_file(path).contents
-    trained(contents, path)
-    record: dict[str, Any] = contents["lnq"]
-    return record
+    return training_record(load_file(path).contents, path)
 
 
 def _read_original(file: CheckpointFile) -> Checkpoint:

@@ -13,6 +13,7 @@ import torchio as tio
 from pydantic import Field
 from torch.utils.data import DataLoader, Dataset
 
+from lnq.data.patches.batch import Batch
 from lnq.data.patches.queue import DrawSampler, PatchDataset, PatchQueue, PatchRule, collate
 from lnq.data.store.case_store import CaseStore
 from lnq.errors import UsageError
@@ -70,7 +71,7 @@ class PatchDataModule(pl.LightningDataModule):
         self.num_workers = num_workers
         self.overfit = overfit
 
-    def train_dataloader(self) -> DataLoader[dict[str, Any]]:
+    def train_dataloader(self) -> DataLoader[Batch]:
         """The batches of the current epoch; the trainer asks anew each epoch."""
         trainer = self.trainer
         step, epoch = (0, 0) if trainer is None else (trainer.global_step, trainer.current_epoch)
@@ -90,11 +91,11 @@ class PatchDataModule(pl.LightningDataModule):
         own = torch.Generator()
         return ResumableLoader(queue, self.batch_size, collate_fn=collate, generator=own)
 
-    def first_batch(self) -> dict[str, Any]:
+    def first_batch(self) -> Batch:
         """The batch that training began with; the same whenever it is asked for."""
         return collate([self.patches[draw] for draw in range(self.batch_size)])
 
-    def val_dataloader(self) -> list[DataLoader[dict[str, Any]]]:
+    def val_dataloader(self) -> list[DataLoader[Batch]]:
         """Whole volumes of the completely annotated validation cases, one at a time."""
         case_ids = self.store.case_ids(split="val", supervision="full")
         if not case_ids:
@@ -102,7 +103,7 @@ class PatchDataModule(pl.LightningDataModule):
         return [DataLoader(WholeVolumes(self.store, case_ids), batch_size=None)]
 
 
-class ResumableLoader(DataLoader[dict[str, Any]]):
+class ResumableLoader(DataLoader[Batch]):
     """A loader that tells Lightning the truth: it goes on in mid-epoch where it stopped.
 
     Its state is the trainer's step alone, so there is nothing to save.
@@ -116,7 +117,7 @@ class ResumableLoader(DataLoader[dict[str, Any]]):
         """Nothing to do: the sampler was made for the step."""
 
 
-class WholeVolumes(Dataset[dict[str, Any]]):
+class WholeVolumes(Dataset[Batch]):
     """Item n is the whole preprocessed volume of case n as a batch of one."""
 
     def __init__(self, store: CaseStore, case_ids: list[str]) -> None:
@@ -127,7 +128,7 @@ class WholeVolumes(Dataset[dict[str, Any]]):
         """Number of cases."""
         return len(self.case_ids)
 
-    def __getitem__(self, index: int) -> dict[str, Any]:
+    def __getitem__(self, index: int) -> Batch:
         """`image` float32 and `label` uint8, both (1, 1, z, y, x), and `case_id`."""
         case_id = self.case_ids[index]
         label = self.store.label(case_id)

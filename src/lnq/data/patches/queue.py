@@ -12,8 +12,10 @@ from typing import Any, cast
 import numpy as np
 import torch
 import torchio as tio
+from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
+from lnq.data.patches.batch import Batch
 from lnq.data.store.case_store import CaseStore
 from lnq.data.store.label_field import annotated
 from lnq.errors import CaseError, RunError
@@ -304,9 +306,19 @@ class PatchQueue(tio.Queue):
         return len(self.draws)
 
 
-def collate(subjects: Sequence[Any]) -> dict[str, Any]:
-    """A batch: each image of the subjects as (b, 1, z, y, x), and the case ids."""
-    names = subjects[0].get_images_dict(intensity_only=False)
-    batch: dict[str, Any] = {name: torch.stack([s[name].data for s in subjects]) for name in names}
-    batch["case_id"] = [s["case_id"] for s in subjects]
+def collate(subjects: Sequence[Any]) -> Batch:
+    """A batch of subjects, all with the same images."""
+
+    def stacked(name: str) -> Tensor:
+        return torch.stack([subject[name].data for subject in subjects])
+
+    batch = Batch(
+        image=stacked("image"),
+        label=stacked("label"),
+        case_id=[subject["case_id"] for subject in subjects],
+    )
+    if "target" in subjects[0]:
+        batch["target"] = stacked("target")
+    if "known_background" in subjects[0]:
+        batch["known_background"] = stacked("known_background")
     return batch
