@@ -73,6 +73,7 @@ RUN_ELSEWHERE = {
         "test_train.py::test_two_processes_train_on_different_patches",
     "python -m lnq.train +experiment=dbdmp data=pairs init_from=outputs/genesis "
     "run_dir=outputs/dbdmp ckpt_path=last": "test_resume.py::test_a_signal_between_steps",
+    "python -m lnq.data.phantom.picture": "test_phantom.py::test_an_overview_is_drawn",
     "python -m lnq.predict checkpoint=AUTHORS.pth":
         "test_original.py::test_predict_uses_it_with_the_originals_constants",
     "python -m lnq.train +experiment=dbdmp data=pairs init_from=AUTHORS.pth":

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from PIL import Image
 from scipy.ndimage import binary_erosion
 
 from lnq.data.phantom import (
@@ -20,6 +21,7 @@ from lnq.data.phantom import (
     RandomNodes,
     VolumeShare,
     make_case,
+    picture,
 )
 from lnq.data.phantom.annotation import AnnotationPolicy
 from lnq.data.phantom.scanner import EXTENT_MM, FIELD_OF_VIEW_MM, THICKNESS_MM, draw_acquisition
@@ -276,3 +278,13 @@ def test_distances_of_the_solids() -> None:
     np.testing.assert_allclose(tube.distance(points), [6, -4, 6], atol=1e-4)
     at = np.array([[1, 2, 13], [1, 2, 3.5]], np.float32)
     np.testing.assert_allclose(ball.distance(at), [5, -4.5], atol=1e-3)
+
+
+def test_an_overview_is_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["picture", str(tmp_path), "1"])
+    picture.main()
+    with Image.open(tmp_path / "phantom_1.png") as drawn:
+        pixels = np.asarray(drawn.convert("RGB")).astype(int)
+    red, green, blue = np.moveaxis(pixels, -1, 0)
+    assert (green - np.maximum(red, blue)).max() > 100  # outlined nodes
+    assert (red - np.maximum(green, blue)).max() > 100  # the others

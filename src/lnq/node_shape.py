@@ -65,7 +65,7 @@ def axes_mm(mask: Mask, spacing_mm: tuple[float, float, float]) -> tuple[float, 
     Returns:
         Short axis and long axis, mm.
 
-    Example:
+    Examples:
         >>> axes_mm(np.ones((1, 1, 1), dtype=bool), (3.0, 1.0, 1.0))
         (1.0, 1.0)
         >>> axes_mm(np.ones((1, 1, 5), dtype=bool), (3.0, 1.0, 0.8))

@@ -18,7 +18,7 @@ def ramp_up(epoch: int, maximum: float, t_max: int) -> float:
     Returns:
         λ_p in (0, maximum].
 
-    Example:
+    Examples:
         >>> [round(ramp_up(t, 2.0, t_max=100), 4) for t in (0, 50, 100)]  # 2 e^-5, 2 e^-1.25, 2
         [0.0135, 0.573, 2.0]
     """
@@ -39,7 +39,7 @@ def polynomial_decay(epoch: int, initial: float, max_epochs: int, power: float =
     Returns:
         The rate of that epoch, in [0, initial].
 
-    Example:
+    Examples:
         >>> [polynomial_decay(t, 0.01, max_epochs=300, power=1.0) for t in (0, 150, 300)]
         [0.01, 0.005, 0.0]
         >>> round(polynomial_decay(150, 0.01, max_epochs=300), 5)  # 0.01 * 0.5^0.9

@@ -30,7 +30,7 @@ def dice(prediction: Mask, reference: Mask) -> float:
     Returns:
         A value in [0, 1]; 0 where exactly one of the masks is empty; NaN where both are.
 
-    Example:
+    Examples:
         >>> prediction = np.array([[[True, True, True, False]]])
         >>> reference = np.array([[[False, False, True, True]]])
         >>> dice(prediction, reference)  # 2 * 1 / (3 + 2)
@@ -45,7 +45,7 @@ def dice(prediction: Mask, reference: Mask) -> float:
 def precision(prediction: Mask, reference: Mask) -> float:
     """Share of the predicted voxels that are right, |P ∩ R| / |P|; NaN without prediction.
 
-    Example:
+    Examples:
         >>> prediction = np.array([[[True, True, True, False]]])
         >>> reference = np.array([[[False, False, True, True]]])
         >>> round(precision(prediction, reference), 4)  # 1 of 3
@@ -57,7 +57,7 @@ def precision(prediction: Mask, reference: Mask) -> float:
 def recall(prediction: Mask, reference: Mask) -> float:
     """Share of the reference's voxels that are predicted, |P ∩ R| / |R|; NaN without reference.
 
-    Example:
+    Examples:
         >>> prediction = np.array([[[True, True, True, False]]])
         >>> reference = np.array([[[False, False, True, True]]])
         >>> recall(prediction, reference)  # 1 of 2
@@ -83,7 +83,7 @@ def assd(prediction: Mask, reference: Mask, spacing_mm: tuple[float, float, floa
     Returns:
         Millimetres, >= 0; NaN where one of the masks is empty.
 
-    Example:
+    Examples:
         >>> prediction = np.array([[[True, False, False, True]]])
         >>> reference = np.array([[[True, False, False, False]]])
         >>> assd(prediction, reference, (3.0, 1.0, 1.0))  # 0 and 3 mm to the reference, 0 back
@@ -108,7 +108,7 @@ def surface_points(mask: Mask, spacing_mm: tuple[float, float, float]) -> Array:
     Returns:
         Positions (n, 3) `z y x`, mm from the centre of voxel (0, 0, 0); n = 0 for an empty mask.
 
-    Example:
+    Examples:
         >>> surface_points(np.ones((3, 3, 3), dtype=bool), (3.0, 1.0, 1.0)).shape  # but its middle
         (26, 3)
         >>> surface_points(np.array([[[False, True]]]), (3.0, 1.0, 0.5))

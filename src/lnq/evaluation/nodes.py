@@ -65,7 +65,7 @@ def label_nodes(reference: Array, kind: ReferenceKind) -> Labels:
     Returns:
         Integers `z y x`: 0 outside, else the node's number.
 
-    Example:
+    Examples:
         >>> reference = np.array([[[3, 0, 0, 7], [0, 3, 0, 5]]])
         >>> label_nodes(reference, "binary").tolist()  # corners touch, values do not matter
         [[[1, 0, 0, 2], [0, 1, 0, 2]]]
@@ -136,7 +136,7 @@ def false_positives(prediction: Mask, reference: Mask) -> tuple[Labels, NDArray[
     Returns:
         All pieces numbered from 1 on, 0 outside; and the numbers of the false positives.
 
-    Example:
+    Examples:
         >>> prediction = np.array([[[True, True, False, True, False, True]]])
         >>> reference = np.array([[[False, True, False, False, False, False]]])
         >>> pieces, wrong = false_positives(prediction, reference)

@@ -143,7 +143,7 @@ def rank_teams(table: pd.DataFrame) -> pd.DataFrame:
         `assd_filled_mean_mm`, `assd_median_mm` (of the cases that have one), `num_cases`,
         `num_missing`.
 
-    Example:
+    Examples:
         >>> table = pd.DataFrame({
         ...     "case": ["1", "1", "2", "2"], "team": ["A", "B", "A", "B"],
         ...     "dice": [0.7, 0.6, 0.7, 0.6], "assd_mm": [4.0, 3.0, 2.0, 3.0],

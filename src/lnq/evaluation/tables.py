@@ -62,7 +62,7 @@ def filled_assd(table: pd.DataFrame) -> pd.Series:
     Args:
         table: With the columns of `metrics.csv`, of one run or of several to be compared.
 
-    Example:
+    Examples:
         >>> table = pd.DataFrame({"assd_mm": [2.0, 5.0, None], "reference_ml": [1.0, 1.0, 1.0]})
         >>> table["prediction_ml"] = [1.0, 1.0, 0.0]
         >>> filled_assd(table).tolist()

@@ -20,7 +20,7 @@ def kl_divergence(logits: Tensor, other_logits: Tensor) -> Tensor:
     Returns:
         (b, 1, z, y, x), >= 0 up to rounding.
 
-    Example:
+    Examples:
         >>> import torch
         >>> p = torch.tensor([1.0, 1.0]).log().view(1, 2, 1, 1, 1)  # (1/2, 1/2)
         >>> q = torch.tensor([1.0, 3.0]).log().view(1, 2, 1, 1, 1)  # (1/4, 3/4)
@@ -34,7 +34,7 @@ def kl_divergence(logits: Tensor, other_logits: Tensor) -> Tensor:
 def agreement_weight(kl: Tensor) -> Tensor:
     """W_i = exp(-KL_i) in (0, 1]: 1 where the branches agree (Eq. 8).
 
-    Example:
+    Examples:
         >>> import torch
         >>> agreement_weight(torch.tensor([0.0, 2.0]).log1p())  # KL = 0 and ln 3
         tensor([1.0000, 0.3333])
@@ -62,7 +62,7 @@ def consensus_loss(
     Returns:
         Scalar >= 0.
 
-    Example:
+    Examples:
         >>> import torch
         >>> p = torch.tensor([1.0, 1.0]).log().view(1, 2, 1, 1, 1)  # (1/2, 1/2): CE = ln 2
         >>> q = torch.tensor([1.0, 3.0]).log().view(1, 2, 1, 1, 1)  # (1/4, 3/4): KL = 0.1308

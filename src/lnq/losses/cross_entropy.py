@@ -40,7 +40,7 @@ def cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
     Returns:
         Scalar >= 0.
 
-    Example:
+    Examples:
         >>> logits = torch.tensor([1.0, 3.0]).log().view(1, 2, 1, 1, 1)  # p = (1/4, 3/4)
         >>> node = torch.ones(1, 1, 1, 1, 1)
         >>> round(cross_entropy(logits, node).item(), 4)  # -ln 3/4
@@ -60,7 +60,7 @@ def reverse_cross_entropy(logits: Tensor, y: Tensor, *, mean_over_classes: bool 
     Returns:
         Scalar in [0, 9.21].
 
-    Example:
+    Examples:
         >>> logits = torch.tensor([1.0, 3.0]).log().view(1, 2, 1, 1, 1)  # p = (1/4, 3/4)
         >>> node = torch.ones(1, 1, 1, 1, 1)
         >>> round(reverse_cross_entropy(logits, node).item(), 4)  # -1/4 ln 1e-4
@@ -82,7 +82,7 @@ def symmetric_cross_entropy(
         gamma: γ >= 0.
         mean_over_classes: Of L_RCE alone; L_CE is the same either way.
 
-    Example:
+    Examples:
         >>> logits = torch.tensor([1.0, 3.0]).log().view(1, 2, 1, 1, 1)  # p = (1/4, 3/4)
         >>> node = torch.ones(1, 1, 1, 1, 1)
         >>> round(symmetric_cross_entropy(logits, node, gamma=0.8).item(), 4)  # 0.8 CE + RCE
@@ -103,7 +103,7 @@ def partial_cross_entropy(logits: Tensor, y: Tensor, *, nan_if_empty: bool = Fal
     Returns:
         Scalar >= 0, differentiable also where it is 0.
 
-    Example:
+    Examples:
         >>> logits = torch.tensor([[1.0, 1.0], [3.0, 1.0]]).log().view(1, 2, 1, 1, 2)
         >>> y = torch.tensor([1.0, 0.0]).view(1, 1, 1, 1, 2)  # p_1 is 3/4 there, 1/2 beside it
         >>> round(partial_cross_entropy(logits, y).item(), 4)  # -ln 3/4

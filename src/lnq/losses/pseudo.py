@@ -36,7 +36,7 @@ def pseudo_terms(
         kl_apart: See `consensus_loss`.
         truncate_target: `"klce"` compares with `truncated_pseudo_label`.
 
-    Example:
+    Examples:
         >>> import torch
         >>> logits = torch.tensor([1.0, 3.0]).log().view(1, 2, 1, 1, 1)  # p = (1/4, 3/4)
         >>> node = torch.tensor([0.0, 1.0]).view(1, 2, 1, 1, 1)

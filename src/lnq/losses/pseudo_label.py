@@ -19,7 +19,7 @@ def mix_branches(main_logits: Tensor, aux_logits: Tensor, theta: float) -> Tenso
     Returns:
         Probabilities (b, 2, z, y, x).
 
-    Example:
+    Examples:
         >>> main = torch.tensor([1.0, 3.0]).log().view(1, 2, 1, 1, 1)  # (1/4, 3/4)
         >>> aux = torch.tensor([1.0, 1.0]).log().view(1, 2, 1, 1, 1)  # (1/2, 1/2)
         >>> mix_branches(main, aux, theta=0.2).flatten()  # foreground: 0.2 * 0.75 + 0.8 * 0.5
@@ -39,7 +39,7 @@ def sharpen(mixed: Tensor, tau: float = 0.3) -> Tensor:
         mixed: Probabilities (b, 2, z, y, x).
         tau: Temperature τ > 0.
 
-    Example:
+    Examples:
         >>> mixed = torch.tensor([0.25, 0.75]).view(1, 2, 1, 1, 1)
         >>> sharpen(mixed, tau=0.25).flatten()  # foreground: 1 / (1 + e^-2)
         tensor([0.1192, 0.8808])
@@ -60,7 +60,7 @@ def soft_pseudo_label(
     Returns:
         (b, 2, z, y, x), summing to 1 over the classes.
 
-    Example:
+    Examples:
         >>> y = torch.tensor([1.0, 0.0]).view(1, 1, 1, 1, 2)
         >>> sharpened = torch.tensor([[0.7, 0.7], [0.3, 0.3]]).view(1, 2, 1, 1, 2)
         >>> soft_pseudo_label(y, sharpened)[0, 1].flatten()  # foreground
@@ -81,7 +81,7 @@ def hard_pseudo_label(pseudo_label: Tensor) -> Tensor:
     Returns:
         (b, 1, z, y, x) in {0, 1}: 1 where annotated, and where ŷ's foreground is above one half.
 
-    Example:
+    Examples:
         >>> pseudo_label = torch.tensor([[0.0, 0.7, 0.4], [1.0, 0.3, 0.6]]).view(1, 2, 1, 1, 3)
         >>> hard_pseudo_label(pseudo_label).flatten()
         tensor([1., 0., 1.])
@@ -102,7 +102,7 @@ def truncated_pseudo_label(pseudo_label: Tensor) -> Tensor:
     Returns:
         (b, 2, z, y, x), one class with all the probability.
 
-    Example:
+    Examples:
         >>> pseudo_label = torch.tensor([[0.0, 0.7, 1.0], [1.0, 0.3, 0.0]]).view(1, 2, 1, 1, 3)
         >>> truncated_pseudo_label(pseudo_label)[0, 1].flatten()  # "foreground"
         tensor([0., 0., 1.])

@@ -41,7 +41,7 @@ def supervised_terms(
         nan_if_empty: See `partial_cross_entropy`.
         known_background: (b, 1, z, y, x) in {0, 1}, annotated as background to `"pce"`.
 
-    Example:
+    Examples:
         >>> import torch
         >>> logits = torch.tensor([1.0, 3.0]).log().view(1, 2, 1, 1, 1)  # p = (1/4, 3/4)
         >>> node = torch.ones(1, 1, 1, 1, 1)

@@ -20,7 +20,7 @@ def tversky_loss(logits: Tensor, y: Tensor, alpha: float = 0.4) -> Tensor:
     Returns:
         Scalar in [0, 1].
 
-    Example:
+    Examples:
         >>> import torch
         >>> logits = torch.tensor([[1.0, 1.0], [3.0, 1.0]]).log().view(1, 2, 1, 1, 2)
         >>> y = torch.tensor([1.0, 0.0]).view(1, 1, 1, 1, 2)  # p_1 is 3/4 there, 1/2 beside it
@@ -45,7 +45,7 @@ def dice_loss(logits: Tensor, y: Tensor) -> Tensor:
     Returns:
         Scalar in [0, 1].
 
-    Example:
+    Examples:
         >>> import torch
         >>> logits = torch.tensor([[1.0, 1.0], [3.0, 1.0]]).log().view(1, 2, 1, 1, 2)
         >>> y = torch.tensor([1.0, 0.0]).view(1, 1, 1, 1, 2)  # p_1 is 3/4 there, 1/2 beside it

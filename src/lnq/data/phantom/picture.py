@@ -13,23 +13,23 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from lnq.data.phantom.annotation import VolumeShare
+from lnq.data.phantom.annotation import LargestNodes
 from lnq.data.phantom.dataset import PhantomCase, make_case
 from lnq.volume import Volume, reorient
 
 WINDOW_HU = (-160.0, 240.0)
 
 
-def overview(case: PhantomCase, rows: int = 2) -> Figure:
-    """Draws axial, coronal and sagittal slices through `rows` nodes, the largest first."""
+def overview(case: PhantomCase) -> Figure:
+    """Draws three planes through the largest annotated and through the largest hidden node."""
     image = reorient(case.image)
     labels = reorient(case.instances).array
     annotated = np.isin(labels, sorted(case.annotated))
     hidden = (labels > 0) & ~annotated
-    figure = Figure(figsize=(15, 5 * rows), facecolor="black", layout="tight")
-    axes = figure.subplots(rows, 3, squeeze=False)
-    order = np.argsort(-np.bincount(labels.ravel())[1:])[:rows] + 1
-    for row, node in zip(axes, order, strict=False):
+    kinds = [kind for kind in (annotated, hidden) if kind.any()]
+    figure = Figure(figsize=(15, 5 * len(kinds)), facecolor="black", layout="tight")
+    for row, kind in zip(figure.subplots(len(kinds), 3, squeeze=False), kinds, strict=True):
+        node = np.bincount(labels[kind]).argmax()
         centre = np.stack(np.nonzero(labels == node)).mean(axis=1).round().astype(int)
         for axis, plot in enumerate(row):
             _draw_plane(plot, image, annotated, hidden, axis, int(centre[axis]))
@@ -57,7 +57,7 @@ def main() -> None:
     """Writes one picture a seed."""
     folder = Path(sys.argv[1])
     for seed in [int(text) for text in sys.argv[2:]] or [0, 1, 2]:
-        case = make_case(seed, "train", 1, VolumeShare(1 / 3))
+        case = make_case(seed, "train", 1, LargestNodes())
         overview(case).savefig(folder / f"phantom_{seed}.png", dpi=70)
 
 
