@@ -14,6 +14,8 @@ from markdown.extensions import Extension
 from markdown.inlinepatterns import InlineProcessor
 
 DISPLAY = r"\$\$(.+?)\$\$"
+FUNCTION = re.compile(r"(<mi>(?:log|exp|max)</mi>)(?=<m(?:i|sub|n|sup)\b)")
+"""A function's name before what it is applied to: TeX sets it apart, the converter does not."""
 INLINE = r"(?<![\\\w$])\$(?=\S)([^$]+?)(?<=\S)\$(?![\w$])"
 
 
@@ -27,7 +29,7 @@ class Formula(InlineProcessor):
     def handleMatch(  # type: ignore[override]  # noqa: N802
         self, m: re.Match[str], data: str
     ) -> tuple[str | Element, int, int]:
-        formula = convert(m[1], display=self.display)
+        formula = FUNCTION.sub(r'\1<mspace width="0.17em" />', convert(m[1], display=self.display))
         return self.md.htmlStash.store(formula), m.start(0), m.end(0)
 
 
