@@ -201,6 +201,15 @@ def test_commands_on_your_own_scans(
             shutil.rmtree("outputs/genesis")
             shutil.rmtree("outputs/dbdmp")
         run(stage, arguments, collection if document.endswith("dicom.md") else places)
+    assert undocumented(home / "outputs") == set()
+
+
+def undocumented(outputs: Path) -> set[str]:
+    """Kinds of files below a folder that docs/reference/outputs.md does not name."""
+    page = text_of("docs/reference/outputs.md")
+    named = {path.name for path in outputs.rglob("*") if path.is_file()}
+    masks = {name for name in named if name.endswith((".nii.gz", ".nrrd", ".dcm"))}
+    return {name for name in named - masks if name not in page}
 
 
 def second_run(name: str, places: dict[str, Path]) -> None:
