@@ -59,10 +59,10 @@ def main(cfg: CollectConfig) -> int:
         raise UsageError("no such folder", where=f"sweep={cfg.folder}")
     out = console()
     with sole_user(output):
-        found = collect(cfg.folder)
-        table, panels = table1(found), sensitivity(found)
-        write_text(output / "runs.csv", found.runs.to_csv(index=False))
-        write_text(output / "cases.csv", found.cases.to_csv(index=False))
+        collected = collect(cfg.folder)
+        table, panels = table1(collected), sensitivity(collected)
+        write_text(output / "runs.csv", collected.runs.to_csv(index=False))
+        write_text(output / "cases.csv", collected.cases.to_csv(index=False))
         if len(table):
             write_text(output / "table1.md", to_markdown(table))
             write_text(output / "table1.tex", to_latex(table))
@@ -70,16 +70,16 @@ def main(cfg: CollectConfig) -> int:
             write_text(output / "sensitivity.csv", panels.to_csv(index=False))
         for name, own in panels.groupby("experiment"):
             save(sensitivity_figure(own), output / f"sensitivity_{_file_name(str(name))}.png")
-        write_manifest(output, "collect", asdict(cfg), runs=list(found.runs["run"]))
+        write_manifest(output, "collect", asdict(cfg), runs=list(collected.runs["run"]))
     if len(table):
         out.print(_table(table[SHOWN]))
     if len(panels):
         out.print(_table(_panels(panels)))
     if not len(table) and not len(panels):
-        out.print(_table(_readable(found.runs)))
-    if found.unevaluated:
-        out.print(f"note: without an evaluation: {', '.join(found.unevaluated)}")
-    out.print(f"{len(found.runs)} runs; tables and figures are in {output}")
+        out.print(_table(_readable(collected.runs)))
+    if collected.unevaluated:
+        out.print(f"note: without an evaluation: {', '.join(collected.unevaluated)}")
+    out.print(f"{len(collected.runs)} runs; tables and figures are in {output}")
     return 0
 
 

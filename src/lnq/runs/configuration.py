@@ -127,7 +127,7 @@ class TrainConfig:
         """What is wrong between several keys of the root, checked or not."""
         nodes = {key: node for key, node in root.items() if isinstance(node, Mapping)}
         home = Path(str(root.get("run_dir")))
-        found = [
+        faults = [
             fault
             for group in ("callbacks", "logger", "trainer")
             for fault in stray_files(nodes.get(group), home, group)
@@ -137,33 +137,33 @@ class TrainConfig:
         )
         widths, patch = network.get("widths", WIDTHS), datamodule.get("patch_size")
         if _whole_numbers(widths, 2) and _whole_numbers(patch, 3) and len(patch) == 3:
-            found += _stride_conflicts(patch, total_stride(len(widths)))
-        found += _corruption_conflicts(nodes.get("method"), datamodule.get("transform"))
-        found += _ramp_conflicts(nodes.get("method"), nodes.get("callbacks", {}))
+            faults += _stride_conflicts(patch, total_stride(len(widths)))
+        faults += _corruption_conflicts(nodes.get("method"), datamodule.get("transform"))
+        faults += _ramp_conflicts(nodes.get("method"), nodes.get("callbacks", {}))
         epochs = trainer.get("max_epochs")
         if not isinstance(epochs, int) or epochs < 1:
-            found.append(f"trainer.max_epochs={epochs}: must be a whole number of at least 1")
+            faults.append(f"trainer.max_epochs={epochs}: must be a whole number of at least 1")
         else:
             t_max = (nodes.get("callbacks", {}).get("ramp_up") or {}).get("t_max", 0)
             if isinstance(t_max, int) and t_max > epochs:
-                found.append(
+                faults.append(
                     f"callbacks.ramp_up.t_max={t_max}: the ramp is longer than the training of "
                     f"trainer.max_epochs={epochs}; use at most that"
                 )
         if trainer.get("accumulate_grad_batches") not in (None, 1):
-            found.append(
+            faults.append(
                 "trainer.accumulate_grad_batches: patches are counted by optimiser steps; use "
                 "datamodule.batch_size, or trainer.devices, for larger batches"
             )
         for group in ("callbacks", "logger"):
             members = nodes.get(group, {})
-            found += [
+            faults += [
                 f"{group}.{name} has no _target_: say which class it is, or correct the name; "
                 f"there are {', '.join(n for n in members if n != name)}"
                 for name, node in members.items()
                 if isinstance(node, Mapping) and "_target_" not in node
             ]
-        return found
+        return faults
 
 
 def _whole_numbers(value: Any, at_least: int) -> TypeGuard[list[int]]:
@@ -173,46 +173,46 @@ def _whole_numbers(value: Any, at_least: int) -> TypeGuard[list[int]]:
 
 
 def _stride_conflicts(patch: Sequence[int], stride: Sequence[int]) -> list[str]:
-    found = []
+    faults = []
     for axis, side, step in zip("zyx", patch, stride, strict=True):
         if side % step:
             lower = side // step * step
             near = f"{lower} or {lower + step}" if lower else f"{step}"
-            found.append(
+            faults.append(
                 f"datamodule.patch_size={list(patch)}: its {axis} is not divisible by the "
                 f"network's stride {step}; use {near}"
             )
     if tuple(patch) == tuple(stride):
-        found.append(
+        faults.append(
             f"datamodule.patch_size={list(patch)}: the deepest level would see one voxel, "
             "which cannot be normalised; use twice as much along one axis at least"
         )
-    return found
+    return faults
 
 
 def _corruption_conflicts(method: Any, transform: Any) -> list[str]:
     """Pre-training needs corrupted patches, and nothing else can use them."""
-    corrupts = any(issubclass(found, GenesisCorruption) for found in _classes(transform))
+    corrupts = any(issubclass(one, GenesisCorruption) for one in _classes(transform))
     return [
         "datamodule.transform: nothing corrupts the patches that lnq.methods.Genesis restores; use "
         "augmentation@datamodule.transform=genesis or genesis_original"
-        if found.restores
-        else f"datamodule.transform: it corrupts patches for pre-training, and {found.__name__} "
+        if chosen.restores
+        else f"datamodule.transform: it corrupts patches for pre-training, and {chosen.__name__} "
         "would take them for scans; use augmentation@datamodule.transform=light, full or none"
-        for found in _classes(method)
-        if issubclass(found, Method) and found.restores is not corrupts
+        for chosen in _classes(method)
+        if issubclass(chosen, Method) and chosen.restores is not corrupts
     ]
 
 
 def _ramp_conflicts(method: Any, callbacks: Mapping[str, Any]) -> list[str]:
     """λ_p rises to the method's λ: pre-training has none."""
     return [
-        f"callbacks.{name}: it raises λ_p to method.lambda_max, which {found.__name__} has not; "
+        f"callbacks.{name}: it raises λ_p to method.lambda_max, which {chosen.__name__} has not; "
         f"use callbacks.{name}=null"
         for name, node in callbacks.items()
         if any(issubclass(one, RampUp) for one in _classes(node))
-        for found in _classes(method)
-        if issubclass(found, Method) and "lambda_max" not in signature(found).parameters
+        for chosen in _classes(method)
+        if issubclass(chosen, Method) and "lambda_max" not in signature(chosen).parameters
     ]
 
 

@@ -106,14 +106,14 @@ def prepare_case(
     Raises:
         CaseError: Scan or annotation cannot be used.
     """
-    found = examine(case)
-    if found.image is None or found.anatomy is None or found.problems:
-        raise found.problems[0]
-    prepared = preprocessing.apply(found.image, found.anatomy.chest)
+    examined = examine(case)
+    if examined.image is None or examined.anatomy is None or examined.problems:
+        raise examined.problems[0]
+    prepared = preprocessing.apply(examined.image, examined.anatomy.chest)
     field, loss = None, list[str]()
-    if found.label is not None:
-        field = preprocessing.label_field(found.label, prepared.volume.grid)
-        loss = _loss(found.label, field.grid)
+    if examined.label is not None:
+        field = preprocessing.label_field(examined.label, prepared.volume.grid)
+        loss = _loss(examined.label, field.grid)
     record = CaseRecord(
         case_id=case.case_id,
         split=case.split,
@@ -123,14 +123,14 @@ def prepare_case(
         label=None if case.label is None else case.label.absolute(),
         image_sha256=hashes[0],
         label_sha256=hashes[1],
-        voxel_sha256=found.voxel_hash,
-        source_grid=found.image.grid,
+        voxel_sha256=examined.voxel_hash,
+        source_grid=examined.image.grid,
         grid=prepared.volume.grid,
         mean=prepared.mean,
         sd=prepared.sd,
         num_foreground=0 if field is None else int(np.count_nonzero(field.array >= SURFACE)),
         lungs_found=prepared.lungs_found,
-        notes=(*joined_notes(found.notes, prepared.notes), *loss),
+        notes=(*joined_notes(examined.notes, prepared.notes), *loss),
     )
     return record, prepared.volume, field
 

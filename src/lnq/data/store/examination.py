@@ -48,46 +48,46 @@ class Examination:
 
 def examine_scan(scan: Path | sitk.Image) -> Examination:
     """Reads a scan, or takes one in memory; what is wrong with it is listed, not raised."""
-    found = Examination()
+    examined = Examination()
     place = scan if isinstance(scan, Path) else IN_MEMORY
     try:
         if isinstance(scan, Path):
-            found.image, found.notes = read_image_with_notes(scan)
+            examined.image, examined.notes = read_image_with_notes(scan)
         else:
-            found.image = scan_in_memory(scan)
+            examined.image = scan_in_memory(scan)
     except CaseError as error:
-        found.problems.append(error.at(place))
-        return found
-    found.anatomy = examine_anatomy(found.image)
-    found.notes += found.anatomy.notes
-    found.problems += [
+        examined.problems.append(error.at(place))
+        return examined
+    examined.anatomy = examine_anatomy(examined.image)
+    examined.notes += examined.anatomy.notes
+    examined.problems += [
         CaseError("no usable scan of a chest", where=place, why=why, remedy=remedy)
-        for why, remedy in found.anatomy.faults
+        for why, remedy in examined.anatomy.faults
     ]
-    return found
+    return examined
 
 
 def examine(case: Case) -> Examination:
     """Reads scan and annotation; what is wrong with them is listed, not raised."""
     if case.refusal is not None:
         return Examination(notes=list(case.notes), problems=[case.refusal])
-    found = examine_scan(case.image)
-    found.notes = [*case.notes, *found.notes]
-    if found.image is None:
-        return found
-    image = found.image
-    found.voxel_hash = hashlib.sha256(np.ascontiguousarray(image.array).data).hexdigest()
+    examined = examine_scan(case.image)
+    examined.notes = [*case.notes, *examined.notes]
+    if examined.image is None:
+        return examined
+    image = examined.image
+    examined.voxel_hash = hashlib.sha256(np.ascontiguousarray(image.array).data).hexdigest()
     if case.label is not None:
         try:
             scan = Scan(case.image, image.grid)
             given, notes = read_label_with_notes(case.label, scan=scan, names=case.label_names)
-            found.label, moved = align_label(given, image.grid)
+            examined.label, moved = align_label(given, image.grid)
             notes += moved
         except CaseError as error:
-            found.problems.append(error.at(case.label))
+            examined.problems.append(error.at(case.label))
         else:
-            found.notes += notes if found.label.array.any() else [*notes, EMPTY_LABEL]
-    return found
+            examined.notes += notes if examined.label.array.any() else [*notes, EMPTY_LABEL]
+    return examined
 
 
 def joined_notes(examined: Iterable[str], cropped: Sequence[str]) -> list[str]:

@@ -73,25 +73,25 @@ def inspect_case(case: Case) -> CaseReport:
     """Reads one case with the checks that all commands apply; problems are listed, not raised."""
     try:
         with memory_for(case.image):
-            found = examine(case)
+            examined = examine(case)
     except CaseError as error:
         return _unread(case, error)
     report = _report(case)
-    report.notes, report.problems = found.notes, found.problems
-    if found.image is None or found.anatomy is None:
+    report.notes, report.problems = examined.notes, examined.problems
+    if examined.image is None or examined.anatomy is None:
         return report
-    array, grid = found.image.array, found.image.grid
+    array, grid = examined.image.array, examined.image.grid
     report.size, report.spacing_mm, report.origin_mm = grid.size, grid.spacing_mm, grid.origin_mm
     report.orientation = sitk.DICOMOrientImageFilter.GetOrientationFromDirectionCosines(
         grid.direction
     )
     report.hu_range = (float(array.min()), float(array.max()))
-    report.body_litres = round(found.anatomy.body_litres, 3)
-    report.lungs_litres = round(found.anatomy.lungs_litres, 3)
-    report.image_hash = found.voxel_hash
-    if found.label is not None:
-        report.component_volumes_mm3 = _component_volumes(found.label)
-        report.annotated_fraction = float(np.count_nonzero(found.label.array) / array.size)
+    report.body_litres = round(examined.anatomy.body_litres, 3)
+    report.lungs_litres = round(examined.anatomy.lungs_litres, 3)
+    report.image_hash = examined.voxel_hash
+    if examined.label is not None:
+        report.component_volumes_mm3 = _component_volumes(examined.label)
+        report.annotated_fraction = float(np.count_nonzero(examined.label.array) / array.size)
     return report
 
 
