@@ -53,24 +53,24 @@ def main(cfg: CompareConfig) -> int:
     first, second = evaluation_of(a), evaluation_of(b)
     check_same_references(first, second)
     with sole_user(cfg.output):
-        found = compare_runs(
+        comparison = compare_runs(
             first.metrics, second.metrics, confidence=cfg.confidence, seed=cfg.seed
         )
-        write_text(cfg.output / "comparison.csv", differences_table(found).to_csv(index=False))
-        write_json(cfg.output / "comparison.json", asdict(found))
+        write_text(cfg.output / "comparison.csv", differences_table(comparison).to_csv(index=False))
+        write_json(cfg.output / "comparison.json", asdict(comparison))
         write_manifest(cfg.output, "compare", asdict(cfg), a=a.resolve(), b=b.resolve())
     out = console()
-    out.print(_table(found, cfg.confidence))
-    for line in _lines(found, a, b):
+    out.print(_table(comparison, cfg.confidence))
+    for line in _lines(comparison, a, b):
         out.print(str(LnqError(line)))
     out.print(f"tables are in {cfg.output}")
     return 0
 
 
-def _table(found: Comparison, confidence: float) -> Table:
+def _table(comparison: Comparison, confidence: float) -> Table:
     columns = ("", "A", "B", f"B - A, {100 * confidence:g} %", "median", "+ = -", "n", "p")
     table = Table(*columns, box=box.SIMPLE_HEAD, collapse_padding=True)
-    for row in found.differences:
+    for row in comparison.differences:
         measure = COMPARED[row.measure]
         number = measure.text
         interval = f" [{number(row.low)}, {number(row.high)}]" if row.n > 1 else ""
@@ -91,19 +91,20 @@ def _table(found: Comparison, confidence: float) -> Table:
     return table
 
 
-def _lines(found: Comparison, a: Path, b: Path) -> Iterator[str]:
-    yield f"A = {a}, B = {b}; {found.n} common cases"
-    for name, left_out in (("A", found.only_a), ("B", found.only_b)):
+def _lines(comparison: Comparison, a: Path, b: Path) -> Iterator[str]:
+    yield f"A = {a}, B = {b}; {comparison.n} common cases"
+    for name, left_out in (("A", comparison.only_a), ("B", comparison.only_b)):
         if left_out:
             yield f"note: {len(left_out)} cases of {name} alone are left out: " + ", ".join(
                 left_out[:3]
             )
-    fill = "none has an ASSD" if found.fill_mm is None else f"filled with {found.fill_mm:.2f} mm"
+    largest = comparison.fill_mm
+    fill = "none has an ASSD" if largest is None else f"filled with {largest:.2f} mm"
     yield (
-        f"cases with nodes and without any predicted voxel: A {found.a_missing}, "
-        f"B {found.b_missing} ({fill})"
+        f"cases with nodes and without any predicted voxel: A {comparison.a_missing}, "
+        f"B {comparison.b_missing} ({fill})"
     )
-    for note in found.notes:
+    for note in comparison.notes:
         yield f"note: {note}"
 
 
