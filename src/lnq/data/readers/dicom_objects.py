@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import struct
+import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -124,12 +125,13 @@ def parsed(path: Path, tags: list[str], pixels: bool) -> Any:
         CaseError: The file cannot be parsed.
     """
     try:
-        with opened(path, whole=pixels) as file:
+        with opened(path, whole=pixels) as file, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of malformed tags, which they would quote
             data = pydicom.dcmread(file, specific_tags=tags, stop_before_pixels=not pixels)
-        # Values are decoded when first looked at: here, where a malformed one is expected, those
-        # inside of sequences too.
-        for _ in (*data.file_meta, *data.iterall()):
-            pass
+            # Values are decoded when first looked at: here, where a malformed one is expected,
+            # those inside of sequences too.
+            for _ in (*data.file_meta, *data.iterall()):
+                pass
         return data
     except OSError as error:
         if error.errno is not None:  # the disk's fault, not the file's

@@ -8,6 +8,7 @@ from pathlib import Path
 import SimpleITK as sitk
 
 from lnq.data.readers.agreement import check_agreement
+from lnq.data.readers.blemishes import blemishes
 from lnq.data.readers.dicom import read_series
 from lnq.data.readers.dicom_folder import series_files
 from lnq.data.readers.dicom_objects import class_of, is_dicom
@@ -63,7 +64,8 @@ def read_image(path: Path) -> Volume:
 def read_image_with_notes(path: Path) -> tuple[Volume, list[str]]:
     """As `read_image`, with what is odd about the file but does not forbid its use."""
     volume, notes = _read(path)
-    return Volume(as_hounsfield(volume.array, path), volume.grid), notes
+    array = as_hounsfield(volume.array, path)
+    return Volume(array, volume.grid), [*notes, *blemishes(array)]
 
 
 def read_label(
