@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
@@ -165,3 +166,54 @@ def test_a_scan_whose_headers_lack_what_is_repeated(
         dicom_seg_writer.write_dicom_seg(mask, scans / "scan", tmp_path / "a.dcm")
     said = [str(error.value), *capfd.readouterr(), *(str(w.message) for w in recwarn)]
     assert "Mustermann" not in "".join(said)
+
+
+def _set(**tags: object) -> Callable[[Any], object]:
+    return lambda data: [setattr(data, *tag) for tag in tags.items()]
+
+
+def _without(*tags: str) -> Callable[[Any], object]:
+    return lambda data: [delattr(data, tag) for tag in tags]
+
+
+@pytest.mark.parametrize(
+    ("edit", "repeated"),
+    [(_set(SpecificCharacterSet="ISO_IR 100", PatientName="Müller"), {"PatientName": "Müller"}),
+     (_set(SpecificCharacterSet=["", "ISO 2022 IR 87"], PatientName="Yamada=山田"),
+      {"PatientName": "Yamada=山田", "SpecificCharacterSet": "ISO_IR 192"}),
+     (_set(PatientBirthDate="1960", PatientSex="X", AccessionNumber="77"),
+      {"PatientBirthDate": "", "PatientSex": "", "AccessionNumber": ""}),
+     (_set(StudyDate="2020.01.31", StudyTime="12:30:05"),
+      {"StudyDate": "20200131", "StudyTime": "123005"}),
+     (_without("PatientID", "StudyID", "StudyDate", "StudyTime", "PatientBirthDate", "PatientSex",
+               "AccessionNumber", "ReferringPhysicianName", "SliceThickness"), {"PatientID": ""})],
+)  # fmt: skip
+def test_what_can_be_repeated_without_loss_is(
+    scans: Path, tmp_path: Path, edit: Callable[[Any], object], repeated: dict[str, str]
+) -> None:
+    for file in (scans / "scan").iterdir():
+        change(file, edit)
+    scan = read_image(scans / "scan")
+    mask = Marking().predict(scan).mask
+    dicom_seg_writer.write_dicom_seg(mask, scans / "scan", tmp_path / "a.dcm")
+    seg: Any = pydicom.dcmread(tmp_path / "a.dcm")
+    assert {tag: str(seg[tag].value or "") for tag in repeated} == repeated
+    label = read_label(tmp_path / "a.dcm", scan=Scan(scans / "scan", scan.grid))
+    assert np.array_equal(label.array, mask.array)
+
+
+@pytest.mark.parametrize(
+    ("edit", "why"),
+    [(_without("FrameOfReferenceUID"), "FrameOfReferenceUID is missing or blank"),
+     (_set(SOPInstanceUID=""), "SOPInstanceUID is missing or blank"),
+     (_set(SOPInstanceUID="1.2.3"), "6 slices share the SOPInstanceUID"),
+     (_set(StudyTime="noon"), "StudyTime is malformed")],
+)  # fmt: skip
+def test_what_cannot_be_is_named(
+    scans: Path, tmp_path: Path, edit: Callable[[Any], object], why: str
+) -> None:
+    for file in (scans / "scan").iterdir():
+        change(file, edit)
+    mask = Marking().predict(read_image(scans / "scan")).mask
+    with pytest.raises(CaseError, match=why):
+        dicom_seg_writer.write_dicom_seg(mask, scans / "scan", tmp_path / "a.dcm")

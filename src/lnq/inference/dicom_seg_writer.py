@@ -11,9 +11,10 @@ import pydicom
 from pydicom.sr.codedict import codes
 
 import lnq
-from lnq.data.readers import Scan, ordered_files, read_label
+from lnq.data.readers import Scan, read_label
 from lnq.errors import CaseError, RunError, UsageError
 from lnq.files import atomic_path
+from lnq.inference.dicom_seg_source import source_images
 from lnq.volume import Volume
 
 _LABEL = "Lymph node"
@@ -39,8 +40,8 @@ def check_writable() -> None:
 def write_dicom_seg(mask: Volume, scan: Path, path: Path) -> None:
     """Writes a mask as one segment that refers to every slice of its scan, or nothing.
 
-    Patient, study and frame of reference are the scan's, so the file names the patient as the scan
-    does. It is read again and compared before it takes its name.
+    Patient's name and id, study and frame of reference are the scan's; birth date, sex, physician
+    and accession number are left empty. It is read again and compared before it takes its name.
 
     Args:
         mask: 0 and 1 on the scan's voxels.
@@ -71,7 +72,7 @@ def _segmentation(mask: Volume, scan: Path) -> Any:
 
     # A name that breaks DICOM's rules is repeated as it is, without a warning that would quote it.
     with pydicom.config.disable_value_validation():
-        slices = [pydicom.dcmread(file, stop_before_pixels=True) for file in ordered_files(scan)]
+        slices = source_images(scan, mask.grid.spacing_mm[0])
         try:
             return hd.seg.Segmentation(
                 source_images=slices,
@@ -97,7 +98,7 @@ def _segmentation(mask: Volume, scan: Path) -> Any:
             raise CaseError(
                 "no DICOM-SEG can be made for this scan", where=scan,
                 why=f"the DICOM tag {missing} is missing or malformed" if missing
-                else f"its headers are incomplete ({type(error).__name__})",
+                else f"its headers cannot be repeated ({type(error).__name__})",
                 remedy="use output_format=nrrd",
             ) from error  # fmt: skip
 
