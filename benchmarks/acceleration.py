@@ -24,6 +24,8 @@ from typing import IO, Any
 from acceleration_variants import VARIANTS
 
 WORKER = Path(__file__).with_name("acceleration_worker.py")
+LONGEST_S = 45
+"""What one measurement may take."""
 
 
 def main() -> None:
@@ -97,7 +99,8 @@ class Worker:
             return {"name": self.name, "error": f"ended with {self.process.wait()}; see the log"}
         self.process.stdin.write("go\n")
         self.process.stdin.flush()
-        if not _readable([self], deadline):
+        if not _readable([self], min(deadline, time.monotonic() + LONGEST_S)):
+            self.end()
             return {"name": self.name, "error": "not measured in time"}
         answer = self.read()
         if not answer:

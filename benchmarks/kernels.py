@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import statistics
 import time
 from collections import Counter
@@ -14,6 +15,8 @@ from torch import Tensor, nn
 from torch.profiler import ProfilerActivity
 
 STEPS = 3
+LONGEST_S = 30
+"""What the convolutions may take, each by itself; the largest come first."""
 GROUPS = {
     "convolution, weights' gradient": ("wgrad",),
     "convolution, input's gradient": ("dgrad",),
@@ -79,7 +82,7 @@ def _group(name: str) -> str:
 def convolution_times(
     network: nn.Module, shape: tuple[int, ...], device: torch.device, dtype: torch.dtype
 ) -> list[dict[str, Any]]:
-    """Milliseconds of each different convolution: forward, and both gradients."""
+    """Milliseconds of each different convolution: forward, input's and weights' gradient."""
     found: dict[tuple[Any, ...], int] = Counter()
 
     def note(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
@@ -97,7 +100,11 @@ def convolution_times(
     for hook in hooks:
         hook.remove()
     rows = []
-    for (size, weight, stride, padding, transposed), count in found.items():
+    begun = time.monotonic()
+    largest_first = sorted(found.items(), key=lambda item: -math.prod(item[0][0]))
+    for (size, weight, stride, padding, transposed), count in largest_first:
+        if time.monotonic() - begun > LONGEST_S:
+            break
         row: dict[str, Any] = {
             "input": size, "weight": weight, "stride": stride, "transposed": transposed,
             "count": count,
