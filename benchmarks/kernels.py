@@ -45,8 +45,9 @@ def profile(step: Callable[[int], Any], device: torch.device) -> dict[str, Any]:
     kernels: Counter[str] = Counter()
     calls: Counter[str] = Counter()
     for event in recorded.events():
-        if event.device_type == torch.autograd.DeviceType.CUDA:
-            kernels[event.name] += event.device_time / 1e3 / STEPS
+        on_device = event.device_type == torch.autograd.DeviceType.CUDA
+        if on_device and not event.is_user_annotation:
+            kernels[event.name] += event.device_time_total / 1e3 / STEPS
             calls[event.name] += 1
     groups: Counter[str] = Counter()
     for name, spent in kernels.items():
