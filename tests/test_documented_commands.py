@@ -69,7 +69,7 @@ RUN_ELSEWHERE = {
     "python -m lnq.train -m +experiment=dbdmp +sweep=sensitivity hydra/launcher=slurm "
     "hydra.launcher.partition=NAME":
         "test_sweeps.py::test_slurm_takes_every_option_of_our_launcher",
-    "python -m lnq.train +experiment=dbdmp trainer.devices=4 trainer.precision=bf16-mixed":
+    "python -m lnq.train +experiment=dbdmp trainer.devices=4":
         "test_train.py::test_two_processes_train_on_different_patches",
     "python -m lnq.train +experiment=dbdmp data=pairs init_from=outputs/genesis "
     "run_dir=outputs/dbdmp ckpt_path=last": "test_resume.py::test_a_signal_between_steps",

@@ -274,7 +274,7 @@ def test_a_killed_worker_ends_the_run(
 
 @pytest.mark.training
 def test_bf16_takes_finite_steps(tmp_path: Path, tiny_store: Path, train: Train) -> None:
-    given = ("trainer.precision=bf16-mixed", f"store={tiny_store}", f"run_dir={tmp_path}/run")
+    given = ("acceleration.precision=bf16-mixed", f"store={tiny_store}", f"run_dir={tmp_path}/run")
     assert train(*DBDMP, *given) == 0
     saved = checkpoint(tmp_path / "run")
     assert saved["global_step"] == 8

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -13,6 +14,7 @@ import torch
 from pytorch_lightning.callbacks import ProgressBar
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
+from lnq.acceleration import Settings, has_fused_kernel
 from lnq.callbacks import (
     AtomicCheckpointIO,
     BetweenSteps,
@@ -93,6 +95,7 @@ def _train(cfg: TrainConfig) -> tuple[pl.Trainer, Method]:
     # With several devices, each is a process of its own; the first one speaks for the run.
     if trainer.is_global_zero:
         _warn_of_unfinished(store)
+        _tell_acceleration(cfg)
     claim = claimed(RunFolder(cfg.run_dir), resuming=cfg.ckpt_path is not None)
     with claim if trainer.is_global_zero else contextlib.nullcontext(), between_steps.handler():
         _fit(trainer, method, datamodule, cfg.ckpt_path)
@@ -108,6 +111,20 @@ def _warn_of_unfinished(store: CaseStore) -> None:
         console().print(
             f"warning: {done} of {done + unfinished} cases are prepared; run lnq.preprocess again "
             f"[{store.root}]"
+        )
+
+
+def _tell_acceleration(cfg: TrainConfig) -> None:
+    """What is done for speed, and its price; nothing where nothing is done."""
+    settings = cfg.settings()
+    if settings == Settings():
+        return
+    console().print(f"acceleration: {settings}")
+    if settings.compile:
+        console().print("the first step compiles: one to three minutes")
+    if cfg.ckpt_path is not None:
+        console().print(
+            "resumed on a GPU or compiled, a run goes on within rounding, not bit by bit"
         )
 
 
@@ -142,8 +159,16 @@ def _method(
         fresh = initialise_from(network, source.state, source.path)
         _note_other_preprocessing(source, store)
         started_from = InitialWeights(str(source.path), source.sha256, fresh)
+    settings = cfg.settings()
     optimizer = instantiate(cfg.optimizer)
-    return instantiate(cfg.method, network=network, optimizer=optimizer), started_from
+    if settings.fused and has_fused_kernel(optimizer):
+        optimizer = functools.partial(optimizer, fused=True)
+    method = instantiate(cfg.method, network=network, optimizer=optimizer)
+    if settings.channels_last:
+        network.to(memory_format=torch.channels_last_3d)
+    if settings.compile:
+        method.compile(dynamic=False)
+    return method, started_from
 
 
 def _note_other_preprocessing(source: Checkpoint, store: CaseStore) -> None:
@@ -161,10 +186,16 @@ def _note_other_preprocessing(source: Checkpoint, store: CaseStore) -> None:
 
 def _trainer(cfg: TrainConfig, callbacks: Sequence[pl.Callback]) -> pl.Trainer:
     chosen = [instantiate(node) for node in cfg.callbacks.values() if node is not None]
+    settings = cfg.settings()
     loggers = [instantiate(node) for node in cfg.logger.values() if node is not None]
     try:
         return instantiate(
-            {"enable_progress_bar": _has_bar(chosen), **cfg.trainer},
+            {
+                "enable_progress_bar": _has_bar(chosen),
+                "precision": settings.precision,
+                "benchmark": settings.benchmark,
+                **cfg.trainer,
+            },
             callbacks=[*callbacks, *chosen],
             logger=loggers,
             plugins=[AtomicCheckpointIO()],
@@ -212,7 +243,8 @@ def _fit(
     except torch.OutOfMemoryError as error:
         raise RunError(
             "the GPU's memory is too small", where="lnq.train", why=str(error).split(". ")[0],
-            remedy="lower datamodule.batch_size or patch_size, or use trainer.precision=bf16-mixed",
+            remedy="lower datamodule.batch_size or patch_size, or leave acceleration.precision "
+            "at 16-mixed",
         ) from error  # fmt: skip
     except RuntimeError as error:
         if "DataLoader worker" not in str(error):

@@ -52,7 +52,9 @@ class Panels(pl.Callback):
             return
         batch = self._batch(trainer)
         pl_module.eval()
-        with torch.no_grad(), trainer.precision_plugin.forward_context():
+        # Compiled for training alone: once an epoch nothing is worth another minute of compiling.
+        eager = torch.compiler.set_stance("force_eager")
+        with torch.no_grad(), eager, trainer.precision_plugin.forward_context():
             intensities, fractions = pl_module.pictures(batch)
         pl_module.train()
         means = {f"{PANELS}/{name}": values.mean() for name, values in fractions.items()}

@@ -50,7 +50,8 @@ class Performance(pl.Callback):
         }
         if pl_module.device.type == "cuda":
             values["perf/gpu_memory_gb"] = torch.cuda.max_memory_allocated(pl_module.device) / 1e9
-        pl_module.log_dict(values)
+        # On the host, where Lightning would move plain numbers to the GPU and wait for it.
+        pl_module.log_dict({name: torch.tensor(value) for name, value in values.items()})
 
     def _begin(self) -> None:
         self._begun, self._patches = time.monotonic(), 0

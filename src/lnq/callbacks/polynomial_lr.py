@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import pytorch_lightning as pl
+import torch
 from pydantic import Field
 
 from lnq.schedules import polynomial_decay
@@ -36,4 +37,5 @@ class PolynomialLR(pl.Callback):
                     self.power,
                 )
         if trainer.optimizers:
-            pl_module.log("train/lr", trainer.optimizers[0].param_groups[0]["lr"])
+            rate = trainer.optimizers[0].param_groups[0]["lr"]
+            pl_module.log("train/lr", torch.tensor(rate))  # on the host: no wait for a GPU

@@ -8,13 +8,13 @@ from torch import Tensor
 from lnq.losses.cross_entropy import log_softmax, one_hot
 
 
-def mix_branches(main_logits: Tensor, aux_logits: Tensor, theta: float) -> Tensor:
+def mix_branches(main_logits: Tensor, aux_logits: Tensor, theta: float | Tensor) -> Tensor:
     """Eq. 6: θ p_main + (1 - θ) p_aux, without gradient.
 
     Args:
         main_logits: (b, 2, z, y, x) of the main decoder.
         aux_logits: (b, 2, z, y, x) of the auxiliary decoder.
-        theta: θ in [0, 1], drawn anew for each iteration.
+        theta: θ in [0, 1], a number or a scalar, drawn anew for each iteration.
 
     Returns:
         Probabilities (b, 2, z, y, x).

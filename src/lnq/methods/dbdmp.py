@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Self
 
 from monai.metrics import compute_dice
@@ -24,6 +25,7 @@ from lnq.losses.pseudo import PseudoTerm
 from lnq.losses.supervised import SupervisedTerm
 from lnq.methods.method import Method, OptimizerFactory
 from lnq.methods.mode import MODES, ModeName
+from lnq.methods.pending_step import PendingStep
 from lnq.networks import DualBranchVNet, VNet
 from lnq.seeding import generator
 
@@ -109,19 +111,41 @@ class DBDMP(Method):
         that they can be compared between modes.
         """
         y, background = batch["label"].float(), batch.get("known_background")
-        branches = self.network(batch["image"])
+        theta = float(generator(self.seed, "theta", self.global_step).random())
+        loss, scalars = self.evaluate_objective(
+            self.network(batch["image"]), y, background, theta, float(self.lambda_p)
+        )
+        ramp: dict[str, Tensor | float] = {"train/lambda_p": self.lambda_p} if self.pseudo else {}
+        self.log_scalars({"train/loss": loss, **scalars, **ramp}, len(y))
+        return self.finite(loss, batch)
+
+    def objective(
+        self,
+        branches: tuple[Tensor, ...],
+        y: Tensor,
+        background: Tensor | None,
+        theta: float | Tensor,
+        lambda_p: float | Tensor,
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Eq. 10 times `loss_scale`, and its parts before it.
+
+        Args:
+            branches: Logits (b, 2, z, y, x) of each.
+            y: Partial annotation (b, 1, z, y, x) in {0, 1}.
+            background: Where it is known, of the same shape.
+            theta: θ of Eq. 6.
+            lambda_p: λ_p of Eq. 11.
+        """
         loss, scalars = self.supervised_loss(branches, y, background)
         if self.pseudo:
-            pseudo, terms = self.pseudo_loss(branches[0], branches[1], y, background)
-            loss = loss + self.lambda_p * pseudo
-            scalars |= terms | {"train/lambda_p": self.lambda_p}
-        loss = self.mode.loss_scale * loss
-        self.log_scalars({"train/loss": loss, **scalars}, len(y))
-        return self.finite(loss, batch)
+            pseudo, terms = self.pseudo_loss(branches[0], branches[1], y, theta, background)
+            loss = loss + lambda_p * pseudo
+            scalars |= terms
+        return self.mode.loss_scale * loss, scalars
 
     def supervised_loss(
         self, branches: tuple[Tensor, ...], y: Tensor, background: Tensor | None = None
-    ) -> tuple[Tensor, dict[str, Tensor | float]]:
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         """Σ_branches L_sup (Eqs. 5 and 10), and each term summed over the branches for the log."""
         terms = [
             supervised_terms(
@@ -140,13 +164,14 @@ class DBDMP(Method):
         }
 
     def pseudo_loss(
-        self, main: Tensor, aux: Tensor, y: Tensor, background: Tensor | None = None
-    ) -> tuple[Tensor, dict[str, Tensor | float]]:
-        """L_p(main, aux) + L_p(aux, main), and each of its terms for the log.
-
-        The pseudo label is of this iteration's θ (Eqs. 6-10).
-        """
-        theta = float(generator(self.seed, "theta", self.global_step).random())
+        self,
+        main: Tensor,
+        aux: Tensor,
+        y: Tensor,
+        theta: float | Tensor,
+        background: Tensor | None = None,
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """L_p(main, aux) + L_p(aux, main) (Eqs. 6-10), and each of its terms for the log."""
         target = self.pseudo_label(main, aux, y, theta, background)
         by_name = pseudo_terms(
             main, aux, target, self.pseudo, detach_weight=self.detach_weight,
@@ -159,30 +184,31 @@ class DBDMP(Method):
         }
 
     def pseudo_label(
-        self, main: Tensor, aux: Tensor, y: Tensor, theta: float, background: Tensor | None
+        self,
+        main: Tensor,
+        aux: Tensor,
+        y: Tensor,
+        theta: float | Tensor,
+        background: Tensor | None,
     ) -> Tensor:
         """ŷ of both branches' mixture, sharpened (Eqs. 6 and 7); (b, 2, z, y, x)."""
         mixed = mix_branches(main, aux, theta)
         sharpened = sharpen(mixed, self.tau)
         return soft_pseudo_label(y, sharpened, background)
 
-    def finite(self, loss: Tensor, batch: Batch) -> Tensor:
-        """`loss`; a batch that `mode=original` has no finite loss for is told from other causes.
-
-        Raises:
-            RunError: The loss is not finite.
-        """
+    def _require_finite(self, loss: float, step: PendingStep) -> None:
+        """A batch that `mode=original` has no finite loss for is told from other causes."""
         undefined = self.mode.nan_if_empty and "pce" in self.supervised
-        if undefined and not batch["label"].any():
+        if undefined and not math.isfinite(loss) and not step.batch["label"].any():
             raise RunError(
-                f"the loss is NaN at step {self.global_step}",
-                where=f"cases {', '.join(batch['case_id'])}",
+                f"the loss is NaN at step {step.number}",
+                where=f"cases {', '.join(step.batch['case_id'])}",
                 why="no voxel of this batch is annotated, and method.mode=original divides L_PCE "
                 "by their number, as the authors' code does",
                 remedy="set method.mode=paper, or datamodule.foreground_share so high that each "
                 "batch holds an annotated node; leave out cases without any",
             )
-        return super().finite(loss, batch)
+        super()._require_finite(loss, step)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Logs `val/dice` of the main decoder on a whole, completely annotated volume."""

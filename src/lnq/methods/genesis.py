@@ -23,13 +23,18 @@ class Genesis(Method):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Loss of a batch with `image` (corrupted) and `target`, both (b, 1, z, y, x)."""
-        restored = self.network(batch["image"])
-        errors = [functional.mse_loss(r.float(), batch["target"]) for r in restored]
-        loss = sum(errors[1:], errors[0])
-        names = ("train/mse_main", "train/mse_aux")
-        scalars: dict[str, Tensor | float] = dict(zip(names, errors, strict=False))
+        loss, scalars = self.evaluate_objective(self.network(batch["image"]), batch["target"])
         self.log_scalars({"train/loss": loss, **scalars}, len(batch["image"]))
         return self.finite(loss, batch)
+
+    def objective(
+        self, restored: tuple[Tensor, ...], target: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The sum of the branches' errors, and each of them; tensors of one shape."""
+        errors = [functional.mse_loss(r.float(), target) for r in restored]
+        return sum(errors[1:], errors[0]), dict(
+            zip(("train/mse_main", "train/mse_aux"), errors, strict=False)
+        )
 
     def pictures(self, batch: Batch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """The corrupted patch, what each decoder makes of it, and what it was."""

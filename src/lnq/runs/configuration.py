@@ -12,6 +12,7 @@ from typing import Annotated, Any, TypeGuard
 
 from pydantic import Field
 
+from lnq.acceleration import Acceleration, Settings, device_type
 from lnq.callbacks import RampUp
 from lnq.config import DataConfig, Paths
 from lnq.config.layout_choice import AUTO
@@ -61,6 +62,7 @@ class TrainConfig:
     optimizer: dict[str, Any]
     callbacks: dict[str, dict[str, Any] | None]
     trainer: dict[str, Any]
+    acceleration: Acceleration
     logger: dict[str, dict[str, Any] | None]
     measure: dict[str, Measurement | None]
     paths: Paths
@@ -81,6 +83,13 @@ class TrainConfig:
         """In types that a checkpoint may hold: no paths."""
         plain: dict[str, Any] = _plain(asdict(self))
         return plain
+
+    def settings(self) -> Settings:
+        """What makes this training fast on the device that it gets."""
+        limit = self.trainer.get("max_steps", -1)  # Lightning's -1: none
+        steps = self.trainer["max_epochs"] * self.datamodule["steps_per_epoch"]
+        steps = steps if limit < 0 else min(limit, steps)
+        return self.acceleration.on(device_type(self.trainer["accelerator"]), steps)
 
     def measurements(self) -> list[Measurement]:
         """Those that were not set to null."""
@@ -150,6 +159,11 @@ class TrainConfig:
                     f"callbacks.ramp_up.t_max={t_max}: the ramp is longer than the training of "
                     f"trainer.max_epochs={epochs}; use at most that"
                 )
+        found += [
+            f"trainer.{key}: say acceleration.{key}={trainer[key]}"
+            for key in ("precision", "benchmark")
+            if key in trainer
+        ]
         if trainer.get("accumulate_grad_batches") not in (None, 1):
             faults.append(
                 "trainer.accumulate_grad_batches: patches are counted by optimiser steps; use "

@@ -1,0 +1,106 @@
+"""What makes a training fast on the device it runs on: chosen here, each part with a switch."""
+
+from __future__ import annotations
+
+import inspect
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import torch
+from pydantic import ConfigDict
+from torch.utils._triton import has_triton
+
+Precision = Literal[32, "bf16-mixed", "16-mixed"]
+Switch = Literal["auto"] | bool
+
+COMPILING_PAYS_FROM = 2000
+"""Steps of a training: compiling takes one to three minutes, and saves a twentieth of a second a
+step (docs/decisions/training.md#a-gpu-trains-in-half-precision-compiled)."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a training does to be fast, every part decided.
+
+    Attributes:
+        precision: Of the network's arithmetic; weights and losses are float32 in any case.
+        benchmark: cuDNN tries its algorithms at the first step of each shape.
+        compile: Network and loss are compiled at the first step.
+        channels_last: Weights and features lie with the channel as the fastest axis.
+        fused: The optimiser is one kernel, which leaves out steps that are not finite by itself.
+    """
+
+    precision: Precision = 32
+    benchmark: bool = False
+    compile: bool = False
+    channels_last: bool = False
+    fused: bool = False
+
+    def __str__(self) -> str:
+        """What is done, in a line."""
+        done = [name.replace("_", " ") for name, value in vars(self).items() if value is True]
+        return ", ".join([str(self.precision), *done])
+
+
+@dataclass(frozen=True)
+class Acceleration:
+    """Node `acceleration` of conf/train.yaml; `auto` is what is fastest on the device.
+
+    Attributes:
+        precision: As of `Settings`.
+        benchmark: As of `Settings`.
+        compile: As of `Settings`.
+        channels_last: As of `Settings`.
+        fused: As of `Settings`.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    precision: Literal["auto"] | Precision = "auto"
+    benchmark: Switch = "auto"
+    compile: Switch = "auto"
+    channels_last: Switch = "auto"
+    fused: Switch = "auto"
+
+    def on(self, device: str, steps: int) -> Settings:
+        """What is done on a device of this type.
+
+        Args:
+            device: `cuda`, `cpu`: a type of PyTorch's.
+            steps: Of the whole training.
+        """
+        best: Mapping[str, Any] = vars(Settings())
+        if device == "cuda":
+            best = {
+                "precision": "16-mixed",
+                "benchmark": True,
+                "compile": steps >= COMPILING_PAYS_FROM and can_compile(),
+                "channels_last": False,
+                "fused": True,
+            }
+        chosen = {name: value for name, value in vars(self).items() if value != "auto"}
+        return Settings(**{**best, **chosen})
+
+
+def has_fused_kernel(optimizer: Callable[..., Any]) -> bool:
+    """Whether an optimiser, its constructor's arguments bound, can be had as one kernel.
+
+    Not where its arguments say how it computes, or SGD dampens: its fused form would do so from the
+    first step on, and the other does not.
+    """
+    bound = getattr(optimizer, "keywords", {})
+    takes_it = "fused" in inspect.signature(optimizer).parameters
+    return takes_it and not any(bound.get(key) for key in ("fused", "foreach", "dampening"))
+
+
+def can_compile() -> bool:
+    """Whether there is what `torch.compile` needs for a GPU: Triton, which needs a C compiler."""
+    return has_triton() and any(map(shutil.which, ("cc", "gcc", "clang")))
+
+
+def device_type(accelerator: str) -> str:
+    """The type of device that Lightning's `accelerator` comes to, of the two we know."""
+    wants_gpu = accelerator in ("auto", "gpu", "cuda")
+    return "cuda" if wants_gpu and torch.cuda.is_available() else "cpu"
