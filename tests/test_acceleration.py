@@ -24,6 +24,8 @@ from lnq.methods import DBDMP, Genesis
 from lnq.methods.method import Method
 from lnq.networks import DualBranchVNet
 
+pytestmark = pytest.mark.training
+
 SHAPE = (2, 1, 4, 8, 8)
 FUSED = [False, True]
 
