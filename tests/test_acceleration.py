@@ -24,8 +24,6 @@ from lnq.methods import DBDMP, Genesis
 from lnq.methods.method import Method
 from lnq.networks import DualBranchVNet
 
-pytestmark = pytest.mark.training
-
 SHAPE = (2, 1, 4, 8, 8)
 FUSED = [False, True]
 
@@ -147,6 +145,7 @@ def test_optimisers_are_fused_where_they_can_be_and_nothing_else_was_said() -> N
     assert not fusible(torch.optim.SGD, foreach=True)
 
 
+@pytest.mark.training
 def test_a_training_says_what_it_does_for_speed(
     tmp_path: Any, tiny_store: Any, train: Callable[..., int], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -161,6 +160,7 @@ def test_a_training_says_what_it_does_for_speed(
     assert "say acceleration.benchmark=True" in capsys.readouterr().err
 
 
+@pytest.mark.training
 @pytest.mark.parametrize("precision", ["32", "bf16-mixed"])
 @pytest.mark.parametrize("name", ["dbdmp", "genesis"])
 @pytest.mark.usefixtures("compiler")
@@ -186,6 +186,7 @@ def test_compiled_training_has_no_break_and_never_compiles_again(
     assert not counters["graph_break"]
 
 
+@pytest.mark.training
 @pytest.mark.parametrize("name", ["dbdmp", "genesis"])
 @pytest.mark.usefixtures("compiler")
 def test_compiled_training_learns_the_same_and_keeps_the_names(name: str) -> None:
@@ -198,6 +199,7 @@ def test_compiled_training_learns_the_same_and_keeps_the_names(name: str) -> Non
     assert list(plain.state_dict()) == list(compiled.state_dict())
 
 
+@pytest.mark.training
 @pytest.mark.parametrize("precision", ["32", "16-mixed"])
 def test_fused_training_learns_the_same(precision: str) -> None:
     found = []
@@ -216,6 +218,7 @@ def given(precision: str, scale: float) -> dict[str, Any]:
     return {"plugins": [MixedPrecision("16-mixed", "cpu", scaler)]}
 
 
+@pytest.mark.training
 @pytest.mark.parametrize("fused", FUSED)
 def test_the_norm_is_taken_once_a_step(monkeypatch: pytest.MonkeyPatch, fused: bool) -> None:
     taken = []
@@ -231,6 +234,7 @@ def test_the_norm_is_taken_once_a_step(monkeypatch: pytest.MonkeyPatch, fused: b
     assert len(taken) == 3
 
 
+@pytest.mark.training
 @pytest.mark.parametrize("precision", ["32", "16-mixed"])
 @pytest.mark.parametrize("bad", [0, 1, 3])
 @pytest.mark.parametrize("fused", FUSED)
@@ -253,6 +257,7 @@ def test_a_loss_that_is_not_finite_never_reaches_the_weights(
     assert all(w.isfinite().all() for w in weights(method))
 
 
+@pytest.mark.training
 @pytest.mark.parametrize("fused", FUSED)
 def test_gradients_that_are_not_finite_never_reach_the_weights(fused: bool) -> None:
     method = method_of(fused=fused)
@@ -263,6 +268,7 @@ def test_gradients_that_are_not_finite_never_reach_the_weights(fused: bool) -> N
     assert same(before, weights(method))
 
 
+@pytest.mark.training
 def test_a_first_step_that_is_left_out_leaves_no_momentum() -> None:
     # 16-mixed begins with such steps; PyTorch's fused SGD would go on from unset memory.
     method, plain = method_of(fused=True), method_of(fused=False)
@@ -274,6 +280,7 @@ def test_a_first_step_that_is_left_out_leaves_no_momentum() -> None:
     assert same(weights(method), weights(plain), 1e-6)
 
 
+@pytest.mark.training
 @pytest.mark.parametrize("fused", FUSED)
 def test_a_checkpoint_of_one_kind_of_optimiser_resumes_as_the_other(
     fused: bool, tmp_path: Any
