@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
+
+from lnq.data.patches.batch import Batch
 
 
 class PendingStep:
@@ -17,7 +17,7 @@ class PendingStep:
         loss: Scalar, without gradient.
     """
 
-    def __init__(self, number: int, batch: dict[str, Any], loss: Tensor) -> None:
+    def __init__(self, number: int, batch: Batch, loss: Tensor) -> None:
         self.number = number
         self.batch = batch
         self.loss = loss

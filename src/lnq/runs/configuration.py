@@ -159,7 +159,7 @@ class TrainConfig:
                     f"callbacks.ramp_up.t_max={t_max}: the ramp is longer than the training of "
                     f"trainer.max_epochs={epochs}; use at most that"
                 )
-        found += [
+        faults += [
             f"trainer.{key}: say acceleration.{key}={trainer[key]}"
             for key in ("precision", "benchmark")
             if key in trainer
