@@ -56,6 +56,14 @@ def test_with_several_seeds_the_spread_is_over_their_means() -> None:
     assert found["num_cases"].to_list() == [4, 4]
 
 
+def test_a_measure_that_no_case_has_leaves_a_gap() -> None:
+    undefined = float("nan")
+    found = sensitivity(collected([({}, [[undefined]]), ({"method.tau": 0.1}, [[0.6]])]))
+    assert found["dice_mean"].isna().to_list() == [False, True]
+    assert found["dice_sd"].dtype == found["assd_mean"].dtype == float
+    sensitivity_figure(found)
+
+
 def test_without_a_varied_parameter_there_is_no_panel() -> None:
     assert sensitivity(collected([({}, [[0.5]]), ({}, [[0.6]])])).empty
 

@@ -157,7 +157,9 @@ def rank_teams(table: pd.DataFrame) -> pd.DataFrame:
     by_distance = cases["assd_filled_mm"].rank(method="min")
     teams = table.assign(rank=(by_dice + by_distance) / 2).groupby("team")
     mean_rank = teams["rank"].mean()
-    dice = pd.DataFrame({team: vars(Spread.of(values)) for team, values in teams["dice"]}).T
+    dice = pd.DataFrame(
+        {team: vars(Spread.of(values)) for team, values in teams["dice"]}, dtype=float
+    ).T
     ranking = pd.DataFrame(
         {
             "place": mean_rank.rank(method="min").astype(int),

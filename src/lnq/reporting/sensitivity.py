@@ -46,7 +46,8 @@ def sensitivity(found: Collection) -> pd.DataFrame:
             rows += [
                 {"experiment": f"{experiment}{words}", **row} for row in _rows(own, varied, found)
             ]
-    return pd.DataFrame(rows, columns=COLUMNS)
+    numbers = [column for column in COLUMNS if column.endswith(("_mean", "_sd"))]
+    return pd.DataFrame(rows, columns=COLUMNS).astype(dict.fromkeys(numbers, float))  # None: NaN
 
 
 def _rows(
