@@ -6,6 +6,7 @@ import csv
 import logging
 import os
 import re
+import shlex
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -152,7 +153,13 @@ def test_pre_training_names_the_stage_that_follows(
     assert train("+experiment=genesis", *SHOWN, *given) == 0
     lines = capsys.readouterr().out.splitlines()
     assert "λ_p" not in lines[1]
-    assert lines[-1] == f"next        python -m lnq.train +experiment=dbdmp init_from={run}"
+    command, *words = shlex.split(lines[-1].removeprefix("next        python -m "))
+    assert command == "lnq.train"
+    assert words[0] == "+experiment=dbdmp"
+    assert {f"store={tiny_store}", "network.widths=[2,4]", "datamodule.patch_size=[4,8,8]"} <= {
+        *words
+    }
+    assert words[-1] == f"init_from={run}"
 
 
 def test_durations_as_a_person_says_them() -> None:

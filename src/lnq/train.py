@@ -25,7 +25,7 @@ from lnq.callbacks import (
     silence,
     whereabouts,
 )
-from lnq.config import command, instantiate
+from lnq.config import command, given_overrides, instantiate, is_one_of_several
 from lnq.console import console
 from lnq.curves import last_logged
 from lnq.data.store.case_store import CaseStore
@@ -43,6 +43,7 @@ from lnq.run_folder import MeasuredFolder, RunFolder
 from lnq.runs.configuration import GIVEN, TrainConfig
 from lnq.runs.last_run import with_last_run
 from lnq.runs.measuring import measure
+from lnq.runs.next_steps import fine_tuning, resuming, using
 
 
 @command("train", TrainConfig, given=GIVEN, prepare=with_last_run)
@@ -66,7 +67,10 @@ def main(cfg: TrainConfig) -> int:
     if not trainer.is_global_zero:
         return 0
     code = 0 if _was_pruned(trainer) else _measure(cfg)
-    _tell_where(RunFolder(cfg.run_dir), time.monotonic() - begun, trainer, method)
+    _tell_where(RunFolder(cfg.run_dir), time.monotonic() - begun, trainer)
+    overrides = given_overrides()
+    for line in [fine_tuning(cfg, overrides)] if method.restores else using(cfg):
+        out.print(f"{'next':<12}{line}")
     return code
 
 
@@ -98,7 +102,12 @@ def _train(cfg: TrainConfig) -> tuple[pl.Trainer, Method]:
         _tell_acceleration(cfg)
     claim = claimed(RunFolder(cfg.run_dir), resuming=cfg.ckpt_path is not None)
     with claim if trainer.is_global_zero else contextlib.nullcontext(), between_steps.handler():
-        _fit(trainer, method, datamodule, cfg.ckpt_path)
+        try:
+            _fit(trainer, method, datamodule, cfg.ckpt_path)
+        except (KeyboardInterrupt, SystemExit):
+            if trainer.is_global_zero:
+                _tell_how_to_go_on(cfg)
+            raise
         if trainer.is_global_zero and not _was_pruned(trainer):
             record.finish()
     return trainer, method
@@ -210,8 +219,8 @@ def _has_bar(callbacks: Sequence[pl.Callback]) -> bool:
     return any(isinstance(callback, ProgressBar) for callback in callbacks)
 
 
-def _tell_where(run: RunFolder, seconds: float, trainer: pl.Trainer, method: Method) -> None:
-    """How the training ended, what it leaves, and what can be done with it."""
+def _tell_where(run: RunFolder, seconds: float, trainer: pl.Trainer) -> None:
+    """How the training ended, and what it leaves."""
     out = console()
     results = {metric: last_logged(run, metric) for metric in ("train/loss", "val/dice")}
     summary = {
@@ -222,8 +231,16 @@ def _tell_where(run: RunFolder, seconds: float, trainer: pl.Trainer, method: Met
     }
     for name, told in summary.items():
         out.print(f"{name:<12}{told}")
-    for next_command in method.next_commands:
-        out.print(f"{'next':<12}{next_command.format(run=run.path)}")
+
+
+def _tell_how_to_go_on(cfg: TrainConfig) -> None:
+    if is_one_of_several():
+        line = "to go on, give the same command again: runs that are finished stay"
+    elif RunFolder(cfg.run_dir).checkpoint.exists():
+        line = f"to go on    {resuming(cfg, given_overrides())}"
+    else:
+        line = "stopped before anything was saved"
+    console(stderr=True).print(line)
 
 
 def _fit(

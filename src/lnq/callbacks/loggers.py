@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import secrets
+import shlex
 import ssl
 import threading
 import urllib.error
@@ -138,7 +139,8 @@ class OfflineFirstWandbLogger(WandbLogger):
 
     def _sync(self, sessions: str, run: Any) -> str:
         """The command that sends what sessions left in the run's folder."""
-        return f"wandb sync {sessions.format(self._id_file.parent)}-*-{run.id}"
+        folder = shlex.quote(str(self._id_file.parent))
+        return f"wandb sync {sessions.format(folder)}-*-{run.id}"
 
 
 def _without_cases(value: Any) -> Any:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
 from pydantic import ConfigDict, TypeAdapter, ValidationError
@@ -189,6 +190,18 @@ class Task(Generic[Schema]):
                 raise ConfigError(
                     "cannot resolve the configuration", why=first_line(error)
                 ) from error
+
+
+def given_overrides() -> list[str]:
+    """What the command line of the job that runs gives, the user's own folder included."""
+    of_job = HydraConfig.get().overrides
+    folders = [word for word in of_job.hydra if word.startswith("hydra.searchpath=")]
+    return [*of_job.task, *folders]
+
+
+def is_one_of_several() -> bool:
+    """Whether the job that runs is one of `-m`."""
+    return bool(HydraConfig.get().mode == RunMode.MULTIRUN)
 
 
 def _task_of(stage: str) -> Task[Any]:

@@ -104,12 +104,12 @@ class Arguments:
 
     def several(self) -> list[int]:
         """Places of the overrides that give several values."""
-        return [n for n, item in enumerate(self._parsed()) if item.is_sweep_override()]
+        return [n for n, item in enumerate(parsed(self.overrides)) if item.is_sweep_override()]
 
     def jobs(self) -> Iterator[list[str]]:
         """The overrides of every job: one list, or the product of all comma-separated values."""
-        parsed = self._parsed()
-        for item in parsed:
+        given = parsed(self.overrides)
+        for item in given:
             named = item.is_add() and item.key_or_group == "sweep"
             if (named or item.is_sweep_override()) and not self.multirun:
                 what = "a sweep" if named else f"several values for {item.key_or_group}"
@@ -121,16 +121,22 @@ class Arguments:
             [f"{item.get_key_element()}={value}" for value in item.sweep_string_iterator()]
             if item.is_sweep_override()
             else [item.input_line or ""]
-            for item in parsed
+            for item in given
         ]
         for job in itertools.product(*choices):
             yield list(job)
 
-    def _parsed(self) -> list[Override]:
-        try:
-            return OverridesParser.create().parse_overrides(list(self.overrides))
-        except HydraException as error:
-            raise ConfigError("cannot parse the command line", why=first_line(error)) from error
+
+def parsed(overrides: Sequence[str]) -> list[Override]:
+    """Overrides by Hydra's grammar.
+
+    Raises:
+        ConfigError: It does not take one of them.
+    """
+    try:
+        return OverridesParser.create().parse_overrides(list(overrides))
+    except HydraException as error:
+        raise ConfigError("cannot parse the command line", why=first_line(error)) from error
 
 
 def compose(

@@ -57,10 +57,6 @@ class DBDMP(Method):
     """
 
     out_channels = 2
-    next_commands = (
-        "python -m lnq.predict checkpoint={run} input=SCANS",
-        "python -m lnq.report run={run}",
-    )
 
     def __init__(
         self,

@@ -19,7 +19,6 @@ class Genesis(Method):
 
     out_channels = 1
     restores = True
-    next_commands = ("python -m lnq.train +experiment=dbdmp init_from={run}",)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Loss of a batch with `image` (corrupted) and `target`, both (b, 1, z, y, x)."""

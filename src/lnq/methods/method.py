@@ -32,8 +32,6 @@ class Method(pl.LightningModule):
     """
 
     out_channels: int
-    next_commands: tuple[str, ...]
-    """What to do with a run of this method, `{run}` being its folder."""
     restores: bool = False
     """Whether it learns `target`, the patch before `GenesisCorruption` corrupted it."""
     known_background_hu: tuple[float, float] | None = None

@@ -16,6 +16,8 @@ from lnq.networks.record import TrainingRecord, trained, training_record
 from lnq.run_folder import RunFolder
 
 PREFIX = "network."
+_EXAMPLES = 2
+"""Of each kind of difference."""
 
 
 @dataclass(frozen=True)
@@ -149,18 +151,29 @@ def _refuse_differences(
     own: Mapping[str, Tensor], state: Mapping[str, Tensor], source: Path
 ) -> None:
     """Refuses weights unless every tensor of either side is on the other with the same shape."""
-    differences = [
-        f"{key}: {_text(_shape(own, key))} here, {_text(_shape(state, key))} there"
+    differing = {
+        key: (_shape(own, key), _shape(state, key))
         for key in sorted(own.keys() | state.keys())
         if _shape(own, key) != _shape(state, key)
+    }
+    if not differing:
+        return
+    kinds = {
+        "of another shape": [key for key, shapes in differing.items() if None not in shapes],
+        "missing in them": [key for key, (_, theirs) in differing.items() if theirs is None],
+        "unknown here": [key for key, (ours, _) in differing.items() if ours is None],
+    }
+    counts = ", ".join(f"{len(keys)} {kind}" for kind, keys in kinds.items() if keys)
+    first = [
+        f"{key}: {_text(differing[key][0])} here, {_text(differing[key][1])} there"
+        for key in [key for keys in kinds.values() for key in keys[:_EXAMPLES]]
     ]
-    if differences:
-        raise UsageError(
-            "the weights are of another architecture",
-            where=source,
-            why="; ".join(differences),
-            remedy="use the network configuration that the weights were trained with",
-        )
+    raise UsageError(
+        "the weights are of another architecture",
+        where=source,
+        why=f"of {len(own.keys() | state.keys())} tensors {counts}, such as {'; '.join(first)}",
+        remedy="use the network configuration that the weights were trained with",
+    )
 
 
 def _shape(state: Mapping[str, Tensor], key: str) -> Size | None:
