@@ -229,3 +229,21 @@ def test_a_label_of_almost_one(tmp_path: Path, value: float, whole: bool) -> Non
     label, notes = read_label_with_notes(path)
     assert label.array.sum() == label.array[2, 3, 4] == 1
     assert "rounded" in notes[0]
+
+
+@pytest.mark.parametrize(
+    ("said", "what"),
+    [("Exception thrown in SimpleITK ImageFileReader_Execute: Resource temporarily unavailable",
+      "no threads are left"), ("ITK ERROR: Failed to allocate memory for image.", "enough memory"),
+     ("ITK ERROR: it is odd", "the reader says: ITK ERROR: it is odd")],
+)  # fmt: skip
+def test_what_the_machine_lacks_is_no_damage(
+    tmp_path: Path, said: str, what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError(said)
+
+    monkeypatch.setattr(sitk, "ReadImage", fail)
+    with pytest.raises(CaseError, match=what) as error:
+        read_image(nrrd(tmp_path / "a.nrrd"))
+    assert ("damaged" in str(error.value)) is False

@@ -12,7 +12,9 @@ from contextlib import contextmanager
 from typing import Self
 
 # How ITK and torch, which raise a plain RuntimeError, say that memory could not be had.
-_NO_MEMORY = ("Failed to allocate memory", "DefaultCPUAllocator")
+_NO_MEMORY = ("Failed to allocate memory", "DefaultCPUAllocator", "std::bad_alloc")
+# How ITK's thread pool says that the system gives it no more of them.
+_NO_THREADS = ("Resource temporarily unavailable", "Unable to create a thread")
 
 
 class LnqError(Exception):
@@ -93,17 +95,22 @@ class RunError(LnqError):
 
 @contextmanager
 def memory_for(scan: object) -> Iterator[None]:
-    """Lets a scan that is too large for the machine fail alone, as any bad case does.
+    """Lets a scan for which the machine has too little fail alone, as any bad case does.
 
     Args:
         scan: What is read and computed with in the block.
 
     Raises:
-        CaseError: The block ran out of memory.
+        CaseError: The block ran out of memory or threads.
     """
     try:
         yield
     except (MemoryError, RuntimeError) as error:
+        if any(sign in str(error) for sign in _NO_THREADS):
+            raise CaseError(
+                "no threads are left for this scan", where=scan,
+                remedy="use fewer workers, or raise the limit of processes (ulimit -u)",
+            ) from error  # fmt: skip
         if not isinstance(error, MemoryError) and not any(s in str(error) for s in _NO_MEMORY):
             raise
         raise CaseError(

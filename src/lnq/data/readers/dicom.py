@@ -12,6 +12,7 @@ from lnq.data.readers.dicom_folder import SAME_PLACE_MM, files_of, series_files
 from lnq.data.readers.dicom_slices import Slice, read_slice
 from lnq.data.readers.dicom_values import check_decodable, check_values
 from lnq.data.readers.header import check_geometry, check_name, check_ratio, refusal
+from lnq.errors import memory_for
 from lnq.volume import Array, Grid, Volume, from_sitk
 
 # Positions are written with few digits; beyond this, slices are unevenly spaced.
@@ -196,7 +197,8 @@ def _read_ordered(folder: Path, slices: list[Slice]) -> Volume:
         # The reader would force all slices into the value type of the first.
         reader.SetOutputPixelType(sitk.sitkFloat32)
     try:
-        return from_sitk(reader.Execute())
+        with memory_for(folder):
+            return from_sitk(reader.Execute())
     except RuntimeError as error:
         check_decodable(slices)  # names the slice, where it can
         reason = str(error).strip().splitlines()[-1]

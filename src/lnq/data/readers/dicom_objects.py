@@ -69,10 +69,13 @@ def is_object(path: Path, data: Any) -> bool:
         check_structure(path)  # cut off is not blank
     stated, stored = (str(d.get(tag) or "") for d, tag in _classes(data))
     if not (stated or stored):
+        if not data.file_meta.get("TransferSyntaxUID"):
+            raise refusal(path, "damaged DICOM file: it holds nothing known", "copy it again")
         raise refusal(
-            path, "it does not say what it is: SOPClassUID is blank, as after some "
-            "de-identification", "restore that tag, or remove the file",
-        )  # fmt: skip
+            path,
+            "it does not say what it is: SOPClassUID is blank, as after some de-identification",
+            "restore that tag, or remove the file",
+        )
     if stated and stored and stated != stored:
         raise refusal(path, "damaged DICOM file: it gives two SOP classes", "copy it again")
     return True

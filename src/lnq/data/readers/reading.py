@@ -24,7 +24,7 @@ from lnq.data.readers.payload import check_payload
 from lnq.data.readers.plausibility import LabelKind, as_hounsfield, as_label
 from lnq.data.readers.rtstruct import RTSTRUCT, read_rtstruct
 from lnq.data.readers.slicer_segmentation import is_slicer_segmentation, read_slicer_segmentation
-from lnq.errors import CaseError
+from lnq.errors import CaseError, memory_for
 from lnq.files import sha256
 from lnq.volume import Volume
 
@@ -199,7 +199,8 @@ def _read_natively(header: Header) -> Volume:
     """By the reader of the format, named: SimpleITK would guess by the suffix's letters."""
     path = header.path
     try:
-        image = sitk.ReadImage(path, imageIO=header.reader)
+        with memory_for(path):
+            image = sitk.ReadImage(path, imageIO=header.reader)
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[-1]
         raise refusal(path, f"the reader says: {reason}", "save it with another program") from error

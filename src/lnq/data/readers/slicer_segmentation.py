@@ -16,6 +16,7 @@ from lnq.data.readers.nrrd import key_values, parse_nrrd
 from lnq.data.readers.payload import check_payload
 from lnq.data.readers.plausibility import LabelKind
 from lnq.data.readers.segments import Segment, chosen_segments, painted, unique_names
+from lnq.errors import memory_for
 from lnq.volume import Array, Grid, Volume
 
 _FIELD = re.compile(r"Segment(\d+)_(\w+)")
@@ -77,7 +78,8 @@ def read_slicer_segmentation(
 def _array(path: Path, header: Header) -> Array:
     """Values `z y x layer`."""
     try:
-        image = sitk.ReadImage(path, imageIO="NrrdImageIO")
+        with memory_for(path):
+            image = sitk.ReadImage(path, imageIO="NrrdImageIO")
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[-1]
         raise refusal(path, f"the reader says: {reason}", "save it from 3D Slicer") from error
