@@ -185,7 +185,13 @@ def collection(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {"DIR": root, "FILE": table}
 
 
-@pytest.mark.parametrize("document", HOW_TO)
+def marks_of(page: str) -> tuple[pytest.MarkDecorator, ...]:
+    """What a page's commands cost."""
+    trains = any(stage in ("train", "predict") for stage, _ in commands_of_lnq(page))
+    return (pytest.mark.process, pytest.mark.training) if trains else (pytest.mark.slow,)
+
+
+@pytest.mark.parametrize("document", [pytest.param(page, marks=marks_of(page)) for page in HOW_TO])
 def test_commands_on_your_own_scans(
     document: str, scans: Path, collection: dict[str, Path], home: Path,
     monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest,
@@ -222,6 +228,8 @@ def second_run(name: str, places: dict[str, Path]) -> None:
     run("evaluate", measured, places)
 
 
+@pytest.mark.process
+@pytest.mark.training
 def test_commands_from_download_to_table(
     collection: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -232,6 +240,8 @@ def test_commands_from_download_to_table(
     assert all(f"| {row} " in rows for row in ("baseline", *"abcdefg"))
 
 
+@pytest.mark.process
+@pytest.mark.training
 def test_commands_of_the_tutorial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     few = [f"data.layout.num_{split}={n}" for split, n in (("train", 1), ("val", 1), ("test", 2))]

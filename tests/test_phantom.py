@@ -280,6 +280,7 @@ def test_distances_of_the_solids() -> None:
     np.testing.assert_allclose(ball.distance(at), [5, -4.5], atol=1e-3)
 
 
+@pytest.mark.slow
 def test_an_overview_is_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.argv", ["picture", str(tmp_path), "1"])
     picture.main()
