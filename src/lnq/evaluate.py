@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -48,7 +49,7 @@ class EvaluateConfig:
 @command("evaluate", EvaluateConfig)
 def main(cfg: EvaluateConfig) -> int:
     """Evaluates and prints the summary."""
-    output = cfg.output or MeasuredFolder(cfg.predictions.resolve().parent).evaluation
+    output = cfg.output or MeasuredFolder(Path(os.path.abspath(cfg.predictions)).parent).evaluation  # noqa: PTH100
     result = evaluate_folders(
         cfg.predictions, cfg.references, output,
         config=asdict(cfg), reference_kind=cfg.reference_kind, min_overlap=cfg.min_overlap,

@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import hashlib
 import json
 import os
 import platform
+import re
+import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from lnq.errors import LnqError, UsageError
+from lnq.locks import held
 
 MANIFEST = "manifest.json"
 FAILURES = "failures.json"
+LOCK = ".lock"
+_LEFTOVER = re.compile(r"\.(\d+)\.tmp\..*", re.DOTALL)
 RECORDED_PACKAGES = (
     "lnq", "torch", "pytorch-lightning", "torchio", "monai", "hydra-core", "numpy", "SimpleITK",
 )  # fmt: skip
@@ -64,42 +68,66 @@ def write_json(path: Path, value: Any) -> None:
 def sole_user(folder: Path) -> Iterator[None]:
     """Makes an output folder and keeps other runs out of it while the block runs.
 
-    The lock is the operating system's: it ends with the process, also after a kill.
+    What a killed run was writing in it goes. What lies in folders that have such a user of their
+    own is theirs.
 
     Raises:
-        UsageError: The folder cannot be written, or another run is at work in it.
+        UsageError: The folder cannot be written, another run is at work in it, or a link in it
+            leads out of it: what is written there would replace other files.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        handle = (folder / ".lock").open("w")
-    except OSError as error:
-        raise UsageError(
-            "cannot write the output folder", where=folder, why=error.strerror,
-            remedy="choose another one with output=DIR (run_dir=DIR in training)",
-        ) from error  # fmt: skip
-    with handle:
+    with ExitStack() as stack:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+            folder.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(held(folder / LOCK))
+        except BlockingIOError as error:
             raise UsageError(
                 "another run is writing into this folder", where=folder,
+                why=str(error) if error.errno is None else None,
                 remedy="wait for its end, or choose another folder",
             ) from error  # fmt: skip
-        _locks.add(handle)
-        try:
-            yield
-        finally:
-            _locks.discard(handle)
+        except OSError as error:
+            raise UsageError(
+                "cannot write the output folder", where=folder, why=error.strerror,
+                remedy="choose another one with output=DIR (run_dir=DIR in training)",
+            ) from error  # fmt: skip
+        for path in _own_content(folder):
+            if leftover := _LEFTOVER.fullmatch(path.name):
+                if int(leftover[1]) != os.getpid():
+                    _remove(path)
+            elif path.is_symlink():
+                require_inside(path, folder)
+        yield
 
 
-def _let_go() -> None:
-    """In a forked process, such as a loader's worker: it may live on when its parent is killed."""
-    for handle in _locks:
-        handle.close()
+def require_inside(path: Path, folder: Path) -> Path:
+    """The path, unless it is a link that leads out of a folder, perhaps a stranger's.
+
+    Raises:
+        UsageError: It does.
+    """
+    if path.is_symlink() and not path.resolve().is_relative_to(folder.resolve()):
+        raise UsageError(
+            "a link leads out of the folder", where=path, why=f"to {path.readlink()}",
+            remedy="remove it, or name the folder behind it where one can be chosen",
+        )  # fmt: skip
+    return path
 
 
-_locks = set[IO[str]]()
-os.register_at_fork(after_in_child=_let_go)
+def _own_content(folder: Path) -> Iterator[Path]:
+    """What lies below a folder, except in those with a lock of their own, and W&B's."""
+    for place, folders, names in os.walk(folder):
+        if Path(place) != folder and LOCK in names:
+            folders.clear()
+            continue
+        yield from (Path(place, name) for name in (*folders, *names))
+        folders[:] = [n for n in folders if n != "wandb" and not _LEFTOVER.fullmatch(n)]
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def require_writable(path: Path) -> None:

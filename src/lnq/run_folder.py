@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from lnq.files import MANIFEST
+from lnq.files import MANIFEST, require_inside
 
 PANELS = "panels"
 """Name of the pictures of pseudo labels with every logger, and of their folder in the run's."""
@@ -15,21 +15,27 @@ PANELS = "panels"
 class MeasuredFolder:
     """Where masks of some scans lie beside the measures of these masks.
 
+    It may come from a stranger: a part of it that is a link out of it is neither read nor written.
+    The checkpoint alone, which has checks of its own, may be a link.
+
     Attributes:
         path: The folder itself.
     """
 
     path: Path
 
+    def _own(self, name: str) -> Path:
+        return require_inside(self.path / name, self.path)
+
     @property
     def predictions(self) -> Path:
         """Folder of the masks."""
-        return self.path / "predictions"
+        return self._own("predictions")
 
     @property
     def evaluation(self) -> Path:
         """Folder of their measures."""
-        return self.path / "evaluation"
+        return self._own("evaluation")
 
 
 @dataclass(frozen=True)
@@ -43,22 +49,22 @@ class RunFolder(MeasuredFolder):
     @property
     def training(self) -> MeasuredFolder:
         """Masks of the run's own training scans, and their measures."""
-        return MeasuredFolder(self.path / "training")
+        return MeasuredFolder(self._own("training"))
 
     @property
     def manifest(self) -> Path:
         """Where the run came from, and whether it came to its end."""
-        return self.path / MANIFEST
+        return self._own(MANIFEST)
 
     @property
     def config(self) -> Path:
         """The resolved configuration."""
-        return self.path / "config.yaml"
+        return self._own("config.yaml")
 
     @property
     def curves(self) -> Path:
         """What was logged, see `lnq.curves`."""
-        return self.path / "curves.csv"
+        return self._own("curves.csv")
 
     @property
     def checkpoint(self) -> Path:
@@ -68,12 +74,12 @@ class RunFolder(MeasuredFolder):
     @property
     def panels(self) -> Path:
         """Folder of the pictures of pseudo labels."""
-        return self.path / PANELS
+        return self._own(PANELS)
 
     @property
     def tensorboard(self) -> Path:
         """Folder of TensorBoard's files."""
-        return self.path / "tensorboard"
+        return self._own("tensorboard")
 
     @property
     def wandb_id(self) -> Path:
@@ -83,9 +89,9 @@ class RunFolder(MeasuredFolder):
     @property
     def profile(self) -> Path:
         """Where the time went, if that was asked for."""
-        return self.path / "fit-profile.txt"
+        return self._own("fit-profile.txt")
 
     @property
     def report(self) -> Path:
         """The page about the run."""
-        return self.path / "report.html"
+        return self._own("report.html")

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import torch
 from hydra.experimental.callback import Callback
 from omegaconf import OmegaConf
+
+from lnq.locks import held
 
 MOST_ON_CPU = 4
 """Jobs side by side without a GPU: more would be limited by memory before they are by cores."""
@@ -34,6 +36,7 @@ class OneGpuEach(Callback):
     """
 
     _slot: int | None = None
+    _lock: ExitStack | None = None
 
     def __init__(self, folder: str) -> None:
         self.folder = Path(folder)
@@ -52,11 +55,11 @@ class OneGpuEach(Callback):
         self.folder.mkdir(parents=True, exist_ok=True)
         slot = 0
         while True:
-            handle = os.open(self.folder / f".worker{slot}.lock", os.O_CREAT | os.O_RDWR)
+            lock = ExitStack()
             try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                lock.enter_context(held(self.folder / f".worker{slot}.lock"))
             except BlockingIOError:
-                os.close(handle)
                 slot += 1
             else:
-                return slot  # the handle stays open as long as the process
+                OneGpuEach._lock = lock  # kept as long as the process
+                return slot
