@@ -19,6 +19,8 @@ MAY_DIFFER = (
     "callbacks.progress", "callbacks.panels", "callbacks.performance",
 )  # fmt: skip
 """Keys that do not change what a resumed run computes, with all below them."""
+OF_THE_STORE = ("store", "data.name")
+"""The same where the store's content is known to be the same: it may be copied elsewhere."""
 AUTO = Path("auto")
 """`ckpt_path=auto`: the run's last checkpoint, if there is one."""
 FINISHED = "finished"
@@ -63,9 +65,12 @@ def check_resumable(run: RunFolder, now: TrainingRecord, begun: TrainingRecord) 
     Raises:
         UsageError: Lists each key with its value now and then; or the run's curves are damaged.
     """
-    found = _config_differences(now.config, begun.config)
+    known = begun.store_sha256 is not None
+    found = _config_differences(now.config, begun.config, OF_THE_STORE if known else ())
     found += _differences(now.preprocessing, begun.preprocessing, "preprocessing")
     found += _differences(now.cases, begun.cases, "cases")
+    if known:
+        found += _differences(now.store_sha256, begun.store_sha256, "store_sha256")
     _refuse(run, found)
     read_rows(run)
 
@@ -82,9 +87,11 @@ def _refuse(run: RunFolder, found: list[tuple[str, Any, Any]]) -> None:
         )
 
 
-def _config_differences(now: dict[str, Any], before: dict[str, Any]) -> list[tuple[str, Any, Any]]:
+def _config_differences(
+    now: dict[str, Any], before: dict[str, Any], free_too: tuple[str, ...] = ()
+) -> list[tuple[str, Any, Any]]:
     found = _differences(movable(now), movable(before))
-    free = tuple(f"{key}." for key in MAY_DIFFER)
+    free = tuple(f"{key}." for key in (*MAY_DIFFER, *free_too))
     return [difference for difference in found if not f"{difference[0]}.".startswith(free)]
 
 

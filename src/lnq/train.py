@@ -77,8 +77,9 @@ def main(cfg: TrainConfig) -> int:
 def _train(cfg: TrainConfig) -> tuple[pl.Trainer, Method]:
     """Trains; trainer and method as they are then."""
     store = CaseStore(cfg.store)
+    cases = store.case_ids(split="train")
     fresh = TrainingRecord(
-        cfg.plain(), store.settings, store.case_ids(split="train"), store.split_sha256
+        cfg.plain(), store.settings, cases, store.split_sha256, store.content_sha256(cases)
     )
     if cfg.ckpt_path is None:
         method, init_from = _method(cfg, store, cfg.init_from)

@@ -72,6 +72,7 @@ class TrainingRecord:
         preprocessing: What its data were prepared with.
         cases: Ids of its training cases.
         split_sha256: Hash of the dataset's split.
+        store_sha256: Hash of the arrays of its training cases.
         init_from: The weights that it began with, if not with random ones.
     """
 
@@ -79,6 +80,7 @@ class TrainingRecord:
     preprocessing: dict[str, Any]
     cases: list[str] | None = None
     split_sha256: str | None = None
+    store_sha256: str | None = None
     init_from: InitialWeights | None = None
 
     def facts(self) -> dict[str, Any]:

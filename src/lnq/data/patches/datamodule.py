@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 from lnq.data.patches.batch import Batch
 from lnq.data.patches.queue import DrawSampler, PatchDataset, PatchQueue, PatchRule, collate
 from lnq.data.store.case_store import CaseStore
-from lnq.errors import UsageError
+from lnq.errors import CaseError, RunError, UsageError
 
 QUEUED_BATCHES = 4
 
@@ -129,13 +129,20 @@ class WholeVolumes(Dataset[Batch]):
         return len(self.case_ids)
 
     def __getitem__(self, index: int) -> Batch:
-        """`image` float32 and `label` uint8, both (1, 1, z, y, x), and `case_id`."""
+        """`image` float32 and `label` uint8, both (1, 1, z, y, x), and `case_id`.
+
+        Raises:
+            RunError: The case cannot be read.
+        """
         case_id = self.case_ids[index]
-        label = self.store.label(case_id)
+        try:
+            image, label = self.store.image(case_id), self.store.label(case_id)
+        except CaseError as error:
+            raise RunError("a case stops the training", why=str(error)) from error
         if label is None:
             raise IndexError(f"{case_id} has no label")
         return {
-            "image": torch.from_numpy(np.array(self.store.image(case_id), np.float32))[None, None],
+            "image": torch.from_numpy(np.array(image, np.float32))[None, None],
             "label": torch.from_numpy(label)[None, None],
             "case_id": [case_id],
         }

@@ -15,6 +15,7 @@ import hashlib
 import json
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ import numpy as np
 
 from lnq.data.case import Case, Split, Supervision
 from lnq.data.store.case_record import CaseRecord
+from lnq.data.store.checked_files import CheckedFiles
 from lnq.data.store.label_field import SURFACE, annotated, encoded
 from lnq.data.store.preprocessing import ALGORITHM
 from lnq.errors import CaseError, LnqError, RunError, UsageError
@@ -31,6 +33,7 @@ from lnq.volume import Array
 
 MAX_FOREGROUND = 10_000  # plenty of places to centre a patch on, and small to read
 CASE_FILE = "case.json"
+ARRAYS = ("image.npy", "label_field.npy", "foreground.npy")
 _CHECKSUM = "sha256"
 _REBUILD = "run lnq.preprocess again: it rebuilds what is damaged"
 
@@ -67,6 +70,8 @@ class CaseStore:
         self.split_sha256: str | None = manifest.get("split_sha256")
         self._listed: list[str] = list(manifest["cases"])
         self._records: dict[str, CaseRecord] = {}
+        self._hashes: dict[str, dict[str, str]] = {}
+        self._checked = CheckedFiles([f"{c}/{name}" for c in self._listed for name in ARRAYS])
 
     def case_ids(
         self, split: Split | None = None, supervision: Supervision | None = None
@@ -84,7 +89,7 @@ class CaseStore:
                 entry = self._entry(case_id)
                 if entry is None or entry["settings"] != self.settings:
                     continue
-                self._records[case_id] = CaseRecord.from_dict(entry["record"])
+                self._keep(entry)
             record = self._records[case_id]
             if split in (None, record.split) and supervision in (None, record.supervision):
                 finished.append(case_id)
@@ -114,8 +119,19 @@ class CaseStore:
                     where=self._folder(case_id),
                     remedy=_REBUILD,
                 )
-            self._records[case_id] = CaseRecord.from_dict(entry["record"])
+            self._keep(entry)
         return self._records[case_id]
+
+    def content_sha256(self, case_ids: Sequence[str]) -> str:
+        """Hash of all arrays of some cases, as they were recorded when this store was opened.
+
+        Raises:
+            CaseError: The store does not hold one of them.
+            RunError: A record is damaged.
+        """
+        for case_id in case_ids:
+            self.record(case_id)
+        return _digest({case_id: self._hashes[case_id] for case_id in case_ids})
 
     def image(self, case_id: str) -> Array:
         """The normalised scan as a read-only memory map, float16 z y x.
@@ -174,7 +190,7 @@ class CaseStore:
         try:
             shutil.rmtree(temporary, ignore_errors=True)
             temporary.mkdir(parents=True)
-            self._fill(temporary, record, arrays)
+            entry = self._fill(temporary, record, arrays)
             self.remove(record.case_id)
             temporary.replace(folder)
         except OSError as error:
@@ -184,7 +200,7 @@ class CaseStore:
             ) from error  # fmt: skip
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
-        self._records[record.case_id] = record
+        self._keep(entry)
 
     def remove(self, case_id: str) -> None:
         """Takes a case out, if it is there: out of sight first, so that a kill leaves no half.
@@ -205,6 +221,7 @@ class CaseStore:
             ) from error  # fmt: skip
         shutil.rmtree(leaving, ignore_errors=True)
         self._records.pop(case_id, None)
+        self._hashes.pop(case_id, None)
 
     def fault(self, case: Case, image_sha256: str, label_sha256: str | None) -> str | None:
         """Why the stored form of a case cannot be used, or None where it can; reads it in full.
@@ -257,7 +274,13 @@ class CaseStore:
             "the record of a preprocessed case is damaged", where=path, why=why, remedy=_REBUILD
         )
 
-    def _fill(self, folder: Path, record: CaseRecord, arrays: dict[str, Array]) -> None:
+    def _keep(self, entry: dict[str, Any]) -> None:
+        """Remembers a case as it is now: what its arrays become later is another case's."""
+        record = CaseRecord.from_dict(entry["record"])
+        self._records[record.case_id] = record
+        self._hashes[record.case_id] = entry["arrays"]
+
+    def _fill(self, folder: Path, record: CaseRecord, arrays: dict[str, Array]) -> dict[str, Any]:
         for name, array in arrays.items():
             with (folder / name).open("wb") as handle:
                 np.save(handle, np.ascontiguousarray(array))
@@ -272,6 +295,7 @@ class CaseStore:
             json.dump({**entry, _CHECKSUM: _digest(entry)}, handle, indent=2, allow_nan=False)
             handle.flush()
             os.fsync(handle.fileno())
+        return entry
 
     def _mapped(self, case_id: str, name: str, dtype: type[np.generic]) -> Array:
         array = self._load(case_id, name, "r")
@@ -284,7 +308,14 @@ class CaseStore:
 
     def _load(self, case_id: str, name: str, mode: Any) -> Array:
         path = self._folder(case_id) / name
+        self.record(case_id)
         try:
+            digest = self._hashes[case_id].get(name, "")
+            if not self._checked.holds(f"{case_id}/{name}", path, digest):
+                raise CaseError(
+                    "a preprocessed array is not what was recorded", where=path,
+                    why="it is damaged, or was rebuilt since", remedy=_REBUILD,
+                )  # fmt: skip
             array: Array = np.load(path, mmap_mode=mode, allow_pickle=False)
         except (OSError, ValueError, EOFError) as error:
             raise CaseError(

@@ -1,0 +1,126 @@
+"""A store while it is trained on: damaged, rebuilt, or copied elsewhere."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from support.runs import TINY
+
+from lnq.callbacks import StepSeed
+from lnq.data.store.case_store import ARRAYS, CaseStore
+from lnq.errors import CaseError
+
+Train = Callable[..., int]
+
+RUN = ("+experiment=dbdmp", *TINY, "callbacks.ramp_up.t_max=0", "callbacks.panels=null")
+
+
+@pytest.fixture
+def store(tiny_store: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(tiny_store, tmp_path / "store"))
+
+
+def flip(path: Path) -> None:
+    """Changes a bit of the last value."""
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("name", ARRAYS)
+def test_a_damaged_array_ends_a_training(
+    store: Path, tmp_path: Path, train: Train, capsys: pytest.CaptureFixture[str], name: str,
+    workers: int,
+) -> None:  # fmt: skip
+    for case_id in ("a", "b"):
+        flip(store / "cases" / case_id / name)
+    code = train(*RUN, f"store={store}", f"run_dir={tmp_path}/run",
+                 f"datamodule.num_workers={workers}")  # fmt: skip
+    assert code == 4
+    said = capsys.readouterr().err
+    assert f"/{name}" in said
+    assert "not what was recorded" in said
+    assert "Traceback" not in said
+
+
+def test_a_damaged_volume_ends_a_validation(
+    store: Path, tmp_path: Path, train: Train, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flip(store / "cases" / "v" / "image.npy")
+    code = train(*RUN, f"store={store}", f"run_dir={tmp_path}/run",
+                 "trainer.check_val_every_n_epoch=1")  # fmt: skip
+    assert code == 4
+    assert "not what was recorded" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_store_rebuilt_under_a_training_ends_it(
+    store: Path, tmp_path: Path, train: Train, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str], workers: int,
+) -> None:  # fmt: skip
+    original = StepSeed.on_train_batch_start
+
+    def rebuild(self: StepSeed, trainer: Any, *rest: Any) -> None:
+        if trainer.global_step == 4:
+            built = CaseStore(store)
+            for case_id in ("a", "b"):
+                image = np.array(built.image(case_id), np.float32)
+                field = np.array(built.label_field(case_id), np.float32) / 32
+                built.write(built.record(case_id), image + 1, field)
+        original(self, trainer, *rest)
+
+    monkeypatch.setattr(StepSeed, "on_train_batch_start", rebuild)
+    code = train(*RUN, f"store={store}", f"run_dir={tmp_path}/run", "trainer.max_epochs=3",
+                 f"datamodule.num_workers={workers}")  # fmt: skip
+    assert code == 4
+    assert "was rebuilt since" in capsys.readouterr().err
+
+
+def test_each_array_is_read_in_full_once(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[Path] = []
+    original = CaseStore.__init__.__globals__["CheckedFiles"].holds.__globals__["sha256"]
+    monkeypatch.setattr(
+        "lnq.data.store.checked_files.sha256", lambda path: (read.append(path), original(path))[1]
+    )
+    opened = CaseStore(store)
+    child = os.fork()
+    if child == 0:  # a worker
+        code = 1
+        try:
+            opened.image("a")
+            code = 0 if len(read) == 1 else 2
+        finally:
+            os._exit(code)
+    assert os.waitpid(child, 0)[1] == 0
+    for _ in range(3):
+        opened.image("a")
+    assert read == []
+    other = pickle.loads(pickle.dumps(opened))
+    other.image("a")
+    assert len(read) == 1
+    flip(store / "cases" / "a" / "image.npy")
+    with pytest.raises(CaseError, match="not what was recorded"):
+        opened.image("a")
+
+
+def test_a_store_copied_elsewhere_is_resumed_from(
+    store: Path, tmp_path: Path, train: Train, capsys: pytest.CaptureFixture[str]
+) -> None:
+    elsewhere = shutil.copytree(store, tmp_path / "scratch" / "job-7")
+    run = (*RUN, f"run_dir={tmp_path}/run")
+    assert train(*run, f"store={store}") == 0
+    assert train(*run, f"store={elsewhere}", "ckpt_path=last") == 0
+    built = CaseStore(elsewhere)
+    built.write(built.record("a"), np.array(built.image("a"), np.float32) + 1,
+                np.array(built.label_field("a"), np.float32) / 32)  # fmt: skip
+    capsys.readouterr()
+    assert train(*run, f"store={elsewhere}", "ckpt_path=last") == 2
+    assert "store_sha256=" in capsys.readouterr().err
