@@ -28,6 +28,7 @@ from lnq.callbacks import (
 from lnq.config import command, given_overrides, instantiate, is_one_of_several
 from lnq.console import console
 from lnq.curves import last_logged
+from lnq.data.patches.workers import shortage
 from lnq.data.store.case_store import CaseStore
 from lnq.errors import RunError, UsageError
 from lnq.evaluation.measures import DICE
@@ -267,9 +268,12 @@ def _fit(
     except RuntimeError as error:
         if "DataLoader worker" not in str(error):
             raise
+        if trainer.received_sigterm:  # which met the worker, too
+            raise SystemExit(143) from error
         raise RunError(
-            "a process that cuts patches died", where="datamodule.num_workers", why=str(error),
-            remedy="resume with ckpt_path=last; fewer workers need less memory",
+            "a process that cuts patches died", where="datamodule.num_workers",
+            why="; ".join(filter(None, [str(error), shortage()])),
+            remedy="resume with ckpt_path=last; fewer workers need less memory, 0 no shared memory",
         ) from error  # fmt: skip
 
 

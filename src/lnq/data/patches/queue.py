@@ -13,8 +13,9 @@ import numpy as np
 import torch
 import torchio as tio
 from torch import Tensor
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler
 
+from lnq.data.patches import workers
 from lnq.data.patches.batch import Batch
 from lnq.data.store.case_store import CaseStore
 from lnq.data.store.label_field import annotated
@@ -257,6 +258,10 @@ def _wait_for_a_death(workers: Sequence[BaseProcess]) -> None:
         time.sleep(0.05)
 
 
+def _only(items: Sequence[Any]) -> Any:
+    return items[0]
+
+
 class PatchQueue(tio.Queue):
     """TorchIO's queue over draws: order is the sampler's, nothing is shuffled or counted twice."""
 
@@ -294,6 +299,15 @@ class PatchQueue(tio.Queue):
             raise RuntimeError("the connection to a DataLoader worker ended") from error
         except CaseError as error:
             raise RunError("a case stops the training", why=str(error)) from error
+
+    def _get_subjects_iterable(self) -> Iterator[tio.Subject]:
+        """As the base class's, with workers that are ours."""
+        loader = DataLoader(
+            self.subjects_dataset, num_workers=self.num_workers, batch_size=1,
+            collate_fn=_only, sampler=self.subject_sampler, worker_init_fn=workers.begin,
+        )  # fmt: skip
+        self._num_sampled_subjects = 0
+        return iter(loader)
 
     @property
     def num_subjects(self) -> int:
