@@ -16,6 +16,7 @@ OUT_OF_MEMORY = (
     RuntimeError(
         "[enforce fail at alloc_cpu.cpp:114] . DefaultCPUAllocator: can't allocate memory"
     ),
+    RuntimeError("std::bad_alloc"),
 )
 """As numpy, ITK and torch say it."""
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from lnq.data.readers import Scan, content_hash, read_label
-from lnq.errors import CaseError, UsageError
+from lnq.data.readers import Scan, read_label, unchanged
+from lnq.errors import CaseError, UsageError, memory_for
 from lnq.evaluation.matching import Match, match_cases
 from lnq.evaluation.metrics import Mask, assd, dice, precision, recall
 from lnq.evaluation.nodes import (
@@ -84,34 +85,35 @@ def evaluate_folders(
         rows, nodes, done, failures = _evaluate_all(track(matches), reference_kind, min_overlap)
         metrics, node_rows = metrics_table(rows), nodes_table(nodes)
         summary = summarise(metrics, node_rows, len(failures.entries))
-        notes = _notes(unused, done, annotations)
+        notes = _notes(unused, [match for match, _ in done], annotations)
         exit_code = write_evaluation(
             output, config, metrics=metrics, nodes=node_rows, summary=summary, failures=failures,
             predictions=predictions.resolve(), references=references.resolve(),
             annotations=None if annotations is None else annotations.resolve(),
             reference_kind=reference_kind, min_overlap=min_overlap, notes=notes,
-            cases=[_files(match) for match in done],
+            cases=[files for _, files in done],
         )  # fmt: skip
     return Evaluation(summary, failures.entries, notes, exit_code)
 
 
 def _evaluate_all(
     matches: Iterable[Match], reference_kind: ReferenceKind, min_overlap: float
-) -> tuple[list[CaseMetrics], list[ReferenceNode], list[Match], FailureLog]:
+) -> tuple[list[CaseMetrics], list[ReferenceNode], list[tuple[Match, CaseFiles]], FailureLog]:
     """Rows, nodes and files of the cases that went well, and the others' faults."""
     rows: list[CaseMetrics] = []
     nodes: list[ReferenceNode] = []
-    done: list[Match] = []
+    done: list[tuple[Match, CaseFiles]] = []
     failures = FailureLog()
     for match in matches:
         try:
-            row, found = evaluate_case(match, reference_kind, min_overlap)
+            with memory_for(match.reference), _used(match) as files:
+                row, found = evaluate_case(match, reference_kind, min_overlap)
         except CaseError as error:
             failures.add(match.case, error)
             continue
         rows.append(row)
         nodes.extend(found)
-        done.append(match)
+        done.append((match, files))
     return rows, nodes, done, failures
 
 
@@ -128,14 +130,10 @@ def evaluate_case(
     Raises:
         CaseError: There is no prediction, a file cannot be read, or the grids differ.
     """
-    if match.prediction is None:
-        raise CaseError(
-            "no prediction", where=match.case, why=f"{match.reference} has no counterpart",
-            remedy="predict this case, or take its reference out of the folder",
-        )  # fmt: skip
+    prediction = _prediction(match)
     label = reorient(read_label(match.reference, kind=reference_kind))
     voxels = Scan(match.reference, label.grid)
-    predicted = _mask_on(voxels, match.prediction, "binary")
+    predicted = _mask_on(voxels, prediction, "binary")
     annotation = None
     if match.annotation is not None:  # partial labels often number their instances
         annotation = _mask_on(voxels, match.annotation, "instances")
@@ -177,21 +175,35 @@ def _mask_on(reference: Scan, path: Path, kind: ReferenceKind) -> Mask:
     return mask
 
 
-def _files(match: Match) -> CaseFiles:
-    """Where a case's files lie and what was in them."""
-    assert match.prediction is not None  # else it failed
+def _prediction(match: Match) -> Path:
+    if match.prediction is None:
+        raise CaseError(
+            "no prediction", where=match.case, why=f"{match.reference} has no counterpart",
+            remedy="predict this case, or take its reference out of the folder",
+        )  # fmt: skip
+    return match.prediction
+
+
+@contextmanager
+def _used(match: Match) -> Iterator[CaseFiles]:
+    """Where a case's files lie and what is in them, also when the block has read them.
+
+    Raises:
+        CaseError: There is no prediction; a file is missing, or changed meanwhile.
+    """
     partial = match.annotation
-    return CaseFiles(
-        match.case,
-        match.reference.resolve(),
-        match.prediction.resolve(),
-        None if partial is None else partial.resolve(),
-        Hashes(
-            content_hash(match.reference),
-            content_hash(match.prediction),
-            None if partial is None else content_hash(partial),
-        ),
-    )
+    with (
+        unchanged(match.reference) as reference,
+        unchanged(_prediction(match)) as prediction,
+        nullcontext() if partial is None else unchanged(partial) as annotation,
+    ):
+        yield CaseFiles(
+            match.case,
+            match.reference.resolve(),
+            _prediction(match).resolve(),
+            None if partial is None else partial.resolve(),
+            Hashes(reference, prediction, annotation),
+        )
 
 
 def _notes(unused: Sequence[Path], done: Sequence[Match], annotations: Path | None) -> list[str]:

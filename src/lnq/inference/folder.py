@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lnq.data.readers import content_hash
+from lnq.data.readers import unchanged
 from lnq.errors import CaseError
-from lnq.files import FAILURES, FailureLog, sha256, sole_user, write_manifest
+from lnq.files import FAILURES, FailureLog, sole_user, write_manifest
 from lnq.inference.found_nodes import NODES, FoundNode, write_nodes
 from lnq.inference.predicted import PredictedCase
-from lnq.inference.scans import Job, segment
+from lnq.inference.scans import PROBABILITIES, Job, segment
 from lnq.inference.segmenter import Segmenter
 
 Track = Callable[[Sequence[Job]], Iterable[Job]]
@@ -53,31 +53,46 @@ def predict_folder(
         try:
             for job in track(jobs):
                 try:
-                    found = segment(job, segmenter, output, save_probabilities)
+                    with unchanged(job.image) as digest:
+                        found = segment(job, segmenter, output, save_probabilities)
                 except CaseError as error:
+                    for name in (job.mask_name, f"{PROBABILITIES}/{job.probability_name}"):
+                        (output / name).unlink(missing_ok=True)  # nor one of an earlier run
                     failures.add(job.name, error)
                     say(f"{job.name}: failed: {error}")
                     continue
                 image = job.image.absolute()
-                done.append(
-                    PredictedCase(
-                        job.name, image, job.mask_name, content_hash(job.image), found.notes
-                    )
-                )
+                done.append(PredictedCase(job.name, image, job.mask_name, digest, found.notes))
                 nodes.append((job.name, found.nodes))
                 for note in found.notes:
                     say(f"{job.name}: note: {note}")
         finally:
             # Also where the run is interrupted: the manifest tells which masks are there.
-            write_nodes(output / NODES, nodes)
-            checkpoint = segmenter.checkpoint
-            used = {"path": str(checkpoint.absolute()), "sha256": sha256(checkpoint)}
+            gone = [one for one in done if not (output / one.mask).is_file()]
+            for one in gone:
+                failures.add(one.case, _gone(output / one.mask))
+            done = [one for one in done if one not in gone]
+            lost = {one.case for one in gone}
+            write_nodes(output / NODES, [(name, of) for name, of in nodes if name not in lost])
+            used = {
+                "path": str(segmenter.checkpoint.absolute()),
+                "sha256": segmenter.checkpoint_sha256,
+            }
             write_manifest(
                 output, "predict", config, checkpoint=used, cases=[one.to_dict() for one in done]
             )
             code = failures.write(output)
-    count = sum(len(of_case) for _, of_case in nodes)
+    for one in gone:
+        say(f"{one.case}: failed: {_gone(output / one.mask)}")
+    count = sum(len(of_case) for name, of_case in nodes if name not in lost)
     say(f"{len(done)} of {len(jobs)} scans segmented, {count} nodes -> {output}")
     if code:
         say(f"failed scans are listed in {output / FAILURES}")
     return code
+
+
+def _gone(mask: Path) -> CaseError:
+    return CaseError(
+        "the mask is gone", where=mask, why="something else removed it meanwhile",
+        remedy="predict this scan again",
+    )  # fmt: skip

@@ -54,11 +54,15 @@ class Segmenter:
     Attributes:
         predictor: The network with its preprocessing and post-processing.
         checkpoint: The file that it came from.
+        checkpoint_sha256: Of the bytes that were loaded from it.
     """
 
-    def __init__(self, predictor: Predictor, checkpoint: Path) -> None:
+    def __init__(
+        self, predictor: Predictor, checkpoint: Path, checkpoint_sha256: str | None = None
+    ) -> None:
         self.predictor = predictor
         self.checkpoint = checkpoint
+        self.checkpoint_sha256 = checkpoint_sha256
 
     @classmethod
     def load(
@@ -95,7 +99,7 @@ class Segmenter:
             device, overlap=overlap, mirror=mirror, batch_size=batch_size,
             disagreement=disagreement,
         )  # fmt: skip
-        return cls(predictor, checkpoint.path)
+        return cls(predictor, checkpoint.path, checkpoint.sha256)
 
     def segment(self, scan: str | PathLike[str] | sitk.Image) -> Segmentation:
         """Finds the lymph nodes of a scan.

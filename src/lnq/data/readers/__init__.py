@@ -17,6 +17,7 @@ from lnq.data.readers.reading import (
     read_label_with_notes,
 )
 from lnq.data.readers.segments import checked_pattern
+from lnq.data.readers.unchanged import unchanged
 
 __all__ = [
     "SUFFIXES",
@@ -35,4 +36,5 @@ __all__ = [
     "read_label_with_notes",
     "scan_name",
     "suffix_of",
+    "unchanged",
 ]

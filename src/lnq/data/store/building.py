@@ -82,6 +82,11 @@ def build_case(case: Case, root: Path) -> Outcome:
                 return Outcome(case.case_id, "kept", record=store.record(case.case_id))
             settings = Preprocessing.from_dict(store.settings)
             record, image, field = prepare_case(case, settings, hashes)
+            if (content_hash(case.image), label_hash(case)) != hashes:
+                raise CaseError(
+                    "the scan or its label changed while it was used",
+                    remedy="run this again when nothing writes it any more",
+                )
             store.write(record, image.array, None if field is None else field.array)
     except CaseError as error:
         return failed(case, error, store)
