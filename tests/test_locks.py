@@ -22,6 +22,8 @@ HOLD = """
 import errno, fcntl, os, sys, time
 from pathlib import Path
 from lnq.files import sole_user
+
+pytestmark = pytest.mark.process
 def none(*_):
     raise OSError(errno.ENOLCK, "No locks available")
 if sys.argv[2] == "none":

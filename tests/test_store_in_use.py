@@ -17,6 +17,8 @@ from lnq.callbacks import StepSeed
 from lnq.data.store.case_store import ARRAYS, CaseStore
 from lnq.errors import CaseError
 
+pytestmark = [pytest.mark.training, pytest.mark.process]
+
 Train = Callable[..., int]
 
 RUN = ("+experiment=dbdmp", *TINY, "callbacks.ramp_up.t_max=0", "callbacks.panels=null")

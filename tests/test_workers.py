@@ -23,6 +23,8 @@ SCRIPT = """
 import sys, time
 from lnq.callbacks import StepSeed
 from lnq.train import main
+
+pytestmark = [pytest.mark.training, pytest.mark.process]
 original = StepSeed.on_train_batch_start
 def hook(self, trainer, *rest):
     if trainer.global_step == 5:

@@ -4,6 +4,9 @@
 take seconds.
 """
 
+import os
+import pwd
+import tempfile
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -29,3 +32,15 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *_MODULES})
+
+
+def _name_the_user() -> None:
+    """Libraries ask for the user's name and home; in a container there may be neither."""
+    try:
+        pwd.getpwuid(os.getuid())
+    except KeyError:
+        os.environ.setdefault("LOGNAME", f"uid{os.getuid()}")
+        os.environ.setdefault("HOME", tempfile.gettempdir())
+
+
+_name_the_user()

@@ -45,6 +45,11 @@ class CollectConfig:
     output: Path | None
     paths: Paths
 
+    @property
+    def place(self) -> Path:
+        """Folder of the tables."""
+        return self.output or self.folder / "collection"
+
 
 def prepare(argv: list[str]) -> list[str]:
     """Arguments with `sweep=DIR` as `folder=DIR`: Hydra would look for DIR in conf/sweep/."""
@@ -54,7 +59,7 @@ def prepare(argv: list[str]) -> list[str]:
 @command("collect", CollectConfig, prepare=prepare)
 def main(cfg: CollectConfig) -> int:
     """Writes tables and figures; prints Table 1 or Fig. 3 where that was run, else all runs."""
-    output = cfg.output or cfg.folder / "collection"
+    output = cfg.place
     if not cfg.folder.is_dir():
         raise UsageError("no such folder", where=f"sweep={cfg.folder}")
     out = console()

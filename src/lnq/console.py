@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import io
+import os
+import sys
+from typing import TextIO
+
 from rich.console import Console
 
 
@@ -15,3 +20,46 @@ def console(*, stderr: bool = False) -> Console:
         stderr: For what is no result, such as progress and errors.
     """
     return Console(stderr=stderr, soft_wrap=True, highlight=False, markup=False, emoji=False)
+
+
+def print_on() -> None:
+    """Has nothing that is printed end this process: what cannot be shown, or to nobody, is not.
+
+    A terminal or log of another encoding gets `?` for what it lacks, such as λ. Where the reader
+    of a pipe has gone, or the disk of a log is full, the work goes on in silence.
+    """
+    if sys.stdout is sys.__stdout__ and sys.stdout is not None:
+        sys.stdout = _Lasting(sys.__stdout__)
+    if sys.stderr is sys.__stderr__ and sys.stderr is not None:
+        sys.stderr = _Lasting(sys.__stderr__)
+
+
+class _Lasting(io.TextIOWrapper):
+    """A stream that goes on, to nowhere, when its file takes nothing more."""
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__(
+            stream.buffer, encoding=stream.encoding, errors="replace",
+            line_buffering=bool(stream.line_buffering), write_through=True,
+        )  # fmt: skip
+
+    def write(self, text: str, /) -> int:
+        """Writes, or not."""
+        try:
+            return super().write(text)
+        except OSError:
+            self._fall_silent()
+            return len(text)
+
+    def flush(self) -> None:
+        """Writes what waits, or not."""
+        try:
+            super().flush()
+        except OSError:
+            self._fall_silent()
+
+    def _fall_silent(self) -> None:
+        """Python flushes once more when it ends, and would fail then."""
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, self.fileno())
+        os.close(nowhere)

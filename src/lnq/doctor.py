@@ -51,7 +51,7 @@ class DoctorConfig:
 def main(cfg: DoctorConfig) -> int:
     """Reads every case of a dataset, tells what is wrong with it, and changes nothing."""
     cases = listed(instantiate(cfg.data.layout or {}))
-    with sole_user(cfg.output.parent):
+    with sole_user(cfg.output.parent, all_ours=False):
         return _inspect(cfg, cases)
 
 

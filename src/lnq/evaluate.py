@@ -45,11 +45,17 @@ class EvaluateConfig:
     min_overlap: Annotated[float, Field(gt=0, le=1)]
     paths: Paths
 
+    @property
+    def place(self) -> Path:
+        """Folder of the results."""
+        beside = Path(os.path.abspath(self.predictions)).parent  # noqa: PTH100 (links stay)
+        return self.output or MeasuredFolder(beside).evaluation
+
 
 @command("evaluate", EvaluateConfig)
 def main(cfg: EvaluateConfig) -> int:
     """Evaluates and prints the summary."""
-    output = cfg.output or MeasuredFolder(Path(os.path.abspath(cfg.predictions)).parent).evaluation  # noqa: PTH100
+    output = cfg.place
     result = evaluate_folders(
         cfg.predictions, cfg.references, output,
         config=asdict(cfg), reference_kind=cfg.reference_kind, min_overlap=cfg.min_overlap,

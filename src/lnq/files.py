@@ -65,11 +65,15 @@ def write_json(path: Path, value: Any) -> None:
 
 
 @contextmanager
-def sole_user(folder: Path) -> Iterator[None]:
+def sole_user(folder: Path, *, all_ours: bool = True) -> Iterator[None]:
     """Makes an output folder and keeps other runs out of it while the block runs.
 
     What a killed run was writing in it goes. What lies in folders that have such a user of their
     own is theirs.
+
+    Args:
+        folder: The folder.
+        all_ours: Whether it is the stage's own; else nothing in it is looked at.
 
     Raises:
         UsageError: The folder cannot be written, another run is at work in it, or a link in it
@@ -90,11 +94,11 @@ def sole_user(folder: Path) -> Iterator[None]:
                 "cannot write the output folder", where=folder, why=error.strerror,
                 remedy="choose another one with output=DIR (run_dir=DIR in training)",
             ) from error  # fmt: skip
-        for path in _own_content(folder):
+        for path in _own_content(folder) if all_ours else ():
             if leftover := _LEFTOVER.fullmatch(path.name):
                 if int(leftover[1]) != os.getpid():
                     _remove(path)
-            elif path.is_symlink():
+            elif path.is_symlink() and path.is_dir():  # others are replaced, not followed
                 require_inside(path, folder)
         yield
 

@@ -53,6 +53,22 @@ class PredictConfig:
     postprocess: dict[str, Any]
     paths: Paths
 
+    @property
+    def place(self) -> Path:
+        """Folder of the masks.
+
+        Raises:
+            UsageError: None is given, and the checkpoint is no run folder.
+        """
+        if self.output is not None:
+            return self.output
+        if not self.checkpoint.is_dir():
+            raise UsageError(
+                "where shall the masks go?", why="checkpoint is no run folder",
+                remedy="give output=DIR",
+            )  # fmt: skip
+        return RunFolder(self.checkpoint).predictions
+
 
 @command("predict", PredictConfig)
 def main(cfg: PredictConfig) -> int:
@@ -62,7 +78,7 @@ def main(cfg: PredictConfig) -> int:
         batch_size=cfg.batch_size, postprocess=instantiate(cfg.postprocess),
         disagreement=cfg.disagreement,
     )  # fmt: skip
-    output = _output(cfg)
+    output = cfg.place
     jobs = plan(find_scans(cfg.input), cfg.input, output, cfg.output_format)
     out = console()
     return predict_folder(
@@ -72,16 +88,6 @@ def main(cfg: PredictConfig) -> int:
             jobs, "predict", console=out, disable=not out.is_terminal
         ),
     )  # fmt: skip
-
-
-def _output(cfg: PredictConfig) -> Path:
-    if cfg.output is not None:
-        return cfg.output
-    if not cfg.checkpoint.is_dir():
-        raise UsageError(
-            "where shall the masks go?", why="checkpoint is no run folder", remedy="give output=DIR"
-        )
-    return RunFolder(cfg.checkpoint).predictions
 
 
 if __name__ == "__main__":

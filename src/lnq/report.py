@@ -44,6 +44,13 @@ class ReportConfig:
     max_cases: Annotated[int, Field(ge=0)]
     paths: Paths
 
+    @property
+    def place(self) -> Path:
+        """The page."""
+        given = _several(self.run)
+        folder = given[0] if len(given) == 1 else self.paths.outputs / "report"
+        return self.output or RunFolder(folder).report
+
 
 @command("report", ReportConfig)
 def main(cfg: ReportConfig) -> int:
@@ -51,8 +58,7 @@ def main(cfg: ReportConfig) -> int:
     given = _several(cfg.run)
     folders, notes = select_runs(given)
     runs = read_runs(folders, _several(cfg.evaluation) if cfg.evaluation else None)
-    place = given[0] if len(given) == 1 else cfg.paths.outputs / "report"
-    output = cfg.output or RunFolder(place).report
+    output = cfg.place
     require_writable(output)
     out = console()
     for note in write_report(runs, output, cfg.max_cases, notes):

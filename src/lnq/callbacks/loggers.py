@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import queue
+import re
 import secrets
 import shlex
 import ssl
@@ -20,6 +22,7 @@ from urllib.parse import urlparse
 from lightning_fabric.loggers.logger import rank_zero_experiment
 from pytorch_lightning.loggers import WandbLogger
 
+from lnq.callbacks.wandb_environment import MODE, leave_out_odd_variables
 from lnq.files import write_text
 from lnq.run_folder import RunFolder
 
@@ -31,6 +34,10 @@ FINISH_SECONDS = 10.0
 
 MODEL_SECONDS = 600.0
 """The same where a checkpoint is to be sent."""
+
+_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_LESS = {"online": "offline", "offline": "disabled"}
+"""What is tried where W&B does not begin: it only reports, and ends no run."""
 
 
 class OfflineFirstWandbLogger(WandbLogger):
@@ -58,6 +65,10 @@ class OfflineFirstWandbLogger(WandbLogger):
         group: str | None = None,
         log_model: bool = False,
     ) -> None:
+        if leave_out_odd_variables() and mode == "auto":
+            mode = "offline"
+        if mode == "auto" and os.environ.get(MODE) == "disabled":
+            mode = "disabled"
         if mode in ("auto", "online"):
             reason = why_offline() if mode == "auto" else _within_seconds(_no_key)
             mode = "offline" if reason else "online"
@@ -97,12 +108,14 @@ class OfflineFirstWandbLogger(WandbLogger):
         try:
             return super().experiment
         except Exception as error:  # not all of W&B's are a `wandb.Error`
-            if self._wandb_init["mode"] == "offline":
+            less = _LESS.get(self._wandb_init["mode"])
+            if less is None:
                 raise
             wandb.teardown()  # the attempt that was given up still holds the run's id
-            warnings.warn(f"W&B logs offline: {str(error).splitlines()[0]}", stacklevel=2)
-            self._wandb_init["mode"] = "offline"
-            return super().experiment
+            why = (str(error).strip() or type(error).__name__).splitlines()[0]
+            warnings.warn(f"W&B is {less}: {why}", stacklevel=2)
+            self._wandb_init["mode"] = less
+            return self.experiment
 
     def log_hyperparams(
         self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any
@@ -126,8 +139,12 @@ class OfflineFirstWandbLogger(WandbLogger):
 
     def _kept_id(self) -> str:
         """The id of the run's folder, made when it is first asked for."""
-        if not self._id_file.exists():
-            write_text(self._id_file, f"{secrets.token_hex(4)}\n")
+        if self._id_file.exists():
+            kept = self._id_file.read_text(encoding="utf-8", errors="replace").strip()
+            if _ID.fullmatch(kept):
+                return kept
+            warnings.warn(f"a new W&B run: {self._id_file} is damaged", stacklevel=2)
+        write_text(self._id_file, f"{secrets.token_hex(4)}\n")
         return self._id_file.read_text(encoding="utf-8").strip()
 
     def _place(self, run: Any) -> str | None:

@@ -19,9 +19,10 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
+from lnq.config.as_written import as_written
 from lnq.config.composition import CONF, Arguments, compose, first_line, flat_items
 from lnq.config.help import asks_for_help, help_text
-from lnq.console import console
+from lnq.console import console, print_on
 from lnq.construction import lines_of, nearest, node_faults
 from lnq.errors import ConfigError, LnqError, RunError
 
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from lnq.config.sweeps import Launch, Plan
 
 INTERRUPTED = 130
+
+_NO_WRITING = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES)
 
 Schema = TypeVar("Schema")
 Body = Callable[[Schema], int]
@@ -91,6 +94,7 @@ def command(
         task = Task(stage, schema, given or {}, body)
 
         def main(argv: Sequence[str] | None = None) -> None:
+            print_on()
             arguments = list(sys.argv[1:] if argv is None else argv)
             if asks_for_help(arguments):
                 _print_help(help_text(stage, arguments))
@@ -146,7 +150,7 @@ class Task(Generic[Schema]):
         warnings.formatwarning = _one_line
         self.codes.clear()
         HydraConfig.instance().cfg = None  # of an earlier command of this process
-        code = _guarded(lambda: self._check(prepare(argv)))
+        code = _guarded(lambda: self._check(prepare(as_written(argv))))
         if code:
             return code
         hydra_main = hydra.main(version_base="1.3", config_path=str(CONF), config_name=self.stage)
@@ -263,9 +267,10 @@ def _guarded(action: Callable[[], int]) -> int:
         err.print("interrupted")
         return INTERRUPTED
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
+        if error.errno is None:
             raise
-        err.print(f"error: {RunError('cannot write', where=error.filename, why=error.strerror)}")
+        what = "cannot write" if error.errno in _NO_WRITING else "cannot read or write"
+        err.print(f"error: {RunError(what, where=error.filename, why=error.strerror)}")
         return RunError.exit_code
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+from lnq.config.as_written import quoted
 from lnq.config.environment import guard_environment
 from lnq.config.hydra_node import faults_of_hydra
 from lnq.construction import nearest
@@ -136,7 +136,11 @@ def parsed(overrides: Sequence[str]) -> list[Override]:
     try:
         return OverridesParser.create().parse_overrides(list(overrides))
     except HydraException as error:
-        raise ConfigError("cannot parse the command line", why=first_line(error)) from error
+        raise ConfigError(
+            "cannot parse the command line", why=first_line(error),
+            remedy="in a list, put a path with other characters than letters, digits, _, -, . "
+            "and / in quotes: 'run=[\"my run\",other]'",
+        ) from error  # fmt: skip
 
 
 def compose(
@@ -245,12 +249,6 @@ def group_options(group: str) -> list[str]:
     """Names of the files of a configuration group."""
     folder = CONF / group
     return sorted(str(p.relative_to(folder).with_suffix("")) for p in folder.rglob("*.yaml"))
-
-
-def quoted(value: str) -> str:
-    """A value that Hydra's grammar takes as it is, whatever a file is called."""
-    # A backslash is doubled before a quote alone, the closing one included; elsewhere it stays.
-    return "'" + re.sub(r"(\\*)('|\Z)", lambda m: 2 * m[1] + m[2].replace("'", "\\'"), value) + "'"
 
 
 def _did_you_mean(subject: str, name: str, valid: Sequence[str]) -> str:

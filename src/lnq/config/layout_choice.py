@@ -10,7 +10,8 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from lnq.config.composition import Arguments, group_options, quoted
+from lnq.config.as_written import quoted
+from lnq.config.composition import Arguments, group_options
 from lnq.console import console
 from lnq.data.datasets.layout_detection import Found, detect
 from lnq.errors import UsageError

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lnq.config.composition import Arguments, compose, quoted
+from lnq.config.as_written import quoted
+from lnq.config.composition import Arguments, compose
 from lnq.errors import UsageError
 from lnq.run_folder import RunFolder
 

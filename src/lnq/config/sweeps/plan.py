@@ -12,7 +12,8 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from lnq.config.composition import Arguments, compose, first_line, quoted
+from lnq.config.as_written import quoted
+from lnq.config.composition import Arguments, compose, first_line
 from lnq.config.sweeps.jobs import Launch, SweepJob, run_all
 from lnq.config.sweeps.points import (
     GridSearch,
@@ -83,6 +84,7 @@ def plan_sweep(stage: str, arguments: Arguments, parse: Parse) -> Plan:
     (twice, count), *_ = Counter(job.name for job in jobs).most_common(1)
     if count > 1 and hasattr(jobs[0].config, "run_dir"):
         raise ConfigError("several jobs would share a folder", where=made.folder / twice)
+    _require_own_outputs(jobs, [arguments.overrides[place] for place in several])
     if isinstance(made.strategy, Study):
         made.strategy.require(jobs[0].config)
     first = next(arguments.jobs())
@@ -136,6 +138,29 @@ class _Maker:
             group = ": ".join(filter(None, [self.folder.name, ", ".join(varied)]))
             own |= {"++logger.wandb.group": group, "++logger.wandb.name": name}
         return [f"{k}={quoted(v)}" for k, v in own.items() if k.lstrip("+") not in given]
+
+
+def _require_own_outputs(jobs: Sequence[SweepJob], several: Sequence[str]) -> None:
+    """Refuses jobs that would replace each other's output.
+
+    Raises:
+        ConfigError: Names the first output that two of them share.
+    """
+    places = [_output(job.config) for job in jobs]
+    twice = [place for place, count in Counter(places).items() if count > 1]
+    if twice and not hasattr(jobs[0].config, "run_dir"):
+        key = several[0].partition("=")[0].lstrip("+") if several else "KEY"
+        raise ConfigError(
+            "several jobs would write one output, of which the last would stay",
+            where=twice[0] or "what this command writes is no file",
+            remedy=f"name it by what varies: 'output=DIR/${{{key}}}', or run them one by one",
+        )
+
+
+def _output(config: Any) -> Path | None:
+    """Where a job writes: `output`, or what its command takes for it."""
+    place = getattr(config, "place", None) or getattr(config, "output", None)
+    return None if place is None else Path(place)
 
 
 def _folder(hydra: DictConfig) -> Path:

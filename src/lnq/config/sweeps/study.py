@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from lnq.callbacks import ReportToTrial
-from lnq.config.composition import quoted
+from lnq.config.as_written import quoted
 from lnq.config.sweeps.jobs import Launch, Resumable, SweepJob, say
 from lnq.config.sweeps.points import Point, short_names, value_of
 from lnq.curves import last_logged
