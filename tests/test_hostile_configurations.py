@@ -201,7 +201,6 @@ def test_a_launcher_s_script_may_be_given_on_the_command_line(
     assert "setup" not in said
 
 
-@pytest.mark.process
 def test_git_s_variables_do_not_reach_git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     marker, script = tmp_path / "marker", tmp_path / "monitor"
     script.write_text(f"#!/bin/sh\ntouch {marker}\n")

@@ -23,7 +23,6 @@ import errno, fcntl, os, sys, time
 from pathlib import Path
 from lnq.files import sole_user
 
-pytestmark = pytest.mark.process
 def none(*_):
     raise OSError(errno.ENOLCK, "No locks available")
 if sys.argv[2] == "none":
@@ -55,6 +54,7 @@ def holding(folder: Path, disk: str) -> subprocess.Popen[str]:
     return process
 
 
+@pytest.mark.process
 def test_a_second_process_waits_and_a_killed_one_frees(disk: str, tmp_path: Path) -> None:
     process = holding(tmp_path, disk)
     try:

@@ -17,8 +17,6 @@ from lnq.callbacks import StepSeed
 from lnq.data.store.case_store import ARRAYS, CaseStore
 from lnq.errors import CaseError
 
-pytestmark = [pytest.mark.training, pytest.mark.process]
-
 Train = Callable[..., int]
 
 RUN = ("+experiment=dbdmp", *TINY, "callbacks.ramp_up.t_max=0", "callbacks.panels=null")
@@ -36,6 +34,7 @@ def flip(path: Path) -> None:
     path.write_bytes(data)
 
 
+@pytest.mark.training
 @pytest.mark.parametrize("workers", [0, 1])
 @pytest.mark.parametrize("name", ARRAYS)
 def test_a_damaged_array_ends_a_training(
@@ -53,6 +52,7 @@ def test_a_damaged_array_ends_a_training(
     assert "Traceback" not in said
 
 
+@pytest.mark.training
 def test_a_damaged_volume_ends_a_validation(
     store: Path, tmp_path: Path, train: Train, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -63,6 +63,7 @@ def test_a_damaged_volume_ends_a_validation(
     assert "not what was recorded" in capsys.readouterr().err
 
 
+@pytest.mark.training
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_store_rebuilt_under_a_training_ends_it(
     store: Path, tmp_path: Path, train: Train, monkeypatch: pytest.MonkeyPatch,
@@ -86,6 +87,7 @@ def test_a_store_rebuilt_under_a_training_ends_it(
     assert "was rebuilt since" in capsys.readouterr().err
 
 
+@pytest.mark.process
 def test_each_array_is_read_in_full_once(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[Path] = []
     original = CaseStore.__init__.__globals__["CheckedFiles"].holds.__globals__["sha256"]
@@ -113,6 +115,7 @@ def test_each_array_is_read_in_full_once(store: Path, monkeypatch: pytest.Monkey
         opened.image("a")
 
 
+@pytest.mark.training
 def test_a_store_copied_elsewhere_is_resumed_from(
     store: Path, tmp_path: Path, train: Train, capsys: pytest.CaptureFixture[str]
 ) -> None:

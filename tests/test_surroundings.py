@@ -15,8 +15,6 @@ from lnq.callbacks import OfflineFirstWandbLogger
 from lnq.config.as_written import as_written
 from lnq.evaluate import main as evaluate
 
-pytestmark = pytest.mark.process
-
 Train = Callable[..., int]
 
 RUN = (
@@ -37,6 +35,7 @@ def run(tiny_store: Path, tmp_path: Path) -> list[str]:
             f"run_dir={tmp_path}/run"]  # fmt: skip
 
 
+@pytest.mark.process
 def test_an_unknown_user_has_a_name_and_a_home() -> None:
     code = (
         "import pwd\ndef unknown(uid): raise KeyError(uid)\npwd.getpwuid = unknown\n"
@@ -48,6 +47,7 @@ def test_an_unknown_user_has_a_name_and_a_home() -> None:
     assert done.stdout.split()[0] == f"uid{os.getuid()}"
 
 
+@pytest.mark.process
 def test_a_terminal_of_another_encoding_ends_no_training(run: list[str], tmp_path: Path) -> None:
     done = subprocess.run(run, env={**os.environ, "PYTHONIOENCODING": "latin-1"}, check=False,
                           capture_output=True, timeout=120)  # fmt: skip
@@ -57,6 +57,7 @@ def test_a_terminal_of_another_encoding_ends_no_training(run: list[str], tmp_pat
     assert (tmp_path / "run" / "checkpoints" / "last.ckpt").exists()
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("where", ["closed pipe", "/dev/full"])
 def test_where_nobody_reads_a_training_goes_on(run: list[str], tmp_path: Path, where: str) -> None:
     if where == "closed pipe":

@@ -24,7 +24,6 @@ import sys, time
 from lnq.callbacks import StepSeed
 from lnq.train import main
 
-pytestmark = [pytest.mark.training, pytest.mark.process]
 original = StepSeed.on_train_batch_start
 def hook(self, trainer, *rest):
     if trainer.global_step == 5:
@@ -38,6 +37,7 @@ main()
 """
 
 
+@pytest.mark.process
 def test_a_signal_to_the_whole_group_saves_the_run(tiny_store: Path, tmp_path: Path) -> None:
     process = subprocess.Popen(
         [sys.executable, "-c", SCRIPT, *RUN, f"store={tiny_store}", f"run_dir={tmp_path}/run"],
@@ -53,6 +53,7 @@ def test_a_signal_to_the_whole_group_saves_the_run(tiny_store: Path, tmp_path: P
     assert saved["global_step"] == 6
 
 
+@pytest.mark.training
 def test_a_worker_that_cannot_send_ends_the_training(
     tiny_store: Path, tmp_path: Path, train: Train, monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],

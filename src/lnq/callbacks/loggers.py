@@ -113,7 +113,9 @@ class OfflineFirstWandbLogger(WandbLogger):
                 raise
             wandb.teardown()  # the attempt that was given up still holds the run's id
             why = (str(error).strip() or type(error).__name__).splitlines()[0]
-            warnings.warn(f"W&B is {less}: {why}", stacklevel=2)
+            warnings.warn(
+                f"W&B logs {'offline' if less == 'offline' else 'nothing'}: {why}", stacklevel=2
+            )
             self._wandb_init["mode"] = less
             return self.experiment
 
