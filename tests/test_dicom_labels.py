@@ -381,6 +381,10 @@ def test_structures_of_another_scan_or_damaged(scan: Scan, tmp_path: Path) -> No
                                    "ContourGeometricType", "POINT"))  # fmt: skip
     with pytest.raises(CaseError, match="drawn as POINT"):
         read_label(path, scan=scan)
+    change(path, lambda d: setattr(d.ROIContourSequence[1][contour][0],
+                                   "ContourGeometricType", "CLOSED_PLANAX"))  # fmt: skip
+    with pytest.raises(CaseError, match="its type is none"):
+        read_label(path, scan=scan)
 
 
 @pytest.mark.parametrize(

@@ -31,40 +31,49 @@ def blemishes(array: Array) -> list[str]:
     extremes = array.min(), array.max()
     spikes, runs = np.zeros((2, depth), int)
     for z, plane in enumerate(array):
-        before, behind = max(z - 1, 1 - z), min(z + 1, 2 * depth - z - 3)
-        steps = _smallest_step(plane, array[before], array[behind])
-        void = (plane[1:-1] < _VOID_HU) & (steps > _VOID_JUMP_HU)
+        places, steps = _steps(
+            plane, array[max(z - 1, 1 - z)], array[min(z + 1, 2 * depth - z - 3)]
+        )
+        inner = plane[1:-1].reshape(-1)
+        void = (inner[places] < _VOID_HU) & (steps > _VOID_JUMP_HU)
         spikes[z] = np.count_nonzero(void | (steps > _JUMP_HU))
-        alike = _like_the_one_before(plane[1:-1], extremes) & (steps > _RUN_STEP_HU)
-        runs[z] = np.count_nonzero(_starts_of_runs(alike))
+        runs[z] = _count_runs(inner, places, extremes, plane.shape[1])
     return [
         *_note(spikes, "voxels jump against all their neighbours as no tissue does"),
-        *_note(runs, "pieces of rows have one value that none beside them has"),
+        *_note(runs, "stretches of rows have one value that none beside them has"),
     ]
 
 
-def _smallest_step(plane: Array, before: Array, behind: Array) -> Array:
-    """Of each voxel of the inner rows, to the rows and slices beside it, HU."""
-    inner = plane[1:-1].astype(np.float32 if plane.dtype.kind == "f" else np.int32)
-    smallest = np.abs(inner - plane[:-2])
+def _steps(plane: Array, before: Array, behind: Array) -> tuple[Array, Array]:
+    """Voxels of the inner rows that differ from the rows and slices beside them.
+
+    Returns:
+        Their flat indices, in order, and the smallest of their four steps, HU.
+    """
+    inner = plane[1:-1].astype(np.float32 if plane.dtype.kind == "f" else np.int32).reshape(-1)
+    steps = np.abs(inner - plane[:-2].reshape(-1))
+    places = np.flatnonzero(steps > _RUN_STEP_HU)
+    steps = steps[places]
     for other in (plane[2:], before[1:-1], behind[1:-1]):
-        np.minimum(smallest, np.abs(inner - other), out=smallest)
-    return smallest
+        steps = np.minimum(steps, np.abs(inner[places] - other.reshape(-1)[places]))
+        places, steps = places[steps > _RUN_STEP_HU], steps[steps > _RUN_STEP_HU]
+    return places, steps
 
 
-def _like_the_one_before(rows: Array, extremes: tuple[float, float]) -> Array:
-    """Voxels equal to their neighbour in the row, but not where values are cut off."""
-    equal = np.zeros(rows.shape, bool)
-    equal[:, 1:] = (rows[:, 1:] == rows[:, :-1]) & ~np.isin(rows[:, 1:], extremes)
-    return equal
+def _count_runs(inner: Array, places: Array, extremes: tuple[float, float], width: int) -> int:
+    """Pieces of rows of one value; where values are cut off, such are usual.
 
-
-def _starts_of_runs(mask: Array) -> Array:
-    """Where in a mask `y x` runs of `_RUN` voxels begin; one run may have several beginnings."""
-    runs = mask
-    for _ in range(_RUN - 1):
-        runs = runs[:, :-1] & mask[:, mask.shape[1] - runs.shape[1] + 1 :]
-    return runs
+    Args:
+        inner: Values of the rows, one after another.
+        places: Indices that count, in order.
+        extremes: Where values are cut off.
+        width: Of a row.
+    """
+    values = inner[places]
+    alike = (values[1:] == values[:-1]) & (np.diff(places) == 1) & (places[1:] % width != 0)
+    alike &= (values[1:] != extremes[0]) & (values[1:] != extremes[1])
+    edges = np.flatnonzero(np.diff(alike, prepend=False, append=False))
+    return int(np.count_nonzero(edges[1::2] - edges[::2] >= _RUN))
 
 
 def _note(counts: Array, what: str) -> list[str]:

@@ -29,6 +29,7 @@ RTSTRUCT = "1.2.840.10008.5.1.4.1.1.481.3"
 _TAGS = ["StructureSetROISequence", "ROIContourSequence", "ReferencedFrameOfReferenceSequence"]
 _REDRAW = "export the contours for this scan"
 _CLOSED = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR")
+_OPEN = ("POINT", "OPEN_PLANAR", "OPEN_NONPLANAR")
 # Of a contour's own points, along the slices' normal, in slices.
 _PLANAR = 0.1
 
@@ -118,6 +119,11 @@ def _closed(
             left_out.append(f"the ROI {names_of[number]} has no contours")
         elif len(closed) < len(items):
             shapes = sorted({str(one.ContourGeometricType) for one in items} - set(_CLOSED))
+            if not set(shapes) <= set(_OPEN):
+                raise refusal(
+                    path, f"a contour of {names_of[number]} is damaged: its type is none",
+                    "copy it again",
+                )  # fmt: skip
             left_out.append(
                 f"{len(items) - len(closed)} of {len(items)} contours of the ROI "
                 f"{names_of[number]} are drawn as {', '.join(shapes)}, which encloses nothing"
