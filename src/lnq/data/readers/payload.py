@@ -16,7 +16,7 @@ _BLOCK = 1 << 24
 _COPY_AGAIN = "copy or export the file again"
 
 
-def check_payload(header: Header) -> None:
+def check_payload(header: Header) -> int:
     """Unpacks the whole stream and compares it with the header.
 
     Checks the stream's own checksum (gzip's CRC, zlib's Adler), that there are exactly as many
@@ -26,16 +26,20 @@ def check_payload(header: Header) -> None:
     Args:
         header: A header that has passed `check_header`.
 
+    Returns:
+        CRC-32 of the stored voxels.
+
     Raises:
         CaseError: The payload is damaged, too short, too long, or holds NaN or infinity.
     """
     if header.compression == "none":
         _check_plain_length(header)
-    seen, rest = 0, b""
+    seen, checksum, rest = 0, 0, b""
     not_finite = 0
     try:
         for block in _blocks(header):
             seen += len(block)
+            checksum = zlib.crc32(block, checksum)
             if seen > header.num_bytes:
                 break
             if header.dtype.kind == "f":
@@ -53,6 +57,7 @@ def check_payload(header: Header) -> None:
         raise refusal(
             header.path, f"{not_finite} voxels are NaN or infinite", "replace them by the HU of air"
         )
+    return checksum
 
 
 def stored_values(header: Header) -> Iterator[Array]:

@@ -189,9 +189,9 @@ def _read(path: Path) -> tuple[Volume, list[str]]:
 def _read_file(path: Path, suffix: str) -> tuple[Volume, list[str]]:
     header = _PARSERS[suffix](path)
     check_header(header)
-    check_payload(header)
+    checksum = check_payload(header)
     volume = read_nifti2(path) if header.reader == "nibabel" else _read_natively(header)
-    check_agreement(header, volume)
+    check_agreement(header, volume, checksum)
     return volume, list(header.notes)
 
 

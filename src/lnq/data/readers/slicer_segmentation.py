@@ -56,13 +56,13 @@ def read_slicer_segmentation(
     """
     header = parse_nrrd(path, layered=True)
     check_header(header, thinnest=1)
-    check_payload(header)
+    checksum = check_payload(header)
     if header.size_xyz == (1, 1, 1):
         return _empty(path, kind, scan)
     grid = header.grid()
     if grid is None:
         raise refusal(path, "its header does not say where it lies", "save it from 3D Slicer")
-    array = _array(path, header)
+    array = _array(path, header, checksum)
     segments, places = _segments(path, header.num_layers)
     _check_explained(path, array, places)
     names_of = unique_names(segments)
@@ -75,7 +75,7 @@ def read_slicer_segmentation(
     return painted(path, voxels, grid, kind)
 
 
-def _array(path: Path, header: Header) -> Array:
+def _array(path: Path, header: Header, checksum: int) -> Array:
     """Values `z y x layer`."""
     try:
         with memory_for(path):
@@ -87,7 +87,7 @@ def _array(path: Path, header: Header) -> Array:
     array = sitk.GetArrayFromImage(image).reshape(*z_y_x, -1)
     if array.shape[3] != header.num_layers or array.dtype.kind not in "iu":
         raise refusal(path, "its layers are no whole numbers", "save it from 3D Slicer")
-    check_values(header, array)
+    check_values(header, array, checksum)
     return array
 
 
