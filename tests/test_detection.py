@@ -41,7 +41,8 @@ NNUNET = ("dataset.json", "imagesTr/a_0000.nii.gz")
     [
         (lambda root: touch(root, *LNQ), "lnq2023", {}),
         (lambda root: touch(root, "test/x-ct.mha"), "lnq2023", {}),
-        (lambda root: touch(root, "phantom.json", *LNQ), "lnq2023", {"data.name": "phantom"}),
+        (lambda root: touch(root, "phantom.json", "test/phantom-test-0001-ct.nrrd"), "lnq2023",
+         {"data.name": "phantom"}),
         (lambda root: touch(root, *NNUNET), "nnunet", {}),
         (lambda root: touch(root, "dataset.json", "imagesTs/a_0000.nrrd"), "nnunet", {}),
         (with_table, "pairs", {"data.layout.table": "cases.csv"}),

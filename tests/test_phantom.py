@@ -14,6 +14,7 @@ import SimpleITK as sitk
 from PIL import Image
 from scipy.ndimage import binary_erosion
 
+from lnq.data.datasets.layout_detection import detect
 from lnq.data.phantom import (
     LargestNodes,
     PhantomCase,
@@ -81,7 +82,7 @@ def test_another_seed_another_split_another_number_differ() -> None:
 @pytest.mark.slow
 def test_a_case_does_not_depend_on_how_many_others_there_are(root: Path) -> None:
     alone = make_case(3, "train", 2, VolumeShare(1 / 3), size_yx=SMALL["size_yx"])
-    written = _read(root / "train" / "lnq2023-train-0002-ct.nrrd")
+    written = _read(root / "train" / "phantom-train-0002-ct.nrrd")
     np.testing.assert_array_equal(written, alone.image.array)
 
 
@@ -95,13 +96,13 @@ def test_the_policy_changes_labels_but_not_the_image() -> None:
 
 def test_layout_is_the_challenges(root: Path) -> None:
     names = {
-        *(f"train/lnq2023-train-000{n}-{kind}.nrrd" for n in (1, 2) for kind in ("ct", "seg")),
-        *(f"complete/train/lnq2023-train-000{n}-seg.nrrd" for n in (1, 2)),
-        "val/lnq2023-val-0001-ct.nrrd",
-        "val/lnq2023-val-0001-seg.nrrd",
-        "complete/val/lnq2023-val-0001-seg.nrrd",
-        "test/lnq2023-test-0001-ct.nrrd",
-        "complete/test/lnq2023-test-0001-seg.nrrd",
+        *(f"train/phantom-train-000{n}-{kind}.nrrd" for n in (1, 2) for kind in ("ct", "seg")),
+        *(f"complete/train/phantom-train-000{n}-seg.nrrd" for n in (1, 2)),
+        "val/phantom-val-0001-ct.nrrd",
+        "val/phantom-val-0001-seg.nrrd",
+        "complete/val/phantom-val-0001-seg.nrrd",
+        "test/phantom-test-0001-ct.nrrd",
+        "complete/test/phantom-test-0001-seg.nrrd",
         "phantom.json",
     }
     assert set(_digests(root)) == names
@@ -109,7 +110,7 @@ def test_layout_is_the_challenges(root: Path) -> None:
 
 def test_labels_are_partial_in_train_and_complete_in_val(root: Path) -> None:
     record = json.loads((root / "phantom.json").read_text())["cases"]
-    for name, split in (("lnq2023-train-0001", "train"), ("lnq2023-val-0001", "val")):
+    for name, split in (("phantom-train-0001", "train"), ("phantom-val-0001", "val")):
         label = _read(root / split / f"{name}-seg.nrrd")
         complete = _read(root / "complete" / split / f"{name}-seg.nrrd")
         chosen = [node["id"] for node in record[name]["nodes"] if node["annotated"]]
@@ -121,8 +122,8 @@ def test_labels_are_partial_in_train_and_complete_in_val(root: Path) -> None:
 
 
 def test_label_lies_on_the_scans_grid(root: Path) -> None:
-    image = sitk.ReadImage(str(root / "train" / "lnq2023-train-0001-ct.nrrd"))
-    label = sitk.ReadImage(str(root / "train" / "lnq2023-train-0001-seg.nrrd"))
+    image = sitk.ReadImage(str(root / "train" / "phantom-train-0001-ct.nrrd"))
+    label = sitk.ReadImage(str(root / "train" / "phantom-train-0001-seg.nrrd"))
     assert image.GetPixelID() == sitk.sitkInt16
     assert label.GetPixelID() == sitk.sitkUInt8
     for get in ("GetSize", "GetSpacing", "GetOrigin", "GetDirection"):
@@ -130,8 +131,8 @@ def test_label_lies_on_the_scans_grid(root: Path) -> None:
 
 
 def test_recorded_nodes_are_where_the_labels_are(root: Path) -> None:
-    record = json.loads((root / "phantom.json").read_text())["cases"]["lnq2023-test-0001"]
-    labels = sitk.ReadImage(str(root / "complete" / "test" / "lnq2023-test-0001-seg.nrrd"))
+    record = json.loads((root / "phantom.json").read_text())["cases"]["phantom-test-0001"]
+    labels = sitk.ReadImage(str(root / "complete" / "test" / "phantom-test-0001-seg.nrrd"))
     shapes = sitk.LabelShapeStatisticsImageFilter()
     shapes.Execute(labels)
     for node in record["nodes"]:
@@ -168,15 +169,26 @@ def test_an_interrupted_dataset_is_finished_by_writing_again(root: Path, tmp_pat
     assert _digests(tmp_path) == _digests(root)
 
 
-def test_real_scans_of_the_same_name_are_not_overwritten(tmp_path: Path) -> None:
-    scan = tmp_path / "train" / "lnq2023-train-0001-ct.nrrd"
+@pytest.mark.parametrize("name", ["phantom-train-0001-ct.nrrd", "lnq2023-train-0001-ct.nrrd"])
+def test_phantoms_are_not_written_among_other_scans(tmp_path: Path, name: str) -> None:
+    scan = tmp_path / "train" / name
     scan.parent.mkdir()
     scan.write_bytes(b"a patient")
     with pytest.raises(UsageError, match="no phantoms"):
         PhantomDataset(tmp_path, LargestNodes(1), **SMALL).write()
-    assert _digests(tmp_path) == {
-        "train/lnq2023-train-0001-ct.nrrd": hashlib.sha256(b"a patient").hexdigest()
-    }
+    assert _digests(tmp_path) == {f"train/{name}": hashlib.sha256(b"a patient").hexdigest()}
+
+
+def test_a_phantom_with_the_challenges_ids_is_told(tmp_path: Path) -> None:
+    dataset = PhantomDataset(tmp_path, LargestNodes(1), **SMALL)
+    old = {"settings": {**dataset.settings(), "version": 1}}
+    (tmp_path / "phantom.json").write_text(json.dumps(old))
+    with pytest.raises(UsageError, match=r"older lnq.*phantom-train-0001.*Delete"):
+        dataset.write()
+    (tmp_path / "test").mkdir()
+    (tmp_path / "test" / "lnq2023-test-0001-ct.nrrd").touch()
+    with pytest.raises(UsageError, match=r"older lnq.*phantom-train-0001"):
+        detect(tmp_path)
 
 
 def test_largest_nodes() -> None:

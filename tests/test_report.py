@@ -25,6 +25,7 @@ from lnq.reporting.case_table import case_table, worst_cases
 from lnq.reporting.curves import logged_values, pseudo_label_curves, training_curves
 from lnq.reporting.history import histories
 from lnq.reporting.nodes_found import found_by_annotation
+from lnq.reporting.summary import NONE, tiles
 
 
 class Page(HTMLParser):
@@ -267,7 +268,7 @@ def test_curves_belong_to_their_epochs(run: Path) -> None:
 def test_every_term_of_the_loss_has_a_title(run: Path) -> None:
     terms = [f"train/{term}" for term in SUPERVISED_TERMS]
     terms += [f"train/pseudo_{term}" for term in get_args(PseudoTerm)]
-    curves = pd.DataFrame([[0, 0, *[0.5] * len(terms)]], columns=["epoch", "step", *terms])
+    curves = pd.DataFrame([[0, 0, *range(len(terms))]], columns=["epoch", "step", *terms])
     read = [replace(one, curves=curves) for one in read_runs([run])]
     plots = [*training_curves(read), *pseudo_label_curves(read)]
     assert len({plot.title for plot in plots}) == len(terms)
@@ -323,3 +324,28 @@ def test_a_case_whose_files_are_gone_keeps_its_place(tmp_path: Path) -> None:
     page = Page(folder / "report.html")
     assert re.search(r"No picture: .*a-ct\.nrrd", page.text)
     assert "changed since it was evaluated" in page.text
+
+
+def test_a_curve_stands_once_under_all_its_names(run: Path) -> None:
+    values = {"train/loss": [1.0, 0.5], "train/loss_sup": [1.0, 0.5], "train/ce": [1.0, 0.6]}
+    curves = pd.DataFrame({"epoch": [0, 1], "step": [0, 1], **values})
+    (plain,) = (replace(one, curves=curves) for one in read_runs([run]))
+    told = {plot.title: plot.note for plot in training_curves([plain])}
+    assert told == {"Loss": "The same: Supervised term", "Cross-entropy": ""}
+    other = replace(plain, curves=curves.assign(**{"train/loss": [2.0, 0.5]}))
+    assert len(training_curves([plain, other])) == 3  # in one run they differ
+
+
+def test_cases_and_pictures_come_before_curves(run: Path, tmp_path: Path) -> None:
+    write_report(read_runs([run]), tmp_path / "report.html", max_cases=3)
+    page = (tmp_path / "report.html").read_text()
+    order = [
+        page.index(f'<h2 id="{part}">') for part in ("summary", "cases", "pictures", "training")
+    ]
+    assert order == sorted(order)
+
+
+def test_what_is_not_known_of_any_run_has_no_row(run: Path) -> None:
+    runs = read_runs([run])
+    assert all(any(value != NONE for value, _ in row.cells) for row in summary_rows(runs))
+    assert all(value != NONE for _, value, _ in tiles(runs[0]))

@@ -102,3 +102,25 @@ def test_the_figure_has_a_panel_for_each_parameter_on_one_scale(tmp_path: Path) 
     assert "best in the paper: 0.4 or 0.5" in panels[2].get_title(loc="left")
     save(figure, tmp_path / "figure.png")
     assert (tmp_path / "figure.png").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize("parameters", [1, 4])
+def test_the_figure_fits_its_page_and_shows_nothing_impossible(
+    parameters: int, tmp_path: Path
+) -> None:
+    points: Points = [({}, [[0.0, 0.9]])]
+    points += [({key: v + 0.1}, [[0.0, 0.3]]) for key, v in list(DEFAULT.items())[:parameters]]
+    table = sensitivity(collected(points)).assign(experiment="dbdmp, with a long name " * 5)
+    figure = sensitivity_figure(table)
+    assert all(axes.get_ylim()[0] >= 0 for axes in figure.axes if axes.get_visible())
+    for suffix in ("png", "pdf", "svg"):
+        save(figure, tmp_path / f"figure.{suffix}")
+        assert (tmp_path / f"figure.{suffix}").stat().st_size > 5_000
+    title = figure._suptitle.get_window_extent()  # type: ignore[attr-defined]
+    assert title.x0 >= 0
+    assert title.x1 <= figure.bbox.x1
+
+
+def test_one_seed_has_no_spread() -> None:
+    found = sensitivity(collected([({}, [[0.5]]), ({"method.tau": 0.1}, [[0.6]])]))
+    assert found["dice_sd"].isna().all()

@@ -14,6 +14,7 @@ from rich.table import Table
 from lnq.config import Paths, command
 from lnq.console import console
 from lnq.errors import UsageError
+from lnq.evaluation import mean_and_sd
 from lnq.files import sole_user, write_manifest, write_text
 from lnq.reporting import (
     MEASURES,
@@ -74,7 +75,9 @@ def main(cfg: CollectConfig) -> int:
         if len(panels):
             write_text(output / "sensitivity.csv", panels.to_csv(index=False))
         for name, own in panels.groupby("experiment"):
-            save(sensitivity_figure(own), output / f"sensitivity_{_file_name(str(name))}.png")
+            figure = sensitivity_figure(own)
+            for format_ in ("png", "pdf", "svg"):
+                save(figure, output / f"sensitivity_{_file_name(str(name))}.{format_}")
         write_manifest(output, "collect", asdict(cfg), runs=list(collected.runs["run"]))
     if len(table):
         out.print(_table(table[SHOWN]))
@@ -113,7 +116,7 @@ def _panels(panels: pd.DataFrame) -> pd.DataFrame:
     )
     for name, title in MEASURES.items():
         means, spreads = panels[f"{name}_mean"], panels[f"{name}_sd"]
-        shown[title] = [f"{m:.2f}±{s:.2f}" for m, s in zip(means, spreads, strict=True)]
+        shown[title] = [mean_and_sd(m, s) for m, s in zip(means, spreads, strict=True)]
     shown["in the paper"] = panels["paper_best"].map({True: "best", False: ""})
     return shown
 

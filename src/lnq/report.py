@@ -14,7 +14,6 @@ from lnq.console import console
 from lnq.files import require_writable
 from lnq.reporting import (
     MANY_RUNS,
-    NONE,
     Run,
     read_runs,
     select_runs,
@@ -69,11 +68,11 @@ def main(cfg: ReportConfig) -> int:
 
 
 def _table(runs: list[Run]) -> Table:
-    """The page's summary without its second lines, and without measures that no run has.
+    """The page's summary without its second lines.
 
     Many runs stand below each other, with the few measures that fit beside their names.
     """
-    rows = [row for row in summary_rows(runs) if {value for value, _ in row.cells} != {NONE}]
+    rows = summary_rows(runs)
     if len(runs) <= MANY_RUNS:
         table = Table("", *(run.name for run in runs))
         for row in rows:

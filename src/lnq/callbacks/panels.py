@@ -20,6 +20,7 @@ from lnq.volume import Array
 
 _COLUMN = 2.2
 _DPI = 110
+_OUTLINE = "#E69F00"  # seen on grey and on viridis
 
 
 class Panels(pl.Callback):
@@ -59,7 +60,10 @@ class Panels(pl.Callback):
         pl_module.train()
         means = {f"{PANELS}/{name}": values.mean() for name, values in fractions.items()}
         pl_module.log_dict(means, rank_zero_only=True, batch_size=len(batch["image"]))
-        picture = draw(_numpy(intensities), _numpy(fractions), best_slices(batch))
+        picture = draw(
+            _numpy(intensities), _numpy(fractions), best_slices(batch),
+            batch["label"].cpu().numpy(),
+        )  # fmt: skip
         step = trainer.global_step - 1  # steps count from 0, as those of the curves do
         for logger in takers:
             logger.log_image(PANELS, [picture], step=step, caption=[f"epoch={epoch:03d}"])
@@ -71,14 +75,20 @@ class Panels(pl.Callback):
 
 
 def draw(
-    intensities: Mapping[str, Array], fractions: Mapping[str, Array], slices: list[int]
+    intensities: Mapping[str, Array],
+    fractions: Mapping[str, Array],
+    slices: list[int],
+    annotation: Array | None = None,
 ) -> Array:
     """One row a patch, one column a volume, each by one axial slice.
+
+    No side is named: augmentation mirrors patches.
 
     Args:
         intensities: By title, (b, 1, z, y, x); drawn in grey, a row's all on one scale.
         fractions: By title, (b, 1, z, y, x) in [0, 1]; drawn in colours of one scale.
         slices: z of the slice of each patch.
+        annotation: (b, 1, z, y, x), outlined on every column.
 
     Returns:
         uint8 (height, width, 3).
@@ -99,6 +109,8 @@ def draw(
             drawn = place.imshow(
                 volume[row, 0, z], colours, vmin=low, vmax=high, interpolation="nearest"
             )
+            if annotation is not None and (outlined := annotation[row, 0, z] > 0).any():
+                place.contour(outlined, levels=[0.5], colors=[_OUTLINE], linewidths=0.9)
             _bare(place, title.replace("_", " ") if row == 0 else "")
         axes[row, 0].set_ylabel(f"patch {row + 1}, slice {z}", fontsize=8)
     if fractions:

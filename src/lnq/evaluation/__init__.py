@@ -13,7 +13,7 @@ from lnq.evaluation.metrics import assd, dice, precision, recall
 from lnq.evaluation.nodes import ReferenceKind, false_positives, label_nodes, measure_nodes
 from lnq.evaluation.ranking import TEAMS, rank_teams, read_published, with_run
 from lnq.evaluation.record import CaseFiles, EvaluationRecord, evaluation_of, read_evaluation
-from lnq.evaluation.spread import Spread
+from lnq.evaluation.spread import Spread, mean_and_sd
 from lnq.evaluation.summary import Found, Summary, summarise
 from lnq.evaluation.tables import filled_assd, metrics_table, nodes_table, voxel_recall
 
@@ -41,6 +41,7 @@ __all__ = [
     "filled_assd",
     "label_nodes",
     "match_cases",
+    "mean_and_sd",
     "measure_nodes",
     "metrics_table",
     "nodes_table",

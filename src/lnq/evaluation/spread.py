@@ -15,7 +15,8 @@ class Spread:
 
     Attributes:
         mean: Mean.
-        sd: Standard deviation of the population, as in the challenge's tables.
+        sd: Standard deviation of the population, as in the challenge's tables; None of one value,
+            which has no spread.
         median: Median.
         q25: Lower quartile.
         q75: Upper quartile.
@@ -46,4 +47,17 @@ class Spread:
         if not len(valid):
             return cls(None, None, None, None, None, 0, undefined)
         q25, median, q75 = (float(q) for q in np.quantile(valid, (0.25, 0.5, 0.75)))
-        return cls(float(valid.mean()), float(valid.std()), median, q25, q75, len(valid), undefined)
+        sd = float(valid.std()) if len(valid) > 1 else None
+        return cls(float(valid.mean()), sd, median, q25, q75, len(valid), undefined)
+
+
+def mean_and_sd(mean: float | None, sd: float | None) -> str:
+    """Both in a cell of a table; a single value has no spread, and no value is a dash.
+
+    Example:
+        >>> mean_and_sd(55.444, 2.0), mean_and_sd(55.444, None), mean_and_sd(None, None)
+        ('55.44±2.00', '55.44', '-')
+    """
+    if mean is None or np.isnan(mean):
+        return "-"
+    return f"{mean:.2f}" if sd is None or np.isnan(sd) else f"{mean:.2f}±{sd:.2f}"

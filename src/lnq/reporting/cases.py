@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
+from lnq.data.phantom.dataset import is_phantom
 from lnq.errors import CaseError
 from lnq.evaluation.measures import ASSD, DICE, FALSE_POSITIVES
 from lnq.reporting.evaluations import ShownEvaluation
@@ -61,6 +62,11 @@ class CaseView:
     jumps: list[Jump] = field(default_factory=list)
     more_missed: int = 0
     tracks: Mapping[str, list[int]] = field(default_factory=dict)
+
+    @property
+    def is_phantom(self) -> bool:
+        """Whether the pictures are of no patient."""
+        return is_phantom(self.case)
 
 
 def pictured_runs(runs: Sequence[Run]) -> list[int]:

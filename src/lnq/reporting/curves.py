@@ -80,10 +80,23 @@ def _plots(runs: Sequence[Run], *, of_pseudo_labels: bool) -> list[Plot]:
     keys = {str(k) for t in tables.values() for k in t if k not in _INDEX and t[k].notna().any()}
     wanted = [k for k in keys if any(w in k for w in _OF_PSEUDO_LABELS) == of_pseudo_labels]
     x = "epoch" if all(_epochs(t) > 1 for t in tables.values()) else "step"
-    return [_plot(tables, key, x) for key in sorted(wanted, key=_place)]
+    alike: dict[tuple[object, ...], list[str]] = {}
+    for key in sorted(wanted, key=_place):
+        alike.setdefault(tuple(_drawn(t, key) for t in tables.values()), []).append(key)
+    return [_plot(tables, keys, x) for keys in alike.values()]
 
 
-def _plot(tables: dict[int, pd.DataFrame], key: str, x: str) -> Plot:
+def _drawn(table: pd.DataFrame, key: str) -> object:
+    """What there is to draw of one quantity; equal where one curve would be drawn twice."""
+    if key not in table:
+        return None
+    values = table[key].dropna()
+    return tuple(values.index), tuple(values)
+
+
+def _plot(tables: dict[int, pd.DataFrame], keys: Sequence[str], x: str) -> Plot:
+    """Of one quantity, or of several that are the same in every run."""
+    key, *same = keys
     with panel() as axes:
         for number, table in tables.items():
             if key in table and table[key].notna().any():
@@ -95,7 +108,8 @@ def _plot(tables: dict[int, pd.DataFrame], key: str, x: str) -> Plot:
                 )  # fmt: skip
         axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
         axes.set_xlabel(x)
-        return Plot(_title(key), inline_svg(axes))
+        note = f"The same: {', '.join(_title(other) for other in same)}" if same else ""
+        return Plot(_title(key), inline_svg(axes), note)
 
 
 def _thinned(values: pd.Series, points: int) -> pd.Series:

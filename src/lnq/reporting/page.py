@@ -12,6 +12,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from lnq.data.phantom.dataset import is_phantom
 from lnq.errors import UsageError
 from lnq.files import provenance, write_text
 from lnq.reporting.case_table import CaseTable, case_table
@@ -104,6 +105,7 @@ def _content(runs: Sequence[Run], table: CaseTable) -> dict[str, Any]:
         "by_size": found_by_size(runs),
         "by_annotation": found_by_annotation(runs),
         "table": table,
+        "phantom": any(map(is_phantom, table.anchors)),
         "failures": [(r.name, f) for r in runs if r.evaluation for f in r.evaluation.failures],
         "lines": LINES,
         "units_per_mm": UNITS_PER_MM,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator, Mapping
 
 import pandas as pd
@@ -18,6 +19,8 @@ PAPERS_BEST = {"tau": (0.3,), "gamma": (0.8,), "alpha": (0.4, 0.5), "lambda_max"
 """Best values of the paper's Fig. 3; α = 0.5 has about the DSC of 0.4 and the lower ASSD."""
 SYMBOLS = {"tau": r"$\tau$", "gamma": r"$\gamma$", "alpha": r"$\alpha$", "lambda_max": r"$\lambda$"}
 MEASURES = {"dice": "DSC %", "assd": "ASSD mm"}
+_CHARACTERS = 62
+"""Of the title that fit above a panel."""
 COLUMNS = [
     "experiment", "parameter", "value", "num_runs", "num_cases", "spread_over",
     "dice_mean", "dice_sd", "assd_mean", "assd_sd", "paper_best",
@@ -84,18 +87,20 @@ def sensitivity_figure(table: pd.DataFrame) -> Figure:
         sides = [(axes, axes.twinx()) for axes in panels[: len(names)]]
         for pair, name in zip(sides, names, strict=True):
             _draw_panel(pair, name, table[table["parameter"] == name])
-        for side in zip(*sides, strict=True):  # one scale for all panels
+        for side in zip(
+            *sides, strict=True
+        ):  # one scale for all panels, of what cannot be negative
             low, high = zip(*(axes.get_ylim() for axes in side), strict=True)
             for axes in side:
-                axes.set_ylim(min(low), max(high))
+                axes.set_ylim(max(0.0, min(low)), max(high))
         for axes in panels[len(names) :]:
             axes.set_visible(False)
         spread = ", ".join(sorted(set(table["spread_over"])))
         most = table[["num_runs", "num_cases"]].max()
         counts = f"at most {most['num_runs']} run(s) and {most['num_cases']} cases a point"
-        figure.suptitle(
-            literal(f"{table['experiment'].iloc[0]}: mean and sd over {spread}; {counts}"), size=9.5
-        )
+        lines = textwrap.wrap(str(table["experiment"].iloc[0]), _CHARACTERS * columns)
+        lines += textwrap.wrap(f"mean and sd over {spread}; {counts}", _CHARACTERS * columns)
+        figure.suptitle(literal("\n".join(lines)), size=9.5)
     return figure
 
 

@@ -36,13 +36,14 @@ class SummaryRow:
 
 
 def summary_rows(runs: Sequence[Run]) -> list[SummaryRow]:
-    """The summary table: a row a measure, a cell a run; no rows where nothing is evaluated."""
+    """The summary table: a row a measure that some run has, a cell a run."""
     if not any(run.evaluation for run in runs):
         return []
-    return [
+    rows = [
         SummaryRow(row.name, row.hint, [_cell(run, row.read) for run in runs], row.is_main)
         for row in (*_of_cases(), *_of_nodes(), *_of_counts())
     ]
+    return [row for row in rows if any(value != NONE for value, _ in row.cells)]
 
 
 class _Row(NamedTuple):
@@ -98,16 +99,17 @@ def _cell(run: Run, read: Callable[[Run, Summary], Text]) -> Text:
 
 
 def tiles(run: Run) -> list[tuple[str, str, str]]:
-    """The four numbers to know first: name, value, second line; none without an evaluation."""
+    """The few numbers to know first, as far as there are any: name, value, second line."""
     if run.evaluation is None:
         return []
     summary = run.evaluation.summary
-    return [
+    found = [
         ("Dice coefficient", *_spread(summary.metrics.dice, DICE)),
         (ASSD.title, *_distance(summary)),
         ("Nodes found", *_found(summary.nodes)),
         ("Never annotated nodes found", *_found(_annotated(run).never_annotated)),
     ]
+    return [tile for tile in found if tile[1] != NONE]
 
 
 def number(value: float | None, form: str) -> str:
@@ -137,7 +139,7 @@ def _spread(values: MeasureSpread, measure: Measure) -> Text:
     second = f"median {median}, quartiles {q25} to {q75}"
     if values.n_undefined:
         second += f"; undefined in {values.n_undefined} of {values.n_undefined + values.n}"
-    return f"{mean} ± {sd}", second
+    return mean if values.sd is None else f"{mean} ± {sd}", second
 
 
 def _distance(summary: Summary) -> Text:

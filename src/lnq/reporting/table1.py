@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from lnq.evaluation import Spread
+from lnq.evaluation import Spread, mean_and_sd
 from lnq.evaluation.measures import ASSD_FILLED, DICE
 from lnq.reporting.collection import Collection
 from lnq.reporting.variation import SEED, alike
@@ -134,7 +134,7 @@ def to_latex(table: pd.DataFrame) -> str:
 
 def _spread(values: pd.Series) -> str:
     found = Spread.of(values)
-    return f"{found.mean:.2f}±{found.sd:.2f}" if found.n else "-"
+    return mean_and_sd(found.mean, found.sd)
 
 
 def _share(part: pd.Series, whole: pd.Series) -> str:

@@ -11,7 +11,7 @@ from lnq.data.datasets.dicom_index import is_collection
 from lnq.data.datasets.lnq2023 import has_cases
 from lnq.data.datasets.nnunet import DATASET
 from lnq.data.datasets.pairs import is_table
-from lnq.data.phantom.dataset import RECORD
+from lnq.data.phantom.dataset import RECORD, older_phantom
 from lnq.errors import UsageError
 
 LOOKED_FOR = (
@@ -78,6 +78,8 @@ def candidates(root: Path) -> list[Found]:
 
 def _lnq2023(root: Path) -> Iterator[Found]:
     if (root / RECORD).is_file():
+        if any(root.glob("*/lnq2023-*")):
+            raise older_phantom(root)
         # Listed as it lies: its settings, which data=phantom would compare, are not known here.
         yield Found("lnq2023", f"{RECORD} with the challenge's folders", {"data.name": "phantom"})
     elif has_cases(root):

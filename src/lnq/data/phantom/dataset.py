@@ -24,8 +24,11 @@ from lnq.volume import Grid, Volume, to_sitk
 
 RECORD = "phantom.json"
 _UNFINISHED = "phantom-unfinished.json"
-# Part of the settings, so that a changed phantom is not mistaken for one already on the disk.
-VERSION = 1
+PREFIX = "phantom-"
+"""What every case's id begins with: nobody may take one for a patient, or for the challenge's."""
+# Part of the settings, so that a changed phantom is not mistaken for one already on the disk. Those
+# of version 1 had the challenge's ids.
+VERSION = 2
 Progress = Callable[[Iterable[Any]], Iterable[Any]]
 
 
@@ -130,7 +133,7 @@ class PhantomDataset:
         cases: Iterable[tuple[Split, int]] = self._numbers()
         record: dict[str, Any] = {}
         for split, number in cases if progress is None else progress(cases):
-            name = f"lnq2023-{split}-{number:04d}"
+            name = f"{PREFIX}{split}-{number:04d}"
             case = make_case(self.seed, split, number, self.policy, self.size_yx)
             _write_case(root, split, name, case)
             record[name] = {
@@ -153,6 +156,8 @@ class PhantomDataset:
         found, wanted = read_json(path).get("settings", {}), self.settings()
         if found == wanted:
             return True
+        if found.get("version") != VERSION:
+            raise older_phantom(path.parent)
         differing = [key for key in wanted if found.get(key) != wanted[key]]
         raise UsageError(
             "a phantom dataset of other settings is already there",
@@ -162,9 +167,24 @@ class PhantomDataset:
         )
 
 
+def is_phantom(case_id: str) -> bool:
+    """Whether an id is that of a phantom."""
+    return case_id.startswith(PREFIX)
+
+
+def older_phantom(root: Path) -> UsageError:
+    """What to say of a phantom that an older version wrote."""
+    return UsageError(
+        "an older lnq wrote this phantom", where=root,
+        why=f"its cases were called as the challenge's; they are {PREFIX}train-0001 and so on now",
+        remedy="delete the folder, and what was preprocessed from it: the same scans are written "
+        "again, under these names",
+    )  # fmt: skip
+
+
 def _refuse_foreign(root: Path) -> None:
-    """Guards real scans, whose names are the phantom's, against being overwritten."""
-    foreign = sorted(root.glob("*/lnq2023-*"))
+    """Guards real scans, which lie in folders of the same names, against phantoms among them."""
+    foreign = sorted({*root.glob("*/*-ct.nrrd"), *root.glob(f"*/{PREFIX}*")})
     if foreign:
         raise UsageError(
             "the folder for the phantom holds cases that are no phantoms",
