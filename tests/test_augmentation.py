@@ -203,7 +203,10 @@ def test_the_whole_set_keeps_image_and_label_together(store: Path) -> None:
 
 def batches(store: Path, workers: int, seed: int = 0, step: int = 0) -> torch.Tensor:
     module = PatchDataModule(store, SIZE, 2, 5, 0.5, instantiate(node("full")), workers, seed)
-    module.trainer = SimpleNamespace(global_step=step, current_epoch=0, global_rank=0, world_size=1)
+    module.trainer = SimpleNamespace(
+        global_step=step, current_epoch=0, global_rank=0, world_size=1, num_devices=1,
+        strategy=SimpleNamespace(root_device=torch.device("cpu")),
+    )  # fmt: skip
     taken = [next(loader) for loader in [iter(module.train_dataloader())] for _ in range(5 - step)]
     return torch.cat([torch.cat([b["image"], b["label"]]) for b in taken])
 

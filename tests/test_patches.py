@@ -56,7 +56,12 @@ def epoch_of(store: Path, *, step: int = 0, epoch: int = 0, workers: int = 0,
     """The batches that Lightning would take of one epoch, from a step on."""
     module = PatchDataModule(store, PATCH, 2, steps, 0.5, transform, workers, seed)
     module.trainer = SimpleNamespace(
-        global_step=step, current_epoch=epoch, global_rank=rank, world_size=world
+        global_step=step,
+        current_epoch=epoch,
+        global_rank=rank,
+        world_size=world,
+        strategy=SimpleNamespace(root_device=torch.device("cpu")),
+        num_devices=1,
     )
     batches = iter(module.train_dataloader())
     return [next(batches) for _ in range((epoch + 1) * steps - step)]

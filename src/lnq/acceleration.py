@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import inspect
+import math
+import os
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -15,6 +18,7 @@ from torch.utils._triton import has_triton
 Precision = Literal[32, "bf16-mixed", "16-mixed"]
 Switch = Literal["auto"] | bool
 
+CGROUP = Path("/sys/fs/cgroup")
 COMPILING_PAYS_FROM = 2000
 """Steps of a training: compiling takes one to three minutes, and saves a twentieth of a second a
 step (docs/decisions/training.md#a-gpu-trains-in-half-precision-compiled)."""
@@ -98,6 +102,29 @@ def has_fused_kernel(optimizer: Callable[..., Any]) -> bool:
 def can_compile() -> bool:
     """Whether there is what `torch.compile` needs for a GPU: Triton, which needs a C compiler."""
     return has_triton() and any(map(shutil.which, ("cc", "gcc", "clang")))
+
+
+def available_cpus() -> int:
+    """CPUs that this process may use: by its affinity, its cgroup's quota, its SLURM job."""
+    affine = getattr(os, "sched_getaffinity", None)  # Linux alone has it
+    counts = [len(affine(0)) if affine else os.cpu_count() or 1]
+    if (asked := os.environ.get("SLURM_CPUS_PER_TASK", "")).isdigit():
+        counts.append(int(asked))
+    counts += _cgroup_cpus(CGROUP)
+    return max(1, min(counts))
+
+
+def _cgroup_cpus(root: Path) -> list[int]:
+    """Whole CPUs of a quota, of either version of cgroups; none without one."""
+    try:
+        limit, period = (root / "cpu.max").read_text().split()
+    except (OSError, ValueError):
+        try:
+            limit = (root / "cpu/cpu.cfs_quota_us").read_text().strip()
+            period = (root / "cpu/cpu.cfs_period_us").read_text().strip()
+        except OSError:
+            return []
+    return [math.ceil(int(limit) / int(period))] if limit.isdigit() else []
 
 
 def device_type(accelerator: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Literal
 
 import numpy as np
 import pytorch_lightning as pl
@@ -13,12 +13,16 @@ import torchio as tio
 from pydantic import Field
 from torch.utils.data import DataLoader, Dataset
 
+from lnq.acceleration import available_cpus
 from lnq.data.patches.batch import Batch
+from lnq.data.patches.loader import PatchLoader
 from lnq.data.patches.queue import DrawSampler, PatchDataset, PatchQueue, PatchRule, collate
 from lnq.data.store.case_store import CaseStore
 from lnq.errors import CaseError, RunError, UsageError
 
 QUEUED_BATCHES = 4
+MOST_WORKERS = 16
+"""Of one training: they cut more patches than any GPU of today uses."""
 
 
 class PatchDataModule(pl.LightningDataModule):
@@ -34,7 +38,8 @@ class PatchDataModule(pl.LightningDataModule):
         steps_per_epoch: Batches of an epoch.
         foreground_share: Share of the patches centred on an annotated voxel.
         transform: Augmentation or corruption of each patch.
-        num_workers: Processes that cut and transform; 0 = in the training process.
+        num_workers: Processes that cut and transform; 0 = in the training process; `auto` = for a
+            GPU its share of the CPUs there are, less one, and one on a CPU, which then does the rest.
         seed: Seed of the patches.
         overfit: Train on the first batch alone, over and over.
         known_background_hu: As in `PatchDataset`; what the method asks for.
@@ -50,7 +55,7 @@ class PatchDataModule(pl.LightningDataModule):
         steps_per_epoch: Annotated[int, Field(ge=1)] = 250,
         foreground_share: Annotated[float, Field(ge=0, le=1)] = 0.5,
         transform: Callable[[tio.Subject], tio.Subject] | None = None,
-        num_workers: Annotated[int, Field(ge=0)] = 0,
+        num_workers: Literal["auto"] | Annotated[int, Field(ge=0)] = 0,
         seed: int = 0,
         overfit: bool = False,
         known_background_hu: tuple[float, float] | None = None,
@@ -71,7 +76,7 @@ class PatchDataModule(pl.LightningDataModule):
         self.num_workers = num_workers
         self.overfit = overfit
 
-    def train_dataloader(self) -> DataLoader[Batch]:
+    def train_dataloader(self) -> PatchLoader:
         """The batches of the current epoch; the trainer asks anew each epoch."""
         trainer = self.trainer
         step, epoch = (0, 0) if trainer is None else (trainer.global_step, trainer.current_epoch)
@@ -84,12 +89,15 @@ class PatchDataModule(pl.LightningDataModule):
             world_size=1 if trainer is None else trainer.world_size,
             overfit=self.overfit,
         )
-        queue = PatchQueue(
-            self.patches, sampler, QUEUED_BATCHES * self.batch_size, self.num_workers
-        )
-        # A generator of its own, or else the loader would draw from the global one.
-        own = torch.Generator()
-        return ResumableLoader(queue, self.batch_size, collate_fn=collate, generator=own)
+        on_gpu = trainer is not None and trainer.strategy.root_device.type == "cuda"
+        workers = self._workers(on_gpu, 1 if trainer is None else trainer.num_devices)
+        queue = PatchQueue(self.patches, sampler, QUEUED_BATCHES * self.batch_size, workers)
+        return PatchLoader(queue, self.batch_size, ahead=on_gpu and workers > 0)
+
+    def _workers(self, on_gpu: bool, trainings: int) -> int:
+        if self.num_workers != "auto":
+            return self.num_workers
+        return min(max(1, available_cpus() // trainings - 1), MOST_WORKERS) if on_gpu else 1
 
     def first_batch(self) -> Batch:
         """The batch that training began with; the same whenever it is asked for."""
@@ -101,20 +109,6 @@ class PatchDataModule(pl.LightningDataModule):
         if not case_ids:
             return []
         return [DataLoader(WholeVolumes(self.store, case_ids), batch_size=None)]
-
-
-class ResumableLoader(DataLoader[Batch]):
-    """A loader that tells Lightning the truth: it goes on in mid-epoch where it stopped.
-
-    Its state is the trainer's step alone, so there is nothing to save.
-    """
-
-    def state_dict(self) -> dict[str, Any]:
-        """Nothing."""
-        return {}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Nothing to do: the sampler was made for the step."""
 
 
 class WholeVolumes(Dataset[Batch]):
