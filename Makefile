@@ -10,8 +10,7 @@ PREPARE = $(RUN) lnq.preprocess data=phantom 'preprocessing.spacing_mm=[3.0,2.5,
 GENESIS_BUDGET = trainer.max_epochs=8
 # Without binding, the threads of forward and backward now and then fight over two cores: ten times slower.
 BOUND = OMP_PROC_BIND=spread $(RUN)
-# A CPU takes three times as long for a window this small when it comes alone: docs/decisions/inference.md.
-PREDICT = lnq.predict batch_size=4
+PREDICT = lnq.predict
 
 # Table 1: every row for every seed; JOBS rows at a time, each with its share of the cores. The mode is
 # the one that the paper's figures were computed in; docs/results.md says what mode, phantom and budget do.
@@ -25,7 +24,7 @@ TABLE1_PATCH = 'datamodule.patch_size=[16,40,40]'
 TABLE1_GENESIS = $(TABLE1_PATCH) datamodule.batch_size=16 trainer.max_epochs=12 optimizer.lr=0.001 augmentation@datamodule.transform=genesis_original
 TABLE1_BUDGET = $(TABLE1_PATCH) trainer.max_epochs=140 callbacks=table1 optimizer.lr=0.02 trainer.check_val_every_n_epoch=140 method.inferer.batch_size=4
 
-.PHONY: help setup demo table1 test quick docs check format clean
+.PHONY: help setup demo table1 test bench quick docs check format clean
 .DEFAULT_GOAL := help
 
 help:  ## what there is
@@ -77,6 +76,9 @@ $(foreach s,$(SEEDS),$(eval $(call SEED_RULES,$s)))
 test: $(READY)  ## checks and all tests
 	$(MAKE) check
 	$(BIN)/python -m pytest -n logical --dist loadfile
+
+bench: $(READY)  ## how fast this machine is, in benchmarks/results: a GPU in six minutes, two cores in ten
+	$(BIN)/python benchmarks/run.py
 
 docs: $(READY)  ## the site of docs/, in site/: generated pages renewed, links checked, nothing from elsewhere
 	$(BIN)/python docs_build/reference.py

@@ -1,15 +1,14 @@
 #!/usr/bin/env bash
-# Measures the ways to run a step on this machine's GPU, in four minutes: table.md, acceleration.json,
-# kernels.txt and log.txt in $OUT, or in benchmarks/results. Wheels in .whl/, if any, are used first,
-# so that it works without a registry.
+# `make bench` on a machine without a registry: wheels in .whl/ and archives in .gpu/ are used first.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+site=$(mktemp -d)
 if compgen -G '.whl/*.whl' > /dev/null; then
-    site=$(mktemp -d)
-    python3 -m pip install -q --no-index --no-deps --no-compile --no-cache-dir --target "$site" .whl/*.whl
-    export PYTHONPATH=$site
+    python3 -m pip install -q --no-index --no-deps --no-compile --no-cache-dir --target "$site" .whl/*.whl &
 fi
-export PYTHONPATH=$PWD/src${PYTHONPATH:+:$PYTHONPATH} PYTHONUNBUFFERED=1
-TORCHINDUCTOR_CACHE_DIR=$(mktemp -d)
-export TORCHINDUCTOR_CACHE_DIR
-exec python3 benchmarks/acceleration.py --out "${OUT:-benchmarks/results}" "$@"
+for archive in .gpu/*.tar.xz; do
+    [ -e "$archive" ] && python3 -c 'import sys, tarfile; tarfile.open(sys.argv[1]).extractall(sys.argv[2], filter="data")' "$archive" "$site-archives"
+done
+wait
+export PYTHONPATH=$PWD/src:$site:$site-archives PYTHONUNBUFFERED=1
+exec python3 benchmarks/run.py --out "${OUT:-benchmarks/results}" "$@"

@@ -13,6 +13,7 @@ from support.faults import OUT_OF_MEMORY
 from support.synthetic_chest import GRID, chest, chest_with_spine, ellipsoid
 from torch import Tensor
 
+from lnq.acceleration import arithmetic
 from lnq.box import Box
 from lnq.data.case import Case
 from lnq.data.chest import lungs
@@ -22,11 +23,12 @@ from lnq.data.store.preprocessing import Preprocessing
 from lnq.errors import CaseError, RunError, UsageError
 from lnq.inference import scans
 from lnq.inference.post_processing import PostProcessing
-from lnq.inference.predictor import Predictor, choose_device
+from lnq.inference.predictor import THRESHOLD, Predictor, choose_device
 from lnq.inference.scans import Job, plan, segment, write_volume
 from lnq.inference.segmenter import Segmenter
 from lnq.inference.sliding_window import Logits, SlidingWindow
 from lnq.inference.sliding_window import foreground_probability as by_branch
+from lnq.networks import VNet
 from lnq.volume import Array, Grid, Volume, from_sitk, reorient
 
 CPU = torch.device("cpu")
@@ -384,3 +386,23 @@ def test_too_little_memory_is_the_scans_fault(
     job = Job("s", tmp_path / "s.nrrd", "s.nrrd")
     with pytest.raises(CaseError, match=r"not enough memory.*s\.nrrd"):
         segment(job, segmenter(), tmp_path / "out", save_probabilities=False)
+
+
+def test_half_precision_changes_masks_at_the_threshold_alone() -> None:
+    torch.manual_seed(0)
+    network = VNet(widths=(4, 8), dropouts=(0.0,)).eval()
+    image = noise(24, 40, 40)
+    found = []
+    for precision in (32, "bf16-mixed"):
+        with torch.inference_mode(), arithmetic(CPU, precision):
+            windows = SlidingWindow((16, 32, 32))
+            (probability,) = by_branch(
+                lambda x: (network.main_logits(x),), image, windows, device=CPU
+            )
+        found.append(probability)
+    full, half = found
+    assert not np.array_equal(full, half)  # it is what was asked for
+    differ = (full > THRESHOLD) != (half > THRESHOLD)
+    assert 0.2 < (full > THRESHOLD).mean() < 0.8
+    assert np.abs(full[differ] - 0.5).max() < 0.02
+    assert differ.mean() < 0.005

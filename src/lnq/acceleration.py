@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import math
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -18,6 +19,8 @@ from torch.utils._triton import has_triton
 Precision = Literal[32, "bf16-mixed", "16-mixed"]
 Switch = Literal["auto"] | bool
 
+SMALL_WINDOW = 32 * 64 * 64
+"""Voxels up to which a CPU takes three times as long for a window that comes alone."""
 CGROUP = Path("/sys/fs/cgroup")
 COMPILING_PAYS_FROM = 2000
 """Steps of a training: compiling takes one to three minutes, and saves a twentieth of a second a
@@ -86,6 +89,23 @@ class Acceleration:
             }
         chosen = {name: value for name, value in vars(self).items() if value != "auto"}
         return Settings(**{**best, **chosen})
+
+
+@contextlib.contextmanager
+def arithmetic(device: torch.device, precision: Precision) -> Iterator[None]:
+    """Lets a network compute in this precision while the block runs, on a GPU by cuDNN's search."""
+    dtype = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}.get(str(precision))
+    with contextlib.ExitStack() as stack:
+        if dtype is not None:
+            stack.enter_context(torch.autocast(device.type, dtype))
+        if device.type == "cuda":
+            stack.enter_context(torch.backends.cudnn.flags(enabled=True, benchmark=True))
+        yield
+
+
+def windows_at_a_time(device: torch.device, window: Sequence[int]) -> int:
+    """Windows of inference that are fastest together (docs/decisions/inference.md)."""
+    return 4 if device.type == "cuda" or math.prod(window) <= SMALL_WINDOW else 1
 
 
 def has_fused_kernel(optimizer: Callable[..., Any]) -> bool:

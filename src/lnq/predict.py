@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 from rich.progress import track
 
+from lnq.acceleration import Precision
 from lnq.config import Paths, command, instantiate
 from lnq.console import console
 from lnq.data.readers import find_scans
@@ -36,6 +37,7 @@ class PredictConfig:
         overlap: Of neighbouring windows.
         mirror: Average over all flips.
         batch_size: Windows at a time.
+        precision: Of the network.
         postprocess: Settings of `lnq.inference.post_processing.PostProcessing`.
         paths: Where everything goes.
     """
@@ -49,7 +51,8 @@ class PredictConfig:
     device: Annotated[str, Field(pattern=f"^({DEVICES})$")]
     overlap: Overlap
     mirror: bool
-    batch_size: BatchSize
+    batch_size: Literal["auto"] | BatchSize
+    precision: Literal["auto"] | Precision
     postprocess: dict[str, Any]
     paths: Paths
 
@@ -76,7 +79,7 @@ def main(cfg: PredictConfig) -> int:
     segmenter = Segmenter.load(
         cfg.checkpoint, cfg.device, overlap=cfg.overlap, mirror=cfg.mirror,
         batch_size=cfg.batch_size, postprocess=instantiate(cfg.postprocess),
-        disagreement=cfg.disagreement,
+        disagreement=cfg.disagreement, precision=cfg.precision,
     )  # fmt: skip
     output = cfg.place
     jobs = plan(find_scans(cfg.input), cfg.input, output, cfg.output_format)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 
+from lnq.acceleration import Acceleration, Precision, windows_at_a_time
 from lnq.construction import construct, instantiate
 from lnq.data.store.preprocessing import Preprocessing
 from lnq.errors import UsageError
@@ -21,8 +24,9 @@ def load_predictor(
     *,
     overlap: float,
     mirror: bool,
-    batch_size: int,
+    batch_size: int | Literal["auto"],
     disagreement: bool,
+    precision: Literal["auto"] | Precision,
 ) -> Predictor:
     """The network of a checkpoint, ready for scans.
 
@@ -32,14 +36,17 @@ def load_predictor(
         device: As for `choose_device`.
         overlap: Of neighbouring windows, in [0, 1).
         mirror: Average over all flips.
-        batch_size: Windows at a time.
+        batch_size: Windows at a time; `auto` = as many as are fast on the device.
         disagreement: Also evaluate the auxiliary decoder.
+        precision: Of the network; `auto` = half on a GPU, 32 on a CPU.
 
     Raises:
         UsageError: The network segments nothing, does not fit its weights or has one decoder too
             few, an option is out of its range, or there is no such GPU.
     """
     chosen = choose_device(device)
+    if batch_size == "auto":
+        batch_size = windows_at_a_time(chosen, checkpoint.patch_size)
     cut = {"patch_size": checkpoint.patch_size, "overlap": overlap, "batch_size": batch_size}
     windows = construct(SlidingWindow, cut)
     network = load_network(checkpoint)
@@ -56,6 +63,7 @@ def load_predictor(
         post_processing,
         mirror=mirror,
         device=chosen,
+        precision=Acceleration(precision).on(chosen.type, steps=0).precision,
         both_logits=network if disagreement else None,
     )
 

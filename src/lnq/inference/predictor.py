@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from lnq.acceleration import Precision, arithmetic
 from lnq.box import Box
 from lnq.data.chest.lungs import Chest
 from lnq.data.store.preprocessing import Preprocessing
@@ -52,6 +53,7 @@ class Predictor:
         post_processing: What is removed from the mask.
         mirror: Average over all flips.
         device: Where the network is.
+        precision: What it computes in; the logits are blended in float32 in any case.
         both_logits: Main and auxiliary logits; given, the auxiliary branch is evaluated too, which
             changes no mask.
     """
@@ -65,6 +67,7 @@ class Predictor:
         *,
         mirror: bool = False,
         device: torch.device | None = None,
+        precision: Precision = 32,
         both_logits: Branches | None = None,
     ) -> None:
         self.main_logits = main_logits
@@ -73,6 +76,7 @@ class Predictor:
         self.post_processing = post_processing
         self.mirror = mirror
         self.device = torch.device("cpu") if device is None else device
+        self.precision = precision
         self.both_logits = both_logits
 
     def predict(self, image: Volume, chest: Chest | None = None) -> Prediction:
@@ -87,9 +91,11 @@ class Predictor:
         """
         prepared = self.preprocessing.apply(image, chest)
         branches = self.both_logits or (lambda x: (self.main_logits(x),))
-        main, *aux = foreground_probability(
-            branches, prepared.volume.array, self.windows, device=self.device, mirror=self.mirror
-        )
+        with arithmetic(self.device, self.precision):
+            main, *aux = foreground_probability(
+                branches, prepared.volume.array, self.windows, device=self.device,
+                mirror=self.mirror,
+            )  # fmt: skip
         probability = to_scan_grid(Volume(main, prepared.volume.grid), image.grid)
         mask = Volume((probability.array > THRESHOLD).astype(np.uint8), image.grid)
         crop = Box.covering(prepared.crop, image.grid)

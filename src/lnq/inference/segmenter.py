@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
+from typing import Literal
 
 import SimpleITK as sitk
 
+from lnq.acceleration import Precision
 from lnq.data.readers.in_memory import IN_MEMORY
 from lnq.data.store.examination import examine_scan, joined_notes
 from lnq.errors import CaseError, memory_for
@@ -72,9 +74,10 @@ class Segmenter:
         *,
         overlap: float = 0.5,
         mirror: bool = False,
-        batch_size: int = 1,
+        batch_size: int | Literal["auto"] = "auto",
         postprocess: PostProcessing | None = PostProcessing(),  # noqa: B008 (frozen)
         disagreement: bool = False,
+        precision: Literal["auto"] | Precision = "auto",
     ) -> Segmenter:
         """Loads a trained network. A checkpoint is data: nothing in it is executed.
 
@@ -84,9 +87,11 @@ class Segmenter:
             device: `auto` (a GPU if there is one), `cpu`, `cuda` or `cuda:N`.
             overlap: Of neighbouring windows, in [0, 1).
             mirror: Average over all flips: eight times the work.
-            batch_size: Windows at a time.
+            batch_size: Windows at a time; `auto` = as many as are fast on the device.
             postprocess: What is removed from masks; None = nothing.
             disagreement: Measure for each node how far the two decoders are apart; 61 % more work.
+            precision: Of the network, `32`, `"16-mixed"` or `"bf16-mixed"`; `auto` = 16-mixed on a
+                GPU, 32 on a CPU.
 
         Raises:
             UsageError: There is no such checkpoint or device, the checkpoint is damaged or of
@@ -97,7 +102,7 @@ class Segmenter:
         predictor = load_predictor(
             checkpoint, postprocess or PostProcessing("none", hu_window=None, min_volume_mm3=0.0),
             device, overlap=overlap, mirror=mirror, batch_size=batch_size,
-            disagreement=disagreement,
+            disagreement=disagreement, precision=precision,
         )  # fmt: skip
         return cls(predictor, checkpoint.path, checkpoint.sha256)
 

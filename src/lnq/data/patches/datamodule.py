@@ -39,7 +39,7 @@ class PatchDataModule(pl.LightningDataModule):
         foreground_share: Share of the patches centred on an annotated voxel.
         transform: Augmentation or corruption of each patch.
         num_workers: Processes that cut and transform; 0 = in the training process; `auto` = for a
-            GPU its share of the CPUs there are, less one, and one on a CPU, which then does the rest.
+            GPU its share of the CPUs there are, less one; one on a CPU.
         seed: Seed of the patches.
         overfit: Train on the first batch alone, over and over.
         known_background_hu: As in `PatchDataset`; what the method asks for.
