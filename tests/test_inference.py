@@ -404,5 +404,5 @@ def test_half_precision_changes_masks_at_the_threshold_alone() -> None:
     assert not np.array_equal(full, half)  # it is what was asked for
     differ = (full > THRESHOLD) != (half > THRESHOLD)
     assert 0.2 < (full > THRESHOLD).mean() < 0.8
-    assert np.abs(full[differ] - 0.5).max() < 0.02
+    assert np.abs(full[differ] - 0.5).max() < 0.03
     assert differ.mean() < 0.005
