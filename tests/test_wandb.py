@@ -79,8 +79,8 @@ def check_arrived(wandb_server: WandbStub, run: Path) -> None:
     assert {key for key, _ in in_file(run)} == {
         "train/loss", "train/loss_sup", "train/loss_pseudo", "train/pseudo_klce", "train/sce",
         "train/pce", "train/tversky", "train/lambda_p", "train/lr", "val/dice",
-        "perf/patches_per_second", "perf/wait_seconds", "perf/memory_gb", *(f"panels/{name}" for name in
-                            ("annotation", "main", "aux", "pseudo_label", "weight")),
+        "perf/patches_per_second", "perf/wait_seconds", "perf/memory_gb",
+        *(f"panels/{name}" for name in ("annotation", "main", "aux", "pseudo_label", "weight")),
     }  # fmt: skip
     pictures = [row[PANELS] for row in rows if PANELS in row]
     assert [picture["captions"] for picture in pictures] == [["epoch=000"], ["epoch=001"]]
