@@ -17,6 +17,7 @@ import time
 SETTINGS = {
     "two threads": {},
     "two threads, bound": {"OMP_PROC_BIND": "spread"},
+    "two threads, passive": {"OMP_WAIT_POLICY": "passive"},
     "one thread": {"OMP_NUM_THREADS": "1"},
 }
 

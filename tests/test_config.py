@@ -10,6 +10,8 @@ from support.runs import TINY
 
 from lnq import preprocess
 from lnq.config import CONF, command, instantiate
+from lnq.config.command import parse
+from lnq.config.composition import compose
 from lnq.errors import ConfigError
 from lnq.evaluate import EvaluateConfig
 from lnq.train import GIVEN, TrainConfig
@@ -360,3 +362,27 @@ def test_a_required_key_that_others_refer_to_is_named(capsys: pytest.CaptureFixt
         preprocess.main(["data=lnq2023"])
     assert end.value.code == 2
     assert "data.root is required: give data.root=VALUE" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("key", ["dat.root", "data.roots", "data.rot"])
+def test_a_mistyped_root_is_told(key: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        preprocess.main([f"{key}=/scans"])
+    assert end.value.code == 2
+    assert f"{key}: no such key. Did you mean data.root=/scans?" in capsys.readouterr().err
+
+
+def test_training_refuses_scans_that_it_would_not_read() -> None:
+    with pytest.raises(ConfigError, match=r"data\.root: training reads what lnq\.preprocess"):
+        parse(compose("train", ["data.root=/nowhere"]), TrainConfig, GIVEN)
+
+
+def test_what_nobody_tried_is_noted() -> None:
+    def noted(*overrides: str) -> list[str]:
+        return parse(compose("train", list(overrides)), TrainConfig, GIVEN).untried()
+
+    assert noted("+experiment=dbdmp") == []
+    assert noted("+experiment=dbdmp", "method.tau=2") == [
+        "method.tau=2 is beyond what the paper tried, 0.1 to 0.4"
+    ]
+    assert noted("+experiment=baseline", "method.tau=2") == []

@@ -349,3 +349,12 @@ def test_what_is_not_known_of_any_run_has_no_row(run: Path) -> None:
     runs = read_runs([run])
     assert all(any(value != NONE for value, _ in row.cells) for row in summary_rows(runs))
     assert all(value != NONE for _, value, _ in tiles(runs[0]))
+
+
+def test_an_unfinished_run_is_told(run: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(run, tmp_path / "run")
+    manifest = json.loads((run / "manifest.json").read_text())
+    assert not any("come to its end" in note for note in read_runs([run])[0].notes)
+    del manifest["finished"]
+    (run / "manifest.json").write_text(json.dumps(manifest))
+    assert any("has not come to its end" in note for note in read_runs([run])[0].notes)

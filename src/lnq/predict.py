@@ -19,6 +19,7 @@ from lnq.inference.predictor import DEVICES
 from lnq.inference.scans import Format, plan
 from lnq.inference.segmenter import Segmenter
 from lnq.inference.sliding_window import BatchSize, Overlap
+from lnq.resuming import unfinished
 from lnq.run_folder import RunFolder
 
 
@@ -84,6 +85,8 @@ def main(cfg: PredictConfig) -> int:
     output = cfg.place
     jobs = plan(find_scans(cfg.input), cfg.input, output, cfg.output_format)
     out = console()
+    if told := unfinished(RunFolder(cfg.checkpoint)):
+        out.print(f"note: {cfg.checkpoint}: {told}")
     return predict_folder(
         segmenter, jobs, output, config=asdict(cfg), say=out.print,
         save_probabilities=cfg.save_probabilities,

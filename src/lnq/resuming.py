@@ -38,6 +38,16 @@ def is_trained(run: RunFolder, config: dict[str, Any]) -> bool:
     return FINISHED in manifest
 
 
+def unfinished(run: RunFolder) -> str | None:
+    """What to say of a run whose training has not come to its end; None of others and of files."""
+    if not run.manifest.is_file():
+        return None
+    manifest = read_json(run.manifest)
+    if not isinstance(manifest, dict) or FINISHED in manifest:
+        return None
+    return "its training has not come to its end (ckpt_path=last goes on with it)"
+
+
 @contextmanager
 def claimed(run: RunFolder, *, resuming: bool) -> Iterator[None]:
     """Makes the folder this run's own while the block runs, also against a kill.

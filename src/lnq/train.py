@@ -57,6 +57,8 @@ def main(cfg: TrainConfig) -> int:
     if resolved.store != cfg.store:
         out.print(f"dataset: {resolved.store.name}, in {resolved.store}")
     cfg = resolved
+    for words in cfg.untried():
+        out.print(f"note: {words}")
     for measurement in cfg.measurements():
         measurement.check()
     if cfg.ckpt_path == AUTO:

@@ -55,7 +55,8 @@ def make_run(
     run.mkdir(parents=True)
     record: dict[str, Any] = {
         "stage": "train", "command": ["train.py", "+experiment=dbdmp"], "config": {"seed": 0},
-        "created": "2026-01-01T00:00:00+00:00", "git_commit": "abc1234", "versions": {"lnq": "0"},
+        "created": "2026-01-01T00:00:00+00:00", "finished": "2026-01-02T00:00:00+00:00",
+        "git_commit": "abc1234", "versions": {"lnq": "0"},
     }  # fmt: skip
     (run / "manifest.json").write_text(json.dumps(record))
     (run / "config.yaml").write_text(f"seed: 0\nnote: {EVIL}\n")

@@ -13,6 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 from lnq.config.as_written import quoted
 from lnq.config.composition import Arguments, group_options
 from lnq.console import console
+from lnq.construction import nearest
 from lnq.data.datasets.layout_detection import Found, detect
 from lnq.errors import UsageError
 
@@ -53,6 +54,11 @@ def _found(given: dict[str, Any], anything: bool) -> Found:
         return Found("pairs", "a table or a folder of images is given")
     root = given.get("data.root")
     if not isinstance(root, str | int):
+        meant = [key for key in given if key != "data.root" and nearest(key, ["data.root"])]
+        if meant:
+            raise UsageError(
+                f"{meant[0]}: no such key", remedy=f"did you mean data.root={given[meant[0]]}?"
+            )
         names = ", ".join(name for name in group_options("data") if name != AUTO)
         raise UsageError(
             "which dataset?", where="data.root",

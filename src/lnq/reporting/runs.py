@@ -13,6 +13,7 @@ from lnq.curves import read_curves
 from lnq.errors import LnqError, UsageError
 from lnq.files import MANIFEST, read_json
 from lnq.reporting.evaluations import ShownEvaluation, shown_evaluation, with_scans
+from lnq.resuming import unfinished
 from lnq.run_folder import MeasuredFolder, RunFolder
 
 MANY_RUNS = 4
@@ -123,6 +124,8 @@ def _runs_below(folder: Path, notes: list[str]) -> list[Path]:
 def _read_run(folder: Path, name: str, evaluation: Path | None) -> Run:
     manifest = _run_manifest(folder)
     run, notes = RunFolder(folder), list[str]()
+    if told := unfinished(run):
+        notes.append(f"{told[0].upper()}{told[1:]}.")
     config = run.config.read_text(encoding="utf-8") if run.config.is_file() else None
     if config is None:
         notes.append("There is no config.yaml: the configuration is the manifest's.")

@@ -33,6 +33,9 @@ GIVEN = {
     "trainer": frozenset({"callbacks", "logger", "plugins", "default_root_dir"}),
 }
 
+TRIED = {"tau": (0.1, 0.4), "gamma": (0.4, 1.2), "alpha": (0.3, 0.6), "lambda_max": (1.4, 2.2)}
+"""Ranges of the paper's Fig. 3."""
+
 
 @dataclass(frozen=True)
 class TrainConfig:
@@ -95,6 +98,16 @@ class TrainConfig:
         """Those that were not set to null."""
         return [measurement for measurement in self.measure.values() if measurement is not None]
 
+    def untried(self) -> list[str]:
+        """Settings beyond what the paper tried (Fig. 3), in words."""
+        if not any((self.method.get("pseudo") or {}).values()):
+            return []
+        return [
+            f"method.{name}={value:g} is beyond what the paper tried, {low:g} to {high:g}"
+            for name, (low, high) in TRIED.items()
+            if (value := self.method.get(name)) is not None and not low <= value <= high
+        ]
+
     def is_finished(self) -> bool:
         """Whether the run is trained and measured; for sweeps.
 
@@ -147,6 +160,7 @@ class TrainConfig:
         widths, patch = network.get("widths", WIDTHS), datamodule.get("patch_size")
         if _whole_numbers(widths, 2) and _whole_numbers(patch, 3) and len(patch) == 3:
             faults += _stride_conflicts(patch, total_stride(len(widths)))
+        faults += _data_conflicts(nodes.get("data", {}))
         faults += _corruption_conflicts(nodes.get("method"), datamodule.get("transform"))
         faults += _ramp_conflicts(nodes.get("method"), nodes.get("callbacks", {}))
         epochs = trainer.get("max_epochs")
@@ -202,6 +216,16 @@ def _stride_conflicts(patch: Sequence[int], stride: Sequence[int]) -> list[str]:
             "which cannot be normalised; use twice as much along one axis at least"
         )
     return faults
+
+
+def _data_conflicts(data: Mapping[str, Any]) -> list[str]:
+    """Scans that training would never read."""
+    return [
+        f"data.{key}: training reads what lnq.preprocess stored, not the scans; leave it out, or "
+        "give store=DIR, or data.name=NAME as in preprocess"
+        for key in ("root", "layout")
+        if data.get(key) is not None
+    ]
 
 
 def _corruption_conflicts(method: Any, transform: Any) -> list[str]:

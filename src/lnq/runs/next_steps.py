@@ -22,7 +22,7 @@ _WORDS = frozenset({"null", "true", "false", "nan", "inf"})
 _OF_THE_PLACE = (
     "data.name", "store", "paths", "network", "seed", "logger", "datamodule.patch_size",
     "datamodule.batch_size", "datamodule.num_workers", "trainer.accelerator", "trainer.devices",
-    "trainer.precision", "hydra.searchpath",
+    "acceleration", "hydra.searchpath",
 )  # fmt: skip
 """What fine-tuning takes over from pre-training's command line; its schedule is its own."""
 
