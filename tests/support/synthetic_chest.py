@@ -56,5 +56,5 @@ def chest_with_spine(grid: Grid = SMALL) -> Volume:
     scan = chest(grid)
     z, y, x = coordinates(grid)
     scan.array[((y - 70) / 16) ** 2 + (x / 16) ** 2 < 1] = 400
-    scan.array[lungs(grid) & (z > 20) & ((np.abs(y) > 35) | (np.abs(x) > 95))] = 40
+    scan.array[lungs(grid) & (z > 20) & ((np.abs(y) > 45) | (np.abs(x) > 95))] = 40
     return scan

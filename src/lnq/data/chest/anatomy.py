@@ -13,13 +13,8 @@ from scipy import ndimage
 
 from lnq.box import Box
 from lnq.data.chest.lungs import NO_LUNGS, Chest, find_body, find_chest, shrink
-from lnq.data.chest.orientation import (
-    axes_flipped,
-    axes_note,
-    axes_swapped,
-    ends,
-    whole_in_plane,
-)
+from lnq.data.chest.orientation import axes_swapped, claims
+from lnq.data.chest.outline import ends, whole_in_plane
 from lnq.volume import Array, Grid, Volume, reorient
 
 Mask = NDArray[np.bool_]
@@ -39,6 +34,9 @@ HIGHEST_LUNGS_MM = 450.0
 LUNG_HEIGHT_TO_WIDTH = (0.3, 2.2)
 LARGEST_BODY_L = 250.0
 USUAL_VIEW_MM = 400.0  # width of a usual field of view
+CHEST_SHARE = 0.4  # a scan of which lungs take less of the height shows mostly something else
+LEAST_GAS_L = 0.05
+CUT_SHARE = 0.01  # of a scan's side
 _SAMPLE = 1 << 20
 
 
@@ -53,6 +51,7 @@ class Anatomy:
             remedy.
         notes: What is unusual, but may be so, and what to do about it.
         chest: Where body and lungs were found, for the crop; None = not looked for.
+        cut: Sides of the scan at which the lungs are cut off, in words.
     """
 
     body_litres: float
@@ -60,6 +59,7 @@ class Anatomy:
     faults: tuple[tuple[str, str], ...]
     notes: tuple[str, ...]
     chest: Chest | None = None
+    cut: tuple[str, ...] = ()
 
 
 def examine_anatomy(volume: Volume) -> Anatomy:
@@ -77,22 +77,50 @@ def examine_anatomy(volume: Volume) -> Anatomy:
     outline = _filled(body | lungs)
     litre = coarse.grid.voxel_volume_mm3 / 1e6
     litres = float((body | lungs).sum() * litre), float(lungs.sum() * litre)
-    faults, notes = [], []
-    if not lungs.any():
-        notes.append(f"{NO_LUNGS}. Check that the scan shows a chest")
     spacing = coarse.grid.spacing_mm
-    if fault := axes_swapped(outline):
-        return Anatomy(*litres, (fault,), tuple(notes), chest)
+    faults, notes = [], _view_notes(chest)
+    swapped = axes_swapped(chest, outline)
+    if swapped and swapped.fault:
+        return Anatomy(*litres, (swapped.fault,), (), chest)
     if size := _size_fault(outline, lungs, litres[0], spacing):
         faults.append(_wrong_size(size, volume))
     else:
-        if size := _unusual_size(outline, spacing):
-            notes.append(size)
-        if fault := axes_flipped(chest, outline):
-            faults.append(fault)
-        elif note := axes_note(chest, outline):
-            notes.append(note)
-    return Anatomy(*litres, tuple(faults), tuple(notes), chest)
+        said = [*([swapped] if swapped else claims(chest, outline))]
+        faults += [claim.fault for claim in said if claim.fault]
+        notes += [note for note in (_unusual_size(outline, spacing),) if note]
+        notes += [claim.note for claim in said if claim.note]
+    return Anatomy(*litres, tuple(faults), tuple(notes), chest, cut_sides(lungs))
+
+
+def _view_notes(chest: Chest) -> list[str]:
+    """What the scan shows instead of a chest."""
+    gas = chest.bowel_gas_ml / 1000
+    abdomen = f"mostly abdomen, with {gas:.1f} l of gas in the bowel" if gas > LEAST_GAS_L else None
+    if not chest.lungs.any():
+        shown = f": {abdomen}" if abdomen else ""
+        return [f"{NO_LUNGS}{shown}. Check that the scan shows a chest"]
+    tall, scan = Box.around(chest.lungs).size[0], len(chest.lungs)
+    if tall >= CHEST_SHARE * scan:
+        return []
+    dz = chest.coarse.grid.spacing_mm[0] / 10
+    return [
+        f"{abdomen or 'mostly other than chest'}: lungs in {tall * dz:.0f} of {scan * dz:.0f} cm. "
+        "What is found outside of them is no mediastinal node"
+    ]
+
+
+def cut_sides(lungs: Mask) -> tuple[str, ...]:
+    """The sides of the scan at which lungs are cut off: more of them than their fuzzy rim is there.
+
+    Args:
+        lungs: Axes in LPS order.
+    """
+    return tuple(
+        name
+        for axis, names in enumerate((("feet", "head"), ("front", "back"), ("right", "left")))
+        for at, name in zip((0, -1), names, strict=True)
+        if np.take(lungs, at, axis=axis).mean() > CUT_SHARE
+    )
 
 
 def _value_fault(array: Array) -> tuple[str, str] | None:
@@ -173,9 +201,11 @@ def _size_fault(
         tall, _, wide = (
             length * step for length, step in zip(Box.around(lungs).size, spacing, strict=True)
         )
-        cut = ends(lungs, 0)[1] > 0
-        low = 0.0 if cut else LUNG_HEIGHT_TO_WIDTH[0]
-        if tall > HIGHEST_LUNGS_MM or not low <= tall / wide <= LUNG_HEIGHT_TO_WIDTH[1]:
+        low, high = LUNG_HEIGHT_TO_WIDTH
+        low = 0.0 if ends(lungs, 0)[1] > 0 else low
+        # One lung, or less, is narrow.
+        high = high if whole and wide >= width / 2 else np.inf
+        if tall > HIGHEST_LUNGS_MM or not low <= tall / wide <= high:
             return f"lungs {tall / 10:.3g} cm high and {wide / 10:.3g} cm wide"
     return None
 
