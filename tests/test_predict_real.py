@@ -107,7 +107,7 @@ def test_disagreement_needs_two_decoders(
 ) -> None:
     write_volume(chest(), tmp_path / "in" / "s.nrrd")
     contents = torch.load(run_folder / "checkpoints" / "last.ckpt", weights_only=True)
-    contents["lnq"]["config"]["network"]["_target_"] = "lnq.networks.dual_branch_vnet.VNet"
+    contents["lnq"]["config"]["network"]["_target_"] = "lnq.networks.VNet"
     weights = contents["state_dict"]
     contents["state_dict"] = {k: v for k, v in weights.items() if ".aux_decoder." not in k}
     torch.save(contents, tmp_path / "single.ckpt")

@@ -103,7 +103,7 @@ def test_the_losses() -> None:
     target = method.pseudo_label(main, aux, y, names["theta"], None)
     assert torch.equal(names["pseudo"], target)
     method.pseudo_label = lambda *_: target  # type: ignore[method-assign]
-    agreement, _ = method.pseudo_loss(main, aux, y)
+    agreement, _ = method.pseudo_loss(main, aux, y, names["theta"])
     expected = supervised + ramp_up(0, 2.0, 100) * agreement
     assert names["loss"].item() == pytest.approx(expected.item(), rel=1e-6)
 

@@ -216,6 +216,7 @@ def imported_by(statement: str) -> set[str]:
     return set(done.stdout.split())
 
 
+@pytest.mark.process
 def test_the_package_is_light_and_its_segmenter_free_of_hydra() -> None:
     assert not imported_by("import lnq; dir(lnq)") & {"torch", "SimpleITK", "numpy", "pydantic"}
     loaded = imported_by("from lnq import Segmenter")

@@ -265,6 +265,7 @@ def test_a_finished_sweep_launches_nothing(tmp_path: Path) -> None:
     assert run_all(jobs, tmp_path, launch) == []
 
 
+@pytest.mark.process
 def test_each_worker_has_a_gpu_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7")
@@ -308,6 +309,7 @@ def test_a_task_is_found_again_by_its_stage() -> None:
     assert pickle.loads(pickle.dumps(task)) is task
 
 
+@pytest.mark.process
 def test_slurm_takes_every_option_of_our_launcher(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
