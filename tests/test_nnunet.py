@@ -114,6 +114,17 @@ def test_a_split_beside_the_description_holds(second: Path) -> None:
             NnunetLayout(second).cases()
 
 
+@pytest.mark.parametrize(
+    "content",
+    ['{"0": 1}', "[]", "[[]]", '[{"train": "ab", "val": []}]', '[{"train": [["a"]], "val": []}]',
+     '[{"train": [1], "val": [2]}]', '[{"train": {"a": 1}, "val": null}]', "[" * 5000, "[1e999]"],
+)  # fmt: skip
+def test_folds_of_other_kinds(second: Path, content: str) -> None:
+    (second / "splits_final.json").write_text(content)
+    with pytest.raises(UsageError, match=r"splits_final\.json"):
+        NnunetLayout(second).cases()
+
+
 def write(text: str) -> Callable[[Path], None]:
     return lambda root: (root / "dataset.json").write_text(text) and None
 

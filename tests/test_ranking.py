@@ -86,8 +86,13 @@ def test_runs_that_cannot_be_placed(
         (HEADER + "01,0.5,-3,b\n", "negative"),
         (HEADER + "01,0.5,inf,b\n", "infinite"),
         (HEADER + "01,,3,b\n", "missing"),
-        (HEADER + "01,good,3,b\n", "no numbers"),
-        ("", "cannot read the table"),
+        (HEADER + "01,good,3,b\n", "'good', which is no number"),
+        (HEADER + "01,0.5,1_0,b\n", "no number"),
+        (HEADER + "01,0.5,3,b,5\n", "more or fewer cells"),
+        (HEADER + ROWS + "03,0.5\n", "more or fewer cells"),
+        (HEADER + '01,0.5,3,"b\n', "cannot read the table"),
+        ("Case,Dice,ASSD,Team,Team\n01,0.5,3,b,c\n", "cannot read the table"),
+        ("", "no rows"),
     ],
 )
 def test_tables_that_are_refused(text: str, message: str, tmp_path: Path) -> None:

@@ -155,19 +155,27 @@ def test_slurm_s_signal_waits_for_a_whole_step(
 
 
 @pytest.mark.training
+@pytest.mark.parametrize(
+    ("sent", "place", "code"),
+    [
+        (signal.SIGINT, "on_validation_start", 130),
+        (signal.SIGINT, "validation_step", 130),
+        (signal.SIGTERM, "validation_step", 143),
+    ],
+)
 def test_a_signal_in_validation(
     tmp_path: Path, tiny_store: Path, undisturbed: Path, train: Train,
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, sent: signal.Signals, place: str, code: int,
 ) -> None:  # fmt: skip
-    original = DBDMP.validation_step
+    original = getattr(DBDMP, place)
 
     def hook(self: DBDMP, *rest: Any) -> None:
-        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), sent)
         original(self, *rest)
 
-    monkeypatch.setattr(DBDMP, "validation_step", hook)
+    monkeypatch.setattr(DBDMP, place, hook)
     run = arguments(tiny_store, tmp_path / "run")
-    assert train(*run) == 143
+    assert train(*run) == code
     monkeypatch.undo()
     assert train(*run, "ckpt_path=last") == 0
     assert_same(tmp_path / "run", undisturbed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -15,11 +16,14 @@ import SimpleITK as sitk
 from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEGLSLossless, RLELossless
 from scipy import ndimage
 
+from lnq.data.datasets.nnunet import NnunetLayout
 from lnq.data.datasets.pairs import PairsLayout
 from lnq.data.readers import Scan, read_image_with_notes, read_label_with_notes
 from lnq.errors import LnqError
+from lnq.evaluation import rank_teams, read_published
 from lnq.volume import Array, Grid, Volume, to_sitk
 from support.dicom_phantom import write_ct, write_rtstruct, write_seg
+from support.folders import touch
 
 GRID = Grid((10, 32, 36), (2.5, 0.9, 0.8), (-10.0, 5.0, -40.0))
 HEAD = 1500
@@ -102,6 +106,37 @@ def _cases(folder: Path) -> Path:
     return path
 
 
+def _folds(folder: Path) -> Path:
+    ids = [f"lnq_{n:04d}" for n in range(10)]
+    for case_id in ids:
+        touch(folder, f"imagesTr/{case_id}_0000.nrrd")
+        touch(folder, f"labelsTr/{case_id}.nrrd")
+    content = {"channel_names": {"0": "CT"}, "labels": {"background": 0, "node": 1},
+               "numTraining": len(ids), "file_ending": ".nrrd"}  # fmt: skip
+    (folder / "dataset.json").write_text(json.dumps(content))
+    path = folder / "splits_final.json"
+    folds = [{"train": ids[:n] + ids[n + 2 :], "val": ids[n : n + 2]} for n in range(0, 10, 2)]
+    path.write_text(json.dumps(folds, indent=4))
+    return path
+
+
+def _published(folder: Path) -> Path:
+    rng = np.random.default_rng(3)
+    path = folder / "published.csv"
+    rows = [f"{case:04d},{rng.random():.6f},{9 * rng.random():.5f},{team}\n"
+            for case in range(1, 9) for team in ("alpha", "b.c", "1810929")]  # fmt: skip
+    path.write_text("Case,Dice,ASSD,Team\n" + "".join(rows))
+    return path
+
+
+def _read_folds(path: Path) -> tuple[list[Any], list[str]]:
+    return [[repr(case) for case in NnunetLayout(path.parent).cases()]], []
+
+
+def _read_published(path: Path) -> tuple[list[Any], list[str]]:
+    return [rank_teams(read_published(path)).astype(str).to_numpy()], []
+
+
 def _read_scan(path: Path) -> tuple[list[Any], list[str]]:
     volume, notes = read_image_with_notes(path.parent if path.suffix == ".dcm" else path)
     return [volume.array, *_placed(volume.grid)], notes
@@ -137,6 +172,8 @@ SUBJECTS = {
     "dicom-seg": Subject(_seg, _read_label),
     "rtstruct": Subject(_rtstruct, _read_label),
     "cases.csv": Subject(_cases, _read_cases),
+    "splits_final.json": Subject(_folds, _read_folds),
+    "published.csv": Subject(_published, _read_published),
 }  # fmt: skip
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from matplotlib.image import imsave
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities import rank_zero_only
 
-from lnq.curves import STEP, read_rows
+from lnq.curves import EPOCH, STEP, Row, read_rows
 from lnq.files import atomic_path, write_text
 from lnq.run_folder import RunFolder
 from lnq.volume import Array
@@ -24,7 +25,7 @@ class CurvesLogger(Logger):
     Pictures become `folder/<key>/<caption>.png`.
 
     Lightning's own CSV logger deletes the file when a run is resumed. This one keeps the rows
-    before the step it goes on from, and drops those that are computed again.
+    before what it goes on with, and drops those that are computed again.
 
     Args:
         folder: The run's folder.
@@ -65,8 +66,7 @@ class CurvesLogger(Logger):
         row = {STEP: step, **metrics}
         if not self._begun:
             self._begun = True
-            before = read_rows(self.run)
-            kept = [old for old in before if step is not None and int(old[STEP]) < step]
+            kept = _computed_before(read_rows(self.run), row)
             self._columns = sorted({name for old in kept for name in old} | row.keys())
             self._rewrite(kept)
         elif new := row.keys() - set(self._columns):
@@ -92,3 +92,18 @@ class CurvesLogger(Logger):
         text = io.StringIO()
         csv.DictWriter(text, self._columns, lineterminator="\n").writerows(rows)
         return text.getvalue()
+
+
+def _computed_before(rows: Iterable[Row], first: Mapping[str, Any]) -> list[Row]:
+    """The rows up to what is computed again, where that begins with `first`.
+
+    A validation that begins anew leaves the row of the training step before it, of the same number.
+    """
+    named = {name for name, value in first.items() if value is not None} - {STEP, EPOCH}
+
+    def is_earlier(old: Row) -> bool:
+        step = int(old[STEP])
+        again = any(old.get(name) for name in named)
+        return step < first[STEP] or (step == first[STEP] and not again)
+
+    return list(itertools.takewhile(is_earlier, rows)) if first[STEP] is not None else []

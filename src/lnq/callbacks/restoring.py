@@ -11,7 +11,14 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import pytorch_lightning as pl
-from pydantic import BaseModel, ConfigDict, NonNegativeInt, StrictInt, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    NonNegativeInt,
+    StrictBool,
+    StrictInt,
+    ValidationError,
+)
 from torch import Tensor
 
 from lnq.errors import UsageError
@@ -19,6 +26,9 @@ from lnq.networks.record import REMEDY, trained
 
 PRECISION = "MixedPrecision"
 """Under which Lightning saves the state of a gradient scaler."""
+
+FIT, VALIDATION = "fit_loop", "epoch_loop.val_loop.batch_progress"
+"""Under which Lightning saves, inside `loops`, how far validation came."""
 
 Count = Annotated[NonNegativeInt, StrictInt]
 
@@ -34,6 +44,36 @@ class Stopping(_Schema):
     stopped_epoch: Count
     best_score: Tensor
     patience: Count
+
+
+class Counts(_Schema):
+    """How many cases began, and ended."""
+
+    ready: Count = 0
+    started: Count = 0
+    processed: Count = 0
+    completed: Count = 0
+
+
+class Progress(_Schema):
+    """How far validation came: `total` of this epoch, `current` the last time."""
+
+    total: Counts
+    current: Counts
+    is_last_batch: StrictBool
+
+    def whole(self) -> Progress:
+        """The same, with a validation that was cut short as one that is still to begin.
+
+        Lightning would leave it out where a signal came between two cases, or else go on with the
+        case it came to, and so with the mean of some. It tells by `total` alone, in which a case
+        that was begun twice counts for ever.
+        """
+        if not self.total.ready:
+            return self
+        if self.is_last_batch and self.current.ready == self.current.completed:
+            return self.model_copy(update={"total": self.current})
+        return Progress(total=Counts(ready=1, started=1), current=Counts(), is_last_batch=False)
 
 
 class Training(_Schema):
@@ -65,6 +105,7 @@ def restorable(contents: Mapping[str, Any], path: Path) -> dict[str, Any]:
     found = trained(contents, path)
     try:
         training = Training.model_validate(contents)
+        loops = _with_whole_validation(training.loops)
         states = {
             key: dict(schema.model_validate(state))
             for key, state in _states(contents).items()
@@ -81,10 +122,19 @@ def restorable(contents: Mapping[str, Any], path: Path) -> dict[str, Any]:
     return {
         "state_dict": found.state_dict,
         **dict(training),
+        "loops": loops,
         **scaler,
         "callbacks": states,
         "pytorch-lightning_version": pl.__version__,  # another one has it rewritten
     }
+
+
+def _with_whole_validation(loops: dict[str, Any]) -> dict[str, Any]:
+    fit = loops.get(FIT)
+    if not isinstance(fit, dict) or VALIDATION not in fit:
+        return loops  # which Lightning refuses
+    progress = Progress.model_validate(fit[VALIDATION]).whole()
+    return {**loops, FIT: {**fit, VALIDATION: progress.model_dump()}}
 
 
 def _states(contents: Mapping[str, Any]) -> dict[str, Any]:

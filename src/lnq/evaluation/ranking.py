@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from lnq.data.datasets.table import BEYOND, read_csv
 from lnq.errors import UsageError
 from lnq.evaluation.spread import Spread
 
@@ -25,11 +26,15 @@ TEAMS = {
 }
 """Teams of the challenge by the account that stands for them in the organisers' table."""
 
+_MEASURES = ("dice", "assd_mm")
+_MISSING = ("", "nan", "na", "n/a")
+"""How a table says that a team has no ASSD in a case."""
+_DECIMAL = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?|[+-]?inf", re.ASCII | re.IGNORECASE)
 _NUMBER = re.compile(r"(\d+)\D*$")
 
 
 def read_published(path: Path) -> pd.DataFrame:
-    """Reads a table with the columns Case, Dice, ASSD and Team, a row a case and team.
+    """Reads a table with the columns Case, Dice, ASSD and Team, a row a case and team; strictly.
 
     Returns:
         `case`, `team`, `dice` in [0, 1], `assd_mm`, NaN where a team predicted nothing, and
@@ -39,13 +44,18 @@ def read_published(path: Path) -> pd.DataFrame:
         UsageError: It is no such table, or a team lacks a case or has it twice.
     """
     try:
-        table = pd.read_csv(path, dtype={"Case": str, "Team": str})
-    except (OSError, ValueError) as error:  # pandas' parser errors are ValueErrors
+        table = pd.DataFrame(read_csv(path), dtype=str)
+    except (OSError, UsageError) as error:
         raise UsageError("cannot read the table", where=f"published={path}",
-                         why=str(error)) from error  # fmt: skip
-    faults = [f"no column {name}" for name in COLUMNS if name not in table]
+                         why=getattr(error, "why", None) or str(error)) from error  # fmt: skip
+    faults = [f"no column {name}" for name in COLUMNS if name.lower() not in table]
+    if table.empty:
+        faults = ["there are no rows"]
+    elif not faults:
+        faults = _faults_of_rows(table)
     if not faults:
-        table = table[list(COLUMNS)].rename(columns=COLUMNS)
+        table = table[[name.lower() for name in COLUMNS]].set_axis(COLUMNS.values(), axis=1)
+        table = table.assign(**{name: _numbers(table[name]) for name in _MEASURES})
         faults = _faults(table)
     if faults:
         raise UsageError(
@@ -60,15 +70,26 @@ def _filled(table: pd.DataFrame) -> pd.DataFrame:
     return table.assign(assd_filled_mm=table["assd_mm"].fillna(table["assd_mm"].max()))
 
 
+def _faults_of_rows(table: pd.DataFrame) -> list[str]:
+    """What keeps the cells from being read: a short or long row, an empty cell, no number."""
+    if BEYOND in table or table.isna().any(axis=None):
+        return ["a row has more or fewer cells than the header"]
+    if (table[["case", "team", "dice"]] == "").any(axis=None):
+        return ["a case, team or Dice is missing"]
+    return [
+        f"{name} holds '{value}', which is no number"
+        for name in ("dice", "assd")
+        for value in table[name]
+        if not _DECIMAL.fullmatch(value) and not (name == "assd" and value.lower() in _MISSING)
+    ]
+
+
+def _numbers(texts: pd.Series) -> pd.Series:
+    return texts.map(lambda text: float("nan") if text.lower() in _MISSING else float(text))
+
+
 def _faults(table: pd.DataFrame) -> list[str]:
     """What keeps a table from being ranked."""
-    if table.empty:
-        return ["there are no rows"]
-    for column in ("dice", "assd_mm"):
-        if not pd.api.types.is_numeric_dtype(table[column]):
-            return [f"{column} holds values that are no numbers"]
-    if table[["case", "team", "dice"]].isna().any(axis=None):
-        return ["a case, team or Dice is missing"]
     faults = []
     if not table["dice"].between(0, 1).all():
         faults.append("a Dice lies outside 0 to 1")

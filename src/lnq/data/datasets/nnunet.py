@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from lnq.data.case import Case, Split, Supervision
 from lnq.data.datasets.checks import checked, existing_folder, shortened
@@ -104,16 +104,16 @@ class NnunetLayout:
         path = self.root / SPLITS
         if not path.is_file():
             return cases
-        folds = _json(path)
+        content = _json(path)
         try:
-            parts: dict[Split, list[str]] = {
-                "train": list(folds[self.fold]["train"]), "val": list(folds[self.fold]["val"]),
-            }  # fmt: skip
-        except (LookupError, TypeError) as error:
+            fold = _FOLDS.validate_python(content)[self.fold]
+        except (IndexError, ValidationError) as error:
             raise UsageError(
                 f"{SPLITS} has no fold {self.fold} with train and val", where=path,
+                why=_first_fault(error) if isinstance(error, ValidationError) else None,
                 remedy="correct it, or choose another one with data.layout.fold=N",
             ) from error  # fmt: skip
+        parts: dict[Split, list[str]] = {"train": fold.train, "val": fold.val}
         known = {case.case_id: case for case in cases}
         listed = [case_id for part in parts.values() for case_id in part]
         wrong = [f"{i} is twice in it" for i in known if listed.count(i) > 1]
@@ -140,6 +140,14 @@ class Told:
 class _Files:
     images: list[str]
     label: str | None = None
+
+
+class _Fold(BaseModel):
+    train: list[str]
+    val: list[str]
+
+
+_FOLDS = TypeAdapter(list[_Fold])
 
 
 class _Dataset(BaseModel):
@@ -214,12 +222,16 @@ def _dataset(path: Path) -> _Dataset:
         dataset = _Dataset.model_validate(_json(path))
         why = dataset.fault()
     except ValidationError as error:
-        first = error.errors()[0]
-        why = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+        why = _first_fault(error)
     if why is not None:
         raise UsageError("not a dataset of one CT channel and one class", where=path, why=why,
                          remedy="export lymph nodes as the only class")  # fmt: skip
     return dataset
+
+
+def _first_fault(error: ValidationError) -> str:
+    first = error.errors()[0]
+    return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
 
 
 def _json(path: Path) -> Any:

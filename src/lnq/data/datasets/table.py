@@ -10,7 +10,8 @@ from pathlib import Path
 from lnq.data.datasets.checks import shortened
 from lnq.errors import UsageError
 
-_BEYOND = "(cells beyond the header)"
+BEYOND = "(cells beyond the header)"
+"""Column of a row that is too long."""
 _INDEX = ("", "unnamed: 0")  # what pandas calls the column that it adds
 _HEAD = 1 << 12
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
@@ -90,7 +91,7 @@ def _record(names: list[str], row: list[str]) -> dict[str, str]:
     for name in _INDEX:
         record.pop(name, None)
     if any(row[len(names) :]):
-        record[_BEYOND] = ", ".join(row[len(names) :])
+        record[BEYOND] = ", ".join(row[len(names) :])
     return record
 
 
