@@ -54,9 +54,7 @@ def read_published(path: Path) -> pd.DataFrame:
     elif not faults:
         faults = _faults_of_rows(table)
     if not faults:
-        table = table[[name.lower() for name in COLUMNS]].set_axis(
-            list(COLUMNS.values()), axis=1
-        )
+        table = table[[name.lower() for name in COLUMNS]].set_axis(list(COLUMNS.values()), axis=1)
         table = table.assign(**{name: _numbers(table[name]) for name in _MEASURES})
         faults = _faults(table)
     if faults:
