@@ -8,8 +8,6 @@ SEED ?= 0
 RUN = LNQ_OUTPUTS=$(OUT) $(BIN)/python -m
 PREPARE = $(RUN) lnq.preprocess data=phantom 'preprocessing.spacing_mm=[3.0,2.5,2.5]' preprocessing.normalisation=ct
 GENESIS_BUDGET = trainer.max_epochs=8
-# Without binding, the threads of forward and backward now and then fight over two cores: ten times slower.
-BOUND = OMP_PROC_BIND=spread $(RUN)
 PREDICT = lnq.predict
 
 # Table 1: every row for every seed; JOBS rows at a time, each with its share of the cores. The mode is
@@ -39,11 +37,11 @@ $(READY): pyproject.toml constraints.txt .ci/install
 demo: $(READY)  ## all stages on the phantom, with a report at the end (SEED=0, OUT=outputs/demo)
 	rm -rf $(addprefix $(OUT)/,phantom preprocess genesis baseline dbdmp report.html)
 	$(PREPARE) data.layout.seed=$(SEED)
-	$(BOUND) lnq.train '+experiment=[genesis,phantom]' seed=$(SEED) run_dir=$(OUT)/genesis $(GENESIS_BUDGET)
+	$(RUN) lnq.train '+experiment=[genesis,phantom]' seed=$(SEED) run_dir=$(OUT)/genesis $(GENESIS_BUDGET)
 	for method in baseline dbdmp; do \
 	  start=; [ $$method = dbdmp ] && start=init_from=$(OUT)/genesis; \
-	  $(BOUND) lnq.train "+experiment=[$$method,phantom]" seed=$(SEED) run_dir=$(OUT)/$$method $$start && \
-	  $(BOUND) $(PREDICT) checkpoint=$(OUT)/$$method input=$(OUT)/phantom/test overlap=0.25 && \
+	  $(RUN) lnq.train "+experiment=[$$method,phantom]" seed=$(SEED) run_dir=$(OUT)/$$method $$start && \
+	  $(RUN) $(PREDICT) checkpoint=$(OUT)/$$method input=$(OUT)/phantom/test overlap=0.25 && \
 	  $(RUN) lnq.evaluate predictions=$(OUT)/$$method/predictions references=$(OUT)/phantom/complete/test reference_kind=instances || exit; \
 	done
 	$(RUN) lnq.report 'run=[$(OUT)/baseline,$(OUT)/dbdmp]' output=$(OUT)/report.html

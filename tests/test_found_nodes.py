@@ -52,6 +52,7 @@ def test_a_table_counted_by_hand(tmp_path: Path) -> None:
     assert list(table.columns) == [
         "case", "node", "voxels", "volume_mm3", "short_axis_mm", "long_axis_mm", "centroid_x_mm",
         "centroid_y_mm", "centroid_z_mm", "mean_hu", "mean_probability", "disagreement",
+        "enlarged",
     ]  # fmt: skip
     assert table["mean_hu"].tolist() == [45, 8, 8]
 

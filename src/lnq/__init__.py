@@ -6,6 +6,7 @@ take seconds.
 
 import os
 import pwd
+import sys
 import tempfile
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -43,4 +44,15 @@ def _name_the_user() -> None:
         os.environ.setdefault("HOME", tempfile.gettempdir())
 
 
+def _let_waiting_threads_sleep() -> None:
+    """Forward and backward have a pool of threads each; spinning, they fight over the cores.
+
+    OpenMP reads the variable when torch loads it. A program that only imports us keeps its own way
+    of waiting.
+    """
+    if sys.argv[:1] == ["-m"]:  # `python -m lnq.NAME`, before NAME is imported
+        os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+
 _name_the_user()
+_let_waiting_threads_sleep()

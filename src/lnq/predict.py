@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
-from rich.progress import track
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from lnq.acceleration import Precision
+from lnq.callbacks import duration
 from lnq.config import Paths, command, instantiate
 from lnq.console import console
 from lnq.data.readers import find_scans
 from lnq.errors import UsageError
 from lnq.inference.folder import predict_folder
 from lnq.inference.predictor import DEVICES
-from lnq.inference.scans import Format, plan
+from lnq.inference.scans import Format, Job, plan
 from lnq.inference.segmenter import Segmenter
 from lnq.inference.sliding_window import BatchSize, Overlap
 from lnq.resuming import unfinished
@@ -90,10 +101,29 @@ def main(cfg: PredictConfig) -> int:
     return predict_folder(
         segmenter, jobs, output, config=asdict(cfg), say=out.print,
         save_probabilities=cfg.save_probabilities,
-        track=lambda jobs: track(
-            jobs, "predict", console=out, disable=not out.is_terminal
-        ),
+        track=lambda jobs: _progress(jobs, out),
     )  # fmt: skip
+
+
+def _progress(jobs: Sequence[Job], out: Console) -> Iterator[Job]:
+    """A bar that names the scan; where the output is no terminal, a line when a scan is done."""
+    columns = (
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("scans,"),
+        TimeElapsedColumn(), TextColumn("gone,"), TimeRemainingColumn(), TextColumn("left"),
+    )  # fmt: skip
+    begun = time.monotonic()
+    with Progress(*columns, console=out, transient=True, disable=not out.is_terminal) as bar:
+        task = bar.add_task("", total=len(jobs))
+        for done, job in enumerate(jobs, start=1):
+            bar.update(task, description=job.name)
+            scan_begun = time.monotonic()
+            yield job
+            bar.advance(task)
+            now = time.monotonic()
+            left = (now - begun) / done * (len(jobs) - done)
+            if not out.is_terminal:
+                line = f"{done} of {len(jobs)}  {job.name}  {duration(now - scan_begun)}"
+                out.print(f"{line}  {duration(left)} left" if done < len(jobs) else line)
 
 
 if __name__ == "__main__":

@@ -226,11 +226,11 @@ def _has_bar(callbacks: Sequence[pl.Callback]) -> bool:
 def _tell_where(run: RunFolder, seconds: float, trainer: pl.Trainer) -> None:
     """How the training ended, and what it leaves."""
     out = console()
-    results = {metric: last_logged(run, metric) for metric in ("train/loss", "val/dice")}
+    dice = last_logged(run, "val/dice")
     summary = {
         "run": str(run.path),
         "took": duration(seconds),
-        **{metric: f"{value:.4f}" for metric, value in results.items() if value is not None},
+        **({} if dice is None else {"val/dice": f"{dice:.4f}"}),
         **whereabouts(run, trainer.loggers),
     }
     for name, told in summary.items():

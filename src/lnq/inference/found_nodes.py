@@ -18,6 +18,8 @@ from lnq.node_shape import NodeShape, measure_shape
 from lnq.volume import Volume, components, reorient
 
 NODES = "nodes.csv"
+ENLARGED_MM = 10.0
+"""Short axis from which on RECIST 1.1 calls a lymph node pathological."""
 
 
 @dataclass(frozen=True)
@@ -31,11 +33,13 @@ class FoundNode(NodeShape):
             was not evaluated. The difference and not the KL divergence of Eq. 8: it has
             probability's own scale, favours neither branch, and is not ruled by the few voxels in
             which one of them is nearly certain.
+        enlarged: Whether the short axis is at least `ENLARGED_MM`.
     """
 
     mean_hu: float
     mean_probability: float
     disagreement: float | None
+    enlarged: bool
 
 
 def found_nodes(prediction: Prediction, scan: Volume) -> list[FoundNode]:
@@ -88,9 +92,11 @@ def _measured(
     if prediction.aux_probability is not None:
         aux = to_scan_grid(prediction.aux_probability, grid).array[mask]
         disagreement = float(np.abs(probability - aux).mean(dtype=np.float64))
+    shape = measure_shape(upright.array > 0, upright.grid)
     return FoundNode(
-        **asdict(measure_shape(upright.array > 0, upright.grid)),
+        **asdict(shape),
         mean_hu=float(scan.array[box][mask].mean(dtype=np.float64)),
         mean_probability=float(probability.mean(dtype=np.float64)),
         disagreement=disagreement,
+        enlarged=shape.short_axis_mm >= ENLARGED_MM,
     )
