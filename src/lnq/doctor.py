@@ -23,6 +23,7 @@ from lnq.config.layout_choice import with_layout_or_scans
 from lnq.console import console
 from lnq.data.case import Case
 from lnq.data.datasets import listed
+from lnq.data.readers.left_out import left_out, summary
 from lnq.data.store.inspection import CaseReport, compare_cases, inspect_cases
 from lnq.files import provenance, sole_user, write_json
 
@@ -71,6 +72,7 @@ def _inspect(cfg: DoctorConfig, cases: Sequence[Case]) -> int:
             "root": str(cfg.data.root),
             "num_cases": len(reports),
             "num_with_problems": len(sick),
+            "left_out": left_out(cfg.data.root),
             "cases": [report.to_dict() for report in reports],
         },
     )
@@ -81,6 +83,15 @@ def _inspect(cfg: DoctorConfig, cases: Sequence[Case]) -> int:
         for kind, texts in (("problem", map(str, report.problems)), ("note", report.notes)):
             for text in texts:
                 out.print(f"{kind}: {report.case_id}: {text}")
+    for report in reports:
+        if report.lungs_cut:
+            # No note: a cut chest is as usable as it is usual.
+            out.print(
+                f"cut: {report.case_id}: {report.lungs_litres:.1f} l of the lungs are in view, cut "
+                f"off at {', '.join(report.lungs_cut)}"
+            )
+    if line := summary(cfg.data.root):
+        out.print(line)
     states = Counter(report.supervision for report in reports)
     kinds = ", ".join(f"{states[kind]} {kind}" for kind in ("full", "partial", "none"))
     out.print(f"{len(reports)} cases ({kinds}), {len(sick)} with problems; details in {cfg.output}")

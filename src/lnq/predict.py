@@ -24,6 +24,7 @@ from lnq.callbacks import duration
 from lnq.config import Paths, command, instantiate
 from lnq.console import console
 from lnq.data.readers import find_scans
+from lnq.data.readers.left_out import summary
 from lnq.errors import UsageError
 from lnq.inference.folder import predict_folder
 from lnq.inference.predictor import DEVICES
@@ -96,6 +97,8 @@ def main(cfg: PredictConfig) -> int:
     output = cfg.place
     jobs = plan(find_scans(cfg.input), cfg.input, output, cfg.output_format)
     out = console()
+    if line := summary(cfg.input):
+        out.print(line)
     if told := unfinished(RunFolder(cfg.checkpoint)):
         out.print(f"note: {cfg.checkpoint}: {told}")
     return predict_folder(

@@ -26,6 +26,7 @@ from lnq.data.datasets.patients import (
     split_hash,
     split_table,
 )
+from lnq.data.readers.left_out import summary
 from lnq.data.store.building import Outcome, build_store, failed
 from lnq.data.store.case_store import CaseStore
 from lnq.data.store.preprocessing import Preprocessing
@@ -62,6 +63,8 @@ def main(cfg: PreprocessConfig) -> int:
     out = console()
     cases = listed(instantiate(cfg.data.layout or {}))
     check_patients(cases, cfg.data.root)
+    if line := summary(cfg.data.root):
+        out.print(line)
     preprocessing = _settings(cfg, out)
     with sole_user(cfg.output):
         facts = {

@@ -46,5 +46,5 @@ class Case:
             return None
         return CaseError(
             "files of the case cannot be used", where=self.image, why=self.fault,
-            remedy="download damaged ones again, remove copies",
+            remedy="download damaged ones again, remove copies, give each scan its own label",
         )  # fmt: skip

@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 import SimpleITK as sitk
 
-from lnq.data.readers import scan_name, suffix_of
+from lnq.data.readers import scan_ids, suffix_of
 from lnq.errors import CaseError, LnqError, RunError, UsageError
 from lnq.files import atomic_path
 from lnq.inference.dicom_seg_writer import check_writable, write_dicom_seg
@@ -50,7 +50,7 @@ class Job:
 def plan(scans: Sequence[Path], source: Path, output: Path, format_: Format | None) -> list[Job]:
     """Names the masks of all scans.
 
-    Scans of one name in several folders are told apart by their folders' names.
+    Scans of one name in several folders are told apart by their folders' names (`scan_ids`).
 
     Args:
         scans: What was found at or under `source`.
@@ -72,11 +72,7 @@ def plan(scans: Sequence[Path], source: Path, output: Path, format_: Format | No
     if format_ == "dicom-seg":
         check_writable()
         _check_dicom(scans)
-    names = {scan: scan_name(scan) for scan in scans}
-    counts = Counter(names.values())
-    for scan, name in names.items():
-        if counts[name] > 1:
-            names[scan] = "_".join([*scan.relative_to(source).parts[:-1], name])
+    names = dict(zip(scans, scan_ids(scans, source), strict=True))
     twice = [name for name, count in Counter(names.values()).items() if count > 1]
     if twice:
         raise UsageError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from lnq.data.case import Case
@@ -47,7 +48,23 @@ def checked(cases: Sequence[Case], root: Path, allow_links_outside: bool) -> lis
         )
     if not allow_links_outside:
         _check_inside(cases, root)
-    return sorted(cases, key=lambda case: case.case_id)
+    return sorted(_without_shared_labels(cases), key=lambda case: case.case_id)
+
+
+def _without_shared_labels(cases: Sequence[Case]) -> list[Case]:
+    """The cases, of which those that name one file as their label cannot be used: whose is it?"""
+    users: dict[Path, list[Case]] = {}
+    for case in cases:
+        if case.label is not None:
+            users.setdefault(case.label.resolve(), []).append(case)
+    faults = {
+        case.case_id: f"its label {case.label} is also that of "
+        f"{shortened([one.case_id for one in shared if one is not case])}"
+        for shared in users.values()
+        if len({case.image.resolve() for case in shared}) > 1
+        for case in shared
+    }
+    return [replace(case, fault=case.fault or faults.get(case.case_id)) for case in cases]
 
 
 def is_safe_id(name: str) -> bool:

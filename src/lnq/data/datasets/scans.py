@@ -6,7 +6,7 @@ from pathlib import Path
 
 from lnq.data.case import Case
 from lnq.data.datasets.checks import checked, existing_folder, numbered
-from lnq.data.readers import every_scan, scan_name
+from lnq.data.readers import every_scan, scan_ids
 
 
 class ScansLayout:
@@ -22,13 +22,13 @@ class ScansLayout:
         self.allow_links_outside = allow_links_outside
 
     def cases(self) -> list[Case]:
-        """The scans, readable or not, ordered by id; scans of one name are numbered.
+        """The scans, readable or not, ordered by id; see `scan_ids`, equal ones are numbered.
 
         Raises:
             UsageError: There is none, or a file lies outside `root`.
         """
         scans = every_scan(existing_folder(self.root, "scans"))
-        ids = numbered([scan_name(path) for path in scans])
+        ids = numbered(scan_ids(scans, self.root))
         cases = [
             Case(case_id, path, None, "train", "none", group=case_id)
             for case_id, path in zip(ids, scans, strict=True)

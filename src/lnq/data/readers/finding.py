@@ -39,7 +39,7 @@ def find_scans(path: Path) -> list[Path]:
     if path.is_file():
         return [_single(path)]
     found: list[Path] = []
-    for here, files in _folders(path):
+    for here, files in visible(path):
         found += _without_annotations([file for file in files if suffix_of(file)])
         if _is_series(here, files):
             found.append(here)
@@ -60,7 +60,7 @@ def every_scan(folder: Path) -> list[Path]:
         folder: A directory tree; it may hold no scan at all.
     """
     found: list[Path] = []
-    for here, files in _folders(folder):
+    for here, files in visible(folder):
         found += _without_annotations([file for file in files if suffix_of(file)])
         if _has_dicom(files):
             found += places(here)
@@ -74,7 +74,7 @@ def find_labels(folder: Path) -> list[Path]:
         UsageError: There is none.
     """
     found = [
-        file for _, files in _folders(folder) for file in files
+        file for _, files in visible(folder) for file in files
         if suffix_of(file) or is_dicom_name(file)
     ]  # fmt: skip
     if not found:
@@ -85,7 +85,7 @@ def find_labels(folder: Path) -> list[Path]:
     return sorted(found)
 
 
-def _folders(path: Path) -> Iterator[tuple[Path, list[Path]]]:
+def visible(path: Path) -> Iterator[tuple[Path, list[Path]]]:
     """Every folder of a tree once, with its visible files."""
     seen: set[Path] = set()
     for folder, subfolders, names in os.walk(path, followlinks=True):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
@@ -18,6 +20,26 @@ def scan_name(path: Path) -> str:
     """The file's name without its compound suffix; a DICOM folder's own name."""
     suffix = suffix_of(path)
     return path.name[: -len(suffix)] if suffix and not path.is_dir() else path.name
+
+
+def scan_ids(scans: Sequence[Path], root: Path) -> list[str]:
+    """What scans are called: their names; those of one name with their folders' before it.
+
+    `PatA/CT` and `PatB/CT` are `PatA_CT` and `PatB_CT`. Files of one folder that differ in their
+    suffix alone stay equal.
+
+    Args:
+        scans: At or under `root`.
+        root: The folder that was given, which is not part of the ids.
+    """
+    names = [scan_name(path) for path in scans]
+    counts = Counter(name.casefold() for name in names)
+    return [
+        name
+        if counts[name.casefold()] == 1
+        else "_".join([*path.relative_to(root).parts[:-1], name])
+        for name, path in zip(names, scans, strict=True)
+    ]
 
 
 def label_name(path: Path) -> str:

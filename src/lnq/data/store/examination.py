@@ -16,6 +16,7 @@ from lnq.data.chest.lungs import NO_LUNGS
 from lnq.data.readers import Scan, read_image_with_notes, read_label_with_notes
 from lnq.data.readers.alignment import align_label
 from lnq.data.readers.in_memory import IN_MEMORY, scan_in_memory
+from lnq.data.store.node_size import no_nodes
 from lnq.errors import CaseError
 from lnq.volume import Volume
 
@@ -87,6 +88,11 @@ def examine(case: Case) -> Examination:
             examined.problems.append(error.at(case.label))
         else:
             examined.notes += notes if examined.label.array.any() else [*notes, EMPTY_LABEL]
+            doubt = no_nodes(examined.label, image, case.label)
+            if isinstance(doubt, CaseError):
+                examined.problems.append(doubt)
+            elif doubt:
+                examined.notes.append(doubt)
     return examined
 
 

@@ -9,13 +9,12 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk
 
-from lnq.box import Box
 from lnq.data.case import Case
 from lnq.data.datasets.faults import duplicates, shared_patients
 from lnq.data.store.examination import examine
+from lnq.data.store.node_size import component_volumes
 from lnq.data.store.processes import over_cases
 from lnq.errors import CaseError, memory_for
-from lnq.volume import Volume, components
 
 
 @dataclass
@@ -36,6 +35,7 @@ class CaseReport:
         hu_range: Lowest and highest value.
         body_litres: Volume of the patient in the scan; 0 = no body found.
         lungs_litres: Volume of the air in the lungs; 0 = no lungs found.
+        lungs_cut: Sides of the scan at which the lungs are cut off, in words.
         component_volumes_mm3: Volume of each connected component of the label, largest first;
             None = no label, or none that can be used.
         annotated_fraction: Annotated part of the scan's voxels, 0 to 1; None as above.
@@ -56,6 +56,7 @@ class CaseReport:
     hu_range: tuple[float, float] | None = None
     body_litres: float | None = None
     lungs_litres: float | None = None
+    lungs_cut: tuple[str, ...] = ()
     component_volumes_mm3: list[float] | None = None
     annotated_fraction: float | None = None
     image_hash: str | None = None
@@ -88,9 +89,10 @@ def inspect_case(case: Case) -> CaseReport:
     report.hu_range = (float(array.min()), float(array.max()))
     report.body_litres = round(examined.anatomy.body_litres, 3)
     report.lungs_litres = round(examined.anatomy.lungs_litres, 3)
+    report.lungs_cut = examined.anatomy.cut
     report.image_hash = examined.voxel_hash
     if examined.label is not None:
-        report.component_volumes_mm3 = _component_volumes(examined.label)
+        report.component_volumes_mm3 = component_volumes(examined.label)
         report.annotated_fraction = float(np.count_nonzero(examined.label.array) / array.size)
     return report
 
@@ -135,10 +137,3 @@ def _unread(case: Case, error: CaseError) -> CaseReport:
     report = _report(case)
     report.problems.append(error)
     return report
-
-
-def _component_volumes(label: Volume) -> list[float]:
-    """Volumes of the 26-connected components, largest first, mm³."""
-    numbered, _ = components(label.array[Box.around(label.array).slices])
-    counts = np.bincount(numbered.ravel())[1:]
-    return sorted((round(float(n) * label.grid.voxel_volume_mm3, 3) for n in counts), reverse=True)
