@@ -33,7 +33,7 @@ def no_nodes(label: Volume, image: Volume, path: Path) -> CaseError | str | None
         path: The label's file, for messages.
     """
     marked = label.array > 0
-    if not marked.any():
+    if marked.sum() * label.grid.voxel_volume_mm3 / 1000 <= LARGE_ML:
         return None
     air = float((image.array[marked] < AIR_HU).mean())
     largest = component_volumes(label)[0] / 1000
