@@ -197,8 +197,8 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
 
 @pytest.mark.parametrize(
     ("width", "cells"),
-    [(80, ["30x36x48", "10x8x8", "2.0", "2: 12 ", "1: 0.64 ", "empty", "note", "problem"]),
-     (160, ["30x36x48", "LPS", "14.8", "2.0", "2: 12, 0.64 ", "0.039", "note", "problem"])],
+    [(80, ["30x36x48", "10x8x8", "2.1", "2: 12 ", "1: 0.64 ", "empty", "note", "problem"]),
+     (160, ["30x36x48", "LPS", "14.8", "2.1", "2: 12, 0.64 ", "0.039", "note", "problem"])],
 )  # fmt: skip
 def test_the_table_fits_narrow_and_wide_terminals(
     width: int,
@@ -240,9 +240,9 @@ def test_a_folder_of_no_layout(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert "data=scans (no known layout: every scan that lies there, without labels)" in said.err
     record = json.loads((tmp_path / "out/doctor/scans.json").read_text())
     found = {one["case_id"]: one for one in record["cases"]}
-    assert set(found) == {"x", "x_2", "p1-1-001.dcm", "p2-1-001.dcm", "ct", "lost"}
+    assert set(found) == {"x", "a_x", "p1-1-001.dcm", "p2-1-001.dcm", "ct", "lost"}
     assert [found[name]["size"] for name in ("p1-1-001.dcm", "ct")] == [list(SIZE)] * 2
-    assert "no NIfTI file" in found["x_2"]["problems"][0]["why"]
+    assert "no NIfTI file" in found["a_x"]["problems"][0]["why"]
     assert "damaged" in found["lost"]["problems"][0]["why"]
 
 
