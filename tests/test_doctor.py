@@ -242,7 +242,7 @@ def test_a_folder_of_no_layout(tmp_path: Path, capsys: pytest.CaptureFixture[str
     found = {one["case_id"]: one for one in record["cases"]}
     assert set(found) == {"x", "a_x", "p1-1-001.dcm", "p2-1-001.dcm", "ct", "lost"}
     assert [found[name]["size"] for name in ("p1-1-001.dcm", "ct")] == [list(SIZE)] * 2
-    assert "no NIfTI file" in found["a_x"]["problems"][0]["why"]
+    assert "no NIfTI file" in found["x"]["problems"][0]["why"]
     assert "damaged" in found["lost"]["problems"][0]["why"]
 
 
