@@ -42,7 +42,8 @@ class PatchLoader(DataLoader[Batch]):
         """The batches of the epoch."""
         take: Callable[[], Batch | None] = functools.partial(next, super().__iter__(), None)
         with ThreadPoolExecutor(1) as thread:
-            following = thread.submit(take).result if self._ahead else take
+            # The first one here: processes start where their deaths are heard of.
+            following = take
             while (batch := self._timed(following)) is not None:
                 following = thread.submit(take).result if self._ahead else take
                 yield batch
