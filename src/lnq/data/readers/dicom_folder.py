@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -67,6 +68,30 @@ def places(folder: Path) -> list[Path]:
     if len(series) > 1:
         return [files[0] for files in series.values()]
     return [folder] if series or damaged else []
+
+
+def spread(scans: Sequence[Path]) -> dict[Path, list[Path]]:
+    """DICOM scans whose series has slices in other scans' folders too, each with these.
+
+    Args:
+        scans: Folders and first slices, as of `places`; files of other formats are skipped.
+    """
+    found: dict[str, list[Path]] = {}
+    for scan in scans:
+        try:
+            inside = _ct_files(scan)[0].values() if scan.is_dir() else ()
+            files = next(iter(inside), [scan] if scan.is_file() else [])
+            uid = series_of(files[0]) if files and is_dicom(files[0]) else None
+        except CaseError:
+            continue  # told where it is read
+        if uid:
+            found.setdefault(uid, []).append(scan)
+    return {
+        scan: [other for other in together if other != scan]
+        for together in found.values()
+        for scan in together
+        if len(together) > 1
+    }
 
 
 def one_series(folder: Path) -> list[Path]:
