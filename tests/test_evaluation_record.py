@@ -52,7 +52,7 @@ def test_what_was_written_is_read(folder: RunFolder) -> None:
         "n": 3, "n_missing": 1, "n_empty_reference": 0, "n_both_empty": 0, "n_failed": 0,
     }  # fmt: skip
     assert list(content["metrics"]) == [
-        "dice", "precision", "recall", "assd_mm", "assd_filled_mm",
+        "dice", "precision", "recall", "assd_mm", "assd_filled_mm", "hd95_mm", "nsd", "node_f1",
     ]  # fmt: skip
     assert list(content["metrics"]["dice"]) == [
         "mean", "sd", "median", "q25", "q75", "n", "n_undefined", "n_missing",

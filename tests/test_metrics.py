@@ -7,10 +7,25 @@ import math
 import numpy as np
 import pytest
 import torch
-from monai.metrics import compute_average_surface_distance
+from monai.metrics import (
+    compute_average_surface_distance,
+    compute_hausdorff_distance,
+    compute_surface_dice,
+)
 from scipy import ndimage
 
-from lnq.evaluation.metrics import Mask, assd, dice, precision, recall, surface_points
+from lnq.evaluation.metrics import (
+    Mask,
+    assd,
+    assd_of,
+    dice,
+    hd95_of,
+    nsd_of,
+    precision,
+    recall,
+    surface_distances,
+    surface_points,
+)  # fmt: skip
 from lnq.evaluation.nodes import (
     ReferenceNode,
     false_positives,
@@ -119,6 +134,36 @@ def test_assd_agrees_with_brute_force_and_with_monai(seed: int) -> None:
     ]
     theirs = compute_average_surface_distance(*one_hot, symmetric=True, spacing=list(ANISOTROPIC))
     assert ours == pytest.approx(theirs.item(), rel=1e-5)
+    distances = surface_distances(first, second, ANISOTROPIC)
+    theirs = compute_hausdorff_distance(*one_hot, percentile=95, spacing=list(ANISOTROPIC))
+    assert hd95_of(distances) == pytest.approx(theirs.item(), rel=1e-5)
+    for tolerance in (0.5, 1.0, 2.0):
+        theirs = compute_surface_dice(
+            *one_hot, class_thresholds=[tolerance], spacing=list(ANISOTROPIC)
+        )
+        assert nsd_of(distances, tolerance) == pytest.approx(theirs.item(), rel=1e-5)
+
+
+def test_surface_measures_by_hand() -> None:
+    # Distances 0, 1, 2 of the row to the voxel, 0 back.
+    one = box(slice(2, 3), slice(2, 3), slice(2, 3))
+    row = box(slice(2, 3), slice(2, 3), slice(2, 5))
+    found = surface_distances(one, row, (1.0, 1.0, 1.0))
+    assert hd95_of(found) == pytest.approx(1.9)  # 95 % of the way through 0, 1, 2
+    assert nsd_of(found, 1.0) == pytest.approx(3 / 4)
+    assert nsd_of(found, 0.5) == pytest.approx(2 / 4)
+
+
+def test_surface_measures_of_empty_masks() -> None:
+    some, empty = box(slice(2, 3), slice(2, 3), slice(2, 3)), np.zeros((6, 6, 6), dtype=bool)
+    for masks in ((some, empty), (empty, some)):
+        found = surface_distances(*masks, (1.0, 1.0, 1.0))
+        assert math.isnan(assd_of(found))
+        assert math.isnan(hd95_of(found))
+        assert nsd_of(found) == 0
+    found = surface_distances(empty, empty, (1.0, 1.0, 1.0))
+    assert math.isnan(hd95_of(found))
+    assert math.isnan(nsd_of(found))
 
 
 def test_axes_of_axis_aligned_bars_are_exact() -> None:
@@ -193,7 +238,8 @@ def test_false_positives_are_components_that_touch_no_reference() -> None:
 
 
 def row(case: str, dsc: float, distance: float, reference: float, prediction: float) -> CaseMetrics:
-    return CaseMetrics(case, dsc, math.nan, math.nan, distance, reference, prediction, 0, 0, 1)
+    nan = math.nan
+    return CaseMetrics(case, dsc, nan, nan, distance, nan, nan, nan, reference, prediction, 0, 0, 1)
 
 
 def test_missing_distances_get_the_largest_and_are_counted() -> None:

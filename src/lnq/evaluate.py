@@ -16,7 +16,7 @@ from lnq.config import Paths, command
 from lnq.console import console
 from lnq.errors import CaseError, LnqError
 from lnq.evaluation import Match, ReferenceKind, Summary, evaluate_folders
-from lnq.evaluation.measures import ASSD, ASSD_FILLED, DICE, PRECISION, RECALL
+from lnq.evaluation.measures import PER_CASE
 from lnq.run_folder import MeasuredFolder
 
 
@@ -78,10 +78,8 @@ def _progress(cases: Sequence[Match]) -> Iterable[Match]:
 def _table(summary: Summary) -> Table:
     table = Table("", "mean", "sd", "median", "q25", "q75", "n", "undefined")
     found = summary.metrics
-    for measure, of in (
-        (DICE, found.dice), (PRECISION, found.precision), (RECALL, found.recall),
-        (ASSD, found.assd_mm), (ASSD_FILLED, found.assd_filled_mm),
-    ):  # fmt: skip
+    for measure in PER_CASE:
+        of = getattr(found, measure.column)
         numbers = (of.mean, of.sd, of.median, of.q25, of.q75)
         values = ["-" if number is None else f"{number:.3f}" for number in numbers]
         table.add_row(measure.title, *values, str(of.n), str(of.n_undefined))

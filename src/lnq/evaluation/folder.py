@@ -13,7 +13,17 @@ import numpy as np
 from lnq.data.readers import Scan, read_label, unchanged
 from lnq.errors import CaseError, UsageError, memory_for
 from lnq.evaluation.matching import Match, match_cases
-from lnq.evaluation.metrics import Mask, assd, dice, precision, recall
+from lnq.evaluation.metrics import (
+    Mask,
+    assd_of,
+    dice,
+    hd95_of,
+    node_f1,
+    nsd_of,
+    precision,
+    recall,
+    surface_distances,
+)  # fmt: skip
 from lnq.evaluation.nodes import (
     ReferenceKind,
     ReferenceNode,
@@ -142,18 +152,24 @@ def evaluate_case(
         match.case, label_nodes(label.array, reference_kind), predicted, label.grid,
         min_overlap=min_overlap, annotation=annotation,
     )  # fmt: skip
+    distances = surface_distances(predicted, reference, label.grid.spacing_mm)
+    detected = sum(node.detected for node in nodes)
+    wrong = len(false_positives(predicted, reference)[1])
     voxel_ml = label.grid.voxel_volume_mm3 / 1000
     row = CaseMetrics(
         case=match.case,
         dice=dice(predicted, reference),
         precision=precision(predicted, reference),
         recall=recall(predicted, reference),
-        assd_mm=assd(predicted, reference, label.grid.spacing_mm),
+        assd_mm=assd_of(distances),
+        hd95_mm=hd95_of(distances),
+        nsd=nsd_of(distances),
+        node_f1=node_f1(len(nodes), detected, wrong),
         reference_ml=float(np.count_nonzero(reference) * voxel_ml),
         prediction_ml=float(np.count_nonzero(predicted) * voxel_ml),
         nodes=len(nodes),
-        nodes_detected=sum(node.detected for node in nodes),
-        false_positives=len(false_positives(predicted, reference)[1]),
+        nodes_detected=detected,
+        false_positives=wrong,
     )
     return row, nodes
 

@@ -16,7 +16,7 @@ import pandas as pd
 from pydantic import TypeAdapter, ValidationError
 
 from lnq.errors import LnqError, UsageError
-from lnq.evaluation.measures import ASSD, ASSD_FILLED, DICE, PRECISION, RECALL
+from lnq.evaluation.measures import PER_CASE
 from lnq.evaluation.nodes import ReferenceKind
 from lnq.evaluation.summary import Summary
 from lnq.files import (
@@ -32,7 +32,7 @@ from lnq.files import (
 from lnq.run_folder import MeasuredFolder
 
 METRICS, NODES, SUMMARY = "metrics.csv", "reference_nodes.csv", "summary.json"
-_MAY_LACK = [measure.column for measure in (DICE, PRECISION, RECALL, ASSD, ASSD_FILLED)]
+_MAY_LACK = [measure.column for measure in PER_CASE]
 
 
 @dataclass(frozen=True)

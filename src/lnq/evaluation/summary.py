@@ -9,15 +9,7 @@ import numpy as np
 import pandas as pd
 from pydantic import Field, TypeAdapter
 
-from lnq.evaluation.measures import (
-    ASSD,
-    ASSD_FILLED,
-    DICE,
-    FALSE_POSITIVES,
-    PRECISION,
-    RECALL,
-    Measure,
-)
+from lnq.evaluation.measures import FALSE_POSITIVES, PER_CASE, Measure
 from lnq.evaluation.spread import Spread
 from lnq.evaluation.tables import voxel_recall
 
@@ -64,6 +56,9 @@ class MeasureSpreads:
     recall: MeasureSpread
     assd_mm: MeasureSpread
     assd_filled_mm: MeasureSpread
+    hd95_mm: MeasureSpread
+    nsd: MeasureSpread
+    node_f1: MeasureSpread
 
 
 @dataclass(frozen=True)
@@ -185,9 +180,7 @@ def summarise(metrics: pd.DataFrame, nodes: pd.DataFrame, n_failed: int) -> Summ
         values = asdict(Spread.of(metrics[measure.column]))
         return MeasureSpread(**values, n_missing=cases.n_missing)
 
-    spreads = MeasureSpreads(
-        spread(DICE), spread(PRECISION), spread(RECALL), spread(ASSD), spread(ASSD_FILLED)
-    )
+    spreads = MeasureSpreads(**{measure.column: spread(measure) for measure in PER_CASE})
     return Summary(cases, spreads, _node_summary(metrics, nodes))
 
 

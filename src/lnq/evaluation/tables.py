@@ -20,6 +20,9 @@ class CaseMetrics:
         precision: See `metrics.precision`.
         recall: See `metrics.recall`.
         assd_mm: See `metrics.assd`.
+        hd95_mm: See `metrics.hd95_of`.
+        nsd: See `metrics.nsd_of`.
+        node_f1: See `metrics.node_f1`.
         reference_ml: Volume of the reference, ml.
         prediction_ml: Volume of the prediction, ml.
         nodes: Number of nodes in the reference.
@@ -32,6 +35,9 @@ class CaseMetrics:
     precision: float
     recall: float
     assd_mm: float
+    hd95_mm: float
+    nsd: float
+    node_f1: float
     reference_ml: float
     prediction_ml: float
     nodes: int

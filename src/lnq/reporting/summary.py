@@ -8,7 +8,17 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from lnq.evaluation import Found, Measure, Summary
-from lnq.evaluation.measures import ASSD, ASSD_FILLED, DICE, FALSE_POSITIVES, PRECISION, RECALL
+from lnq.evaluation.measures import (
+    ASSD,
+    ASSD_FILLED,
+    DICE,
+    FALSE_POSITIVES,
+    HD95,
+    NODE_F1,
+    NSD,
+    PRECISION,
+    RECALL,
+)  # fmt: skip
 from lnq.evaluation.summary import MeasureSpread, NodeSummary
 from lnq.reporting.runs import Run
 
@@ -61,6 +71,11 @@ def _of_cases() -> list[_Row]:
              lambda _, s: _distance(s), True),
         _Row(f"{ASSD.title}, where defined", "mean ± sd",
              lambda _, s: _spread(s.metrics.assd_mm, ASSD)),
+        _Row(HD95.title, "mean ± sd, where defined",
+             lambda _, s: _spread(s.metrics.hd95_mm, HD95)),
+        _Row(NSD.title, "mean ± sd; share of both surfaces within the tolerance",
+             lambda _, s: _spread(s.metrics.nsd, NSD)),
+        _Row(NODE_F1.title, "mean ± sd", lambda _, s: _spread(s.metrics.node_f1, NODE_F1)),
         _Row(PRECISION.title, "mean ± sd", lambda _, s: _spread(s.metrics.precision, PRECISION)),
         _Row(RECALL.title, "mean ± sd", lambda _, s: _spread(s.metrics.recall, RECALL)),
     ]  # fmt: skip
