@@ -12,6 +12,7 @@ from lnq.data.readers.dicom_folder import SAME_PLACE_MM, files_of, series_files
 from lnq.data.readers.dicom_slices import Slice, read_slice
 from lnq.data.readers.dicom_values import check_decodable, check_values
 from lnq.data.readers.header import check_geometry, check_name, check_ratio, refusal
+from lnq.data.readers.quiet import quiet_itk
 from lnq.errors import memory_for
 from lnq.volume import Array, Grid, Volume, from_sitk
 
@@ -197,7 +198,7 @@ def _read_ordered(folder: Path, slices: list[Slice]) -> Volume:
         # The reader would force all slices into the value type of the first.
         reader.SetOutputPixelType(sitk.sitkFloat32)
     try:
-        with memory_for(folder):
+        with memory_for(folder), quiet_itk():
             return from_sitk(reader.Execute())
     except RuntimeError as error:
         check_decodable(slices)  # names the slice, where it can

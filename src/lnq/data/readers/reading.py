@@ -22,6 +22,7 @@ from lnq.data.readers.nifti import parse_nifti, read_nifti2
 from lnq.data.readers.nrrd import parse_nrrd
 from lnq.data.readers.payload import check_payload
 from lnq.data.readers.plausibility import LabelKind, as_hounsfield, as_label
+from lnq.data.readers.quiet import quiet_itk
 from lnq.data.readers.rtstruct import RTSTRUCT, read_rtstruct
 from lnq.data.readers.slicer_segmentation import is_slicer_segmentation, read_slicer_segmentation
 from lnq.errors import CaseError, memory_for
@@ -199,7 +200,7 @@ def _read_natively(header: Header) -> Volume:
     """By the reader of the format, named: SimpleITK would guess by the suffix's letters."""
     path = header.path
     try:
-        with memory_for(path):
+        with memory_for(path), quiet_itk():
             image = sitk.ReadImage(path, imageIO=header.reader)
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[-1]

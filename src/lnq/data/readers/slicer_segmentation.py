@@ -15,6 +15,7 @@ from lnq.data.readers.identity import Scan
 from lnq.data.readers.nrrd import key_values, parse_nrrd
 from lnq.data.readers.payload import check_payload
 from lnq.data.readers.plausibility import LabelKind
+from lnq.data.readers.quiet import quiet_itk
 from lnq.data.readers.segments import Segment, chosen_segments, painted, unique_names
 from lnq.errors import memory_for
 from lnq.volume import Array, Grid, Volume
@@ -78,7 +79,7 @@ def read_slicer_segmentation(
 def _array(path: Path, header: Header, checksum: int) -> Array:
     """Values `z y x layer`."""
     try:
-        with memory_for(path):
+        with memory_for(path), quiet_itk():
             image = sitk.ReadImage(path, imageIO="NrrdImageIO")
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[-1]
