@@ -185,7 +185,7 @@ def _lungs(volume: Volume, body: Mask) -> tuple[Mask, Mask]:
     opened = _open(inner, AIRWAY_RADIUS_MM, spacing)
     light, core, height = _light_pieces(volume, opened, body, free)
     if core.sum() * voxel_ml < MIN_LUNGS_ML:
-        return np.zeros_like(core), light
+        return np.zeros_like(core), light & ~core  # remains of lung are no gas
     # Opening rounded off apices and recesses. They grow back, but not along the dark airways.
     airways = within(dark & ~core, RIM_MM, spacing) & ~core
     grown = ndimage.binary_propagation(core, mask=inner & height & ~airways | core)
