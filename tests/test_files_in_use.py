@@ -38,7 +38,7 @@ def predicted(
     """
 
     def run(meanwhile: Callable[[Job, Path], object]) -> tuple[int, dict[str, Any], list[str]]:
-        def segment(job: Job, _: Segmenter, output: Path, __: bool) -> Segmentation:
+        def segment(job: Job, _: Segmenter, output: Path, __: bool, ___: object) -> Segmentation:
             write_volume(MASK, output / job.mask_name)
             meanwhile(job, output)
             return Segmentation(MASK, MASK, (), ())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 import shlex
 from collections.abc import Callable
 from pathlib import Path
@@ -63,6 +64,7 @@ def test_next_lines_run_as_printed(
     predict, report = told(capsys.readouterr().out, "next")
     assert f"{outputs}/phantom/test" in predict[4].replace("\\'", "'")
     assert run("predict", *predict[3:]) == 0
+    assert re.match(r"1 of 1  phantom-test-0001-ct  \d+ s\n", capsys.readouterr().out)
     assert run("report", *report[3:]) == 0
     assert list((outputs / "train" / "dbdmp").glob("*/report.html"))
 

@@ -15,7 +15,6 @@ from rich.progress import (
     MofNCompleteColumn,
     Progress,
     TextColumn,
-    TimeElapsedColumn,
     TimeRemainingColumn,
 )
 
@@ -101,32 +100,49 @@ def main(cfg: PredictConfig) -> int:
         out.print(line)
     if told := unfinished(RunFolder(cfg.checkpoint)):
         out.print(f"note: {cfg.checkpoint}: {told}")
+    progress = _Progress(out)
     return predict_folder(
         segmenter, jobs, output, config=asdict(cfg), say=out.print,
         save_probabilities=cfg.save_probabilities,
-        track=lambda jobs: _progress(jobs, out),
+        track=progress.scans, counted=progress.windows,
     )  # fmt: skip
 
 
-def _progress(jobs: Sequence[Job], out: Console) -> Iterator[Job]:
-    """A bar that names the scan; where the output is no terminal, a line when a scan is done."""
-    columns = (
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("scans,"),
-        TimeElapsedColumn(), TextColumn("gone,"), TimeRemainingColumn(), TextColumn("left"),
-    )  # fmt: skip
-    begun = time.monotonic()
-    with Progress(*columns, console=out, transient=True, disable=not out.is_terminal) as bar:
-        task = bar.add_task("", total=len(jobs))
-        for done, job in enumerate(jobs, start=1):
-            bar.update(task, description=job.name)
-            scan_begun = time.monotonic()
-            yield job
-            bar.advance(task)
-            now = time.monotonic()
-            left = (now - begun) / done * (len(jobs) - done)
-            if not out.is_terminal:
-                line = f"{done} of {len(jobs)}  {job.name}  {duration(now - scan_begun)}"
-                out.print(f"{line}  {duration(left)} left" if done < len(jobs) else line)
+class _Progress:
+    """A bar that names the scan and counts its windows; where no terminal is, a line a scan.
+
+    Args:
+        out: Where to.
+    """
+
+    def __init__(self, out: Console) -> None:
+        self._out = out
+        self._bar = Progress(
+            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
+            TextColumn("windows,"), TimeRemainingColumn(compact=True), TextColumn("left"),
+            console=out, transient=True, disable=not out.is_terminal,
+        )  # fmt: skip
+        self._task = self._bar.add_task("", total=None)
+
+    def scans(self, jobs: Sequence[Job]) -> Iterator[Job]:
+        """Gives the scans back, one by one."""
+        begun = time.monotonic()
+        with self._bar:
+            for number, job in enumerate(jobs, start=1):
+                self._bar.reset(self._task, total=None)
+                name = f"{number} of {len(jobs)}  {job.name}"
+                self._bar.update(self._task, description=name)
+                scan_begun = time.monotonic()
+                yield job
+                now = time.monotonic()
+                left = (now - begun) / number * (len(jobs) - number)
+                if not self._out.is_terminal:
+                    rest = f"  {duration(left)} left" if number < len(jobs) else ""
+                    self._out.print(f"{name}  {duration(now - scan_begun)}{rest}")
+
+    def windows(self, done: int, total: int) -> None:
+        """Moves the bar of the scan."""
+        self._bar.update(self._task, completed=done, total=total)
 
 
 if __name__ == "__main__":

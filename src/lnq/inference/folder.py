@@ -13,6 +13,7 @@ from lnq.inference.found_nodes import NODES, FoundNode, write_nodes
 from lnq.inference.predicted import PredictedCase
 from lnq.inference.scans import PROBABILITIES, Job, segment
 from lnq.inference.segmenter import Segmenter
+from lnq.inference.sliding_window import Counted
 
 Track = Callable[[Sequence[Job]], Iterable[Job]]
 
@@ -26,6 +27,7 @@ def predict_folder(
     say: Callable[[str], None],
     save_probabilities: bool = False,
     track: Track = iter,
+    counted: Counted | None = None,
 ) -> int:
     """Segments every scan; a bad one is listed at the end and the others go on.
 
@@ -39,6 +41,7 @@ def predict_folder(
         say: Gets what the user should know, line by line.
         save_probabilities: Also write probabilities.
         track: Shows progress: gets the jobs, gives them back one by one.
+        counted: As for `Segmenter.segment`.
 
     Returns:
         0, or 3 where a scan failed.
@@ -54,7 +57,7 @@ def predict_folder(
             for job in track(jobs):
                 try:
                     with unchanged(job.image) as digest:
-                        found = segment(job, segmenter, output, save_probabilities)
+                        found = segment(job, segmenter, output, save_probabilities, counted)
                 except CaseError as error:
                     for name in (job.mask_name, f"{PROBABILITIES}/{job.probability_name}"):
                         (output / name).unlink(missing_ok=True)  # nor one of an earlier run

@@ -15,7 +15,13 @@ from lnq.data.store.preprocessing import Preprocessing
 from lnq.errors import UsageError
 from lnq.inference.post_processing import PostProcessing
 from lnq.inference.restore import to_scan_grid
-from lnq.inference.sliding_window import Branches, Logits, SlidingWindow, foreground_probability
+from lnq.inference.sliding_window import (
+    Branches,
+    Counted,
+    Logits,
+    SlidingWindow,
+    foreground_probability,
+)
 from lnq.volume import Volume
 
 # Of two classes the likelier one. Voxels half-way between 0 and 1 are common, and float32 leaves
@@ -79,12 +85,15 @@ class Predictor:
         self.precision = precision
         self.both_logits = both_logits
 
-    def predict(self, image: Volume, chest: Chest | None = None) -> Prediction:
+    def predict(
+        self, image: Volume, chest: Chest | None = None, counted: Counted | None = None
+    ) -> Prediction:
         """Segments one scan.
 
         Args:
             image: HU, any orientation and spacing.
             chest: Body and lungs where they have been looked for already.
+            counted: Hears of the windows as they are done.
 
         Raises:
             CaseError: The scan cannot be used.
@@ -94,7 +103,7 @@ class Predictor:
         with arithmetic(self.device, self.precision):
             main, *aux = foreground_probability(
                 branches, prepared.volume.array, self.windows, device=self.device,
-                mirror=self.mirror,
+                mirror=self.mirror, counted=counted,
             )  # fmt: skip
         probability = to_scan_grid(Volume(main, prepared.volume.grid), image.grid)
         mask = Volume((probability.array > THRESHOLD).astype(np.uint8), image.grid)

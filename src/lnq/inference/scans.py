@@ -16,6 +16,7 @@ from lnq.errors import CaseError, LnqError, RunError, UsageError
 from lnq.files import atomic_path
 from lnq.inference.dicom_seg_writer import check_writable, write_dicom_seg
 from lnq.inference.segmenter import Segmentation, Segmenter
+from lnq.inference.sliding_window import Counted
 from lnq.volume import Grid, Volume, from_sitk, to_sitk
 
 Format = Literal["nrrd", "nii.gz", "mha", "dicom-seg"]
@@ -83,7 +84,13 @@ def plan(scans: Sequence[Path], source: Path, output: Path, format_: Format | No
     return [Job(name, scan, name + _suffix(scan, format_), dicom) for scan, name in names.items()]
 
 
-def segment(job: Job, segmenter: Segmenter, output: Path, save_probabilities: bool) -> Segmentation:
+def segment(
+    job: Job,
+    segmenter: Segmenter,
+    output: Path,
+    save_probabilities: bool,
+    counted: Counted | None = None,
+) -> Segmentation:
     """Segments one scan and writes its mask.
 
     Args:
@@ -91,12 +98,13 @@ def segment(job: Job, segmenter: Segmenter, output: Path, save_probabilities: bo
         segmenter: The network.
         output: Folder of the masks.
         save_probabilities: Also write them to a file of the mask's name in `probabilities/`.
+        counted: As for `Segmenter.segment`.
 
     Raises:
         CaseError: The scan cannot be used.
         RunError: The disk does not take the mask.
     """
-    found = segmenter.segment(job.image)
+    found = segmenter.segment(job.image, counted)
     if job.dicom:
         write_dicom_seg(found.mask_volume, job.image, output / job.mask_name)
     else:

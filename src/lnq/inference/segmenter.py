@@ -17,6 +17,7 @@ from lnq.inference.found_nodes import FoundNode, found_nodes
 from lnq.inference.loading import load_predictor
 from lnq.inference.post_processing import PostProcessing
 from lnq.inference.predictor import Predictor
+from lnq.inference.sliding_window import Counted
 from lnq.networks.transfer import read_checkpoint
 from lnq.volume import Volume, to_sitk
 
@@ -106,7 +107,9 @@ class Segmenter:
         )  # fmt: skip
         return cls(predictor, checkpoint.path, checkpoint.sha256)
 
-    def segment(self, scan: str | PathLike[str] | sitk.Image) -> Segmentation:
+    def segment(
+        self, scan: str | PathLike[str] | sitk.Image, counted: Counted | None = None
+    ) -> Segmentation:
         """Finds the lymph nodes of a scan.
 
         A scan in memory passes the checks of a file as far as they apply. What the doctor calls a
@@ -115,6 +118,7 @@ class Segmenter:
         Args:
             scan: `.nrrd`, `.nhdr`, `.nii`, `.nii.gz`, `.mha`, `.mhd`, a folder of DICOM slices or
                 one of them; or an image of Hounsfield units.
+            counted: Called with the number of windows done and that of all, as they are done.
 
         Raises:
             CaseError: The scan cannot be used.
@@ -128,7 +132,7 @@ class Segmenter:
                 image, anatomy = examined.image, examined.anatomy
                 if image is None or anatomy is None:
                     raise examined.problems[0]
-                found = self.predictor.predict(image, anatomy.chest)
+                found = self.predictor.predict(image, anatomy.chest, counted)
                 nodes = tuple(found_nodes(found, image))
         except CaseError as error:
             raise error.at(place) from error

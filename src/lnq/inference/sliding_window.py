@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated
 
@@ -23,6 +24,8 @@ Windows = Callable[[Tensor, Logits], Tensor]
 Overlap = Annotated[float, Field(ge=0, lt=1)]
 BatchSize = Annotated[int, Field(ge=1)]
 AXES = (2, 3, 4)  # z, y, x of a batch
+Counted = Callable[[int, int], None]
+"""Gets how many windows of a volume are done, and how many there are."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,19 @@ class SlidingWindow:
     patch_size: tuple[int, int, int]
     overlap: Overlap = 0.5
     batch_size: BatchSize = 1
+
+    def count(self, size: Sequence[int]) -> int:
+        """How many windows a volume `z y x` takes.
+
+        Example:
+            >>> SlidingWindow((8, 8, 8), overlap=0.5).count((8, 12, 13))  # from 0; 0, 4; 0, 4, 5
+            6
+        """
+        number = 1
+        for length, side in zip(size, self.patch_size, strict=True):
+            step = max(1, int(side * (1 - self.overlap)))
+            number *= math.ceil(max(0, length - side) / step) + 1
+        return number
 
     def __call__(
         self, volume: Tensor, network: Logits, device: torch.device | None = None
@@ -69,6 +85,7 @@ def foreground_probability(
     *,
     device: torch.device,
     mirror: bool = False,
+    counted: Counted | None = None,
 ) -> NDArray[np.float32]:
     """Softmax probability of the foreground of each voxel of a normalised volume, by each branch.
 
@@ -83,6 +100,7 @@ def foreground_probability(
             device's memory does not do.
         device: Where the network computes; the volume stays in main memory.
         mirror: Average over all flips of the three axes: eight times the work.
+        counted: Called after each batch of windows.
 
     Returns:
         Probabilities `branch z y x` in [0, 1].
@@ -96,10 +114,21 @@ def foreground_probability(
             "the normalised scan holds NaN or infinite values", remedy="check the scan for them"
         )
     volume = torch.from_numpy(np.ascontiguousarray(image))[None, None]
+    total = windows.count(image.shape)
     while True:
+        done = itertools.count(1)
+
+        def network(x: Tensor, done: Iterator[int] = done) -> Tensor:
+            logits = _logits(branches, x, mirror)
+            if counted is not None:
+                for _ in x:
+                    number = next(done)
+                counted(number, total)
+            return logits
+
         try:
             with torch.inference_mode():
-                (logit,) = windows(volume, lambda x: _logits(branches, x, mirror), device)
+                (logit,) = windows(volume, network, device)
             return np.asarray(torch.sigmoid(logit).numpy(), np.float32)
         except torch.OutOfMemoryError as error:
             if windows.batch_size == 1:
