@@ -358,3 +358,12 @@ def test_an_unfinished_run_is_told(run: Path, tmp_path: Path) -> None:
     del manifest["finished"]
     (run / "manifest.json").write_text(json.dumps(manifest))
     assert any("has not come to its end" in note for note in read_runs([run])[0].notes)
+
+
+def test_phantoms_are_named_in_title_and_pictures(run: Path, tmp_path: Path) -> None:
+    made = make_run(tmp_path, {"phantom-test-0001": (LARGE, LARGE)}, name="drawn")
+    for one, expected in ((run, False), (made, True)):
+        write_report(read_runs([one]), tmp_path / "report.html", max_cases=3)
+        page = (tmp_path / "report.html").read_text()
+        assert (", phantom</title>" in page) is expected
+        assert (">phantom</text>" in page) is expected
