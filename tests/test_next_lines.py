@@ -115,6 +115,19 @@ def test_an_interrupt_tells_how_to_go_on(
     assert run("train", *words) == 0
 
 
+def test_an_interrupted_preprocessing_tells_how_to_go_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(_: object) -> None:
+        raise KeyboardInterrupt
+
+    given = [f"data.layout.num_{split}={n}" for split, n in (("train", 1), ("val", 0), ("test", 0))]
+    given += ["data=phantom", f"paths.outputs={tmp_path}", "data.layout.size_yx=32"]
+    monkeypatch.setattr("lnq.preprocess.build_store", lambda *_: map(interrupt, "a"))
+    assert run("preprocess", *given) == 130
+    assert "give the same command again: cases that are done stay" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     "name", ["plain", "a b", "it's", "back\\slash", "a=b,c", "[x]", "null", "1", "ünï", "~home"]
 )

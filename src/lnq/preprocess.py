@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -76,7 +76,9 @@ def main(cfg: PreprocessConfig) -> int:
         outcomes = {}
         work = build_store(cases, cfg.output, cfg.num_workers)
         quiet = not out.is_terminal
-        for outcome in track(work, "preprocess", len(cases), console=out, disable=quiet):
+        for outcome in _told_how_to_go_on(
+            track(work, "preprocess", len(cases), console=out, disable=quiet)
+        ):
             outcomes[outcome.case_id] = outcome
             _tell(outcome, out)
         outcomes |= _compare(cases, outcomes, CaseStore(cfg.output), out)
@@ -91,6 +93,16 @@ def main(cfg: PreprocessConfig) -> int:
     if code:
         out.print(f"failed cases are listed in {cfg.output / FAILURES}")
     return code
+
+
+def _told_how_to_go_on(outcomes: Iterable[Outcome]) -> Iterator[Outcome]:
+    """The outcomes; an interrupt is answered with what becomes of them."""
+    try:
+        yield from outcomes
+    except KeyboardInterrupt:
+        line = "to go on, give the same command again: cases that are done stay"
+        console(stderr=True).print(line)
+        raise
 
 
 def _split(cases: Sequence[Case], output: Path, out: Console) -> dict[str, Any]:
