@@ -78,13 +78,13 @@ def _make_scan(place: Path) -> dict[str, float]:
 
 
 MEASUREMENTS: dict[str, tuple[Callable[[Path], dict[str, float]], float]] = {
-    "compile": (lambda place: _compile(place, COMPILED), 120),
-    "compile channels last": (lambda place: _compile(place, COMPILED, LAST), 120),
+    "compile": (lambda place: _compile(place, COMPILED), 180),
+    "compile channels last": (lambda place: _compile(place, COMPILED, LAST), 180),
     "make scan": (_make_scan, 60),
-    "resumed": (_resumed, 60),
-    "training": (lambda place: _training(place, COMPILED), 80),
+    "resumed": (_resumed, 180),
+    "training": (lambda place: _training(place, COMPILED), 150),
     "plain": (_plain, 50),
-    "training channels last": (lambda place: _training(place, COMPILED, LAST), 80),
+    "training channels last": (lambda place: _training(place, COMPILED, LAST), 150),
     "long scan": (_long_scan, 60),
     "windows": (_windows, 40),
 }
