@@ -17,7 +17,7 @@ import numpy as np
 import yaml
 
 from lnq.config import CONF, instantiate
-from lnq.data.patches.queue import PatchDataset, PatchRule
+from lnq.data.patches.cutting import PatchDataset, PatchRule
 from lnq.data.store.case_record import CaseRecord
 from lnq.data.store.case_store import CaseStore
 from lnq.data.store.preprocessing import Preprocessing

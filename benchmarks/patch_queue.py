@@ -19,7 +19,8 @@ import SimpleITK as sitk
 import torchio as tio
 from torch.utils.data import DataLoader
 
-from lnq.data.patches.queue import DrawSampler, PatchDataset, PatchQueue, PatchRule, collate
+from lnq.data.patches.cutting import PatchDataset, PatchRule
+from lnq.data.patches.queue import DrawSampler, PatchQueue, collate
 from lnq.data.store.case_record import CaseRecord
 from lnq.data.store.case_store import CaseStore
 from lnq.data.store.preprocessing import Preprocessing

@@ -18,8 +18,8 @@ from support.stores import write_store
 
 from lnq.config import CONF, command, instantiate
 from lnq.data.patches.augmentation import MonaiIntensity
+from lnq.data.patches.cutting import PatchDataset, PatchRule
 from lnq.data.patches.datamodule import PatchDataModule
-from lnq.data.patches.queue import PatchDataset, PatchRule
 from lnq.data.store.case_store import CaseStore
 from lnq.train import GIVEN, TrainConfig
 

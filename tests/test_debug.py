@@ -10,7 +10,7 @@ import pytest
 import torch
 from support.folders import names
 
-from lnq.data.patches.queue import PatchDataset
+from lnq.data.patches.cutting import PatchDataset
 
 Train = Callable[..., int]
 SMALL = (

@@ -23,7 +23,7 @@ from support.dicom_slices import NAME, write_slice
 from support.synthetic_chest import SMALL, chest_with_spine
 
 from lnq import doctor, preprocess
-from lnq.data.patches.queue import PatchDataset, PatchRule
+from lnq.data.patches.cutting import PatchDataset, PatchRule
 from lnq.data.store.case_store import CaseStore
 from lnq.volume import Array, Grid, Volume, to_sitk
 

@@ -15,9 +15,10 @@ import torch
 from lnq import acceleration
 from lnq.callbacks.performance import Performance
 from lnq.data.patches import datamodule
+from lnq.data.patches.cutting import PatchDataset, PatchRule
 from lnq.data.patches.datamodule import PatchDataModule
 from lnq.data.patches.loader import PatchLoader
-from lnq.data.patches.queue import DrawSampler, PatchDataset, PatchQueue, PatchRule
+from lnq.data.patches.queue import DrawSampler, PatchQueue
 from lnq.data.store.case_store import CaseStore
 from lnq.errors import CaseError, RunError
 

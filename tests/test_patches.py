@@ -22,8 +22,9 @@ from lnq.data.patches.corruption import (
     RandomLocalShuffling,
     RandomOutPainting,
 )
+from lnq.data.patches.cutting import PatchDataset, PatchRule, cut
 from lnq.data.patches.datamodule import PatchDataModule
-from lnq.data.patches.queue import DrawSampler, PatchDataset, PatchRule, cut
+from lnq.data.patches.queue import DrawSampler
 from lnq.data.store.case_store import CaseStore
 from lnq.errors import RunError, UsageError
 

@@ -22,7 +22,7 @@ from support.folders import names
 from support.runs import TINY
 from support.stores import write_store
 
-from lnq.data.patches.queue import PatchDataset, PatchRule
+from lnq.data.patches.cutting import PatchDataset, PatchRule
 from lnq.resuming import claimed
 from lnq.run_folder import RunFolder
 from lnq.schedules import polynomial_decay, ramp_up
@@ -285,7 +285,7 @@ def test_bf16_takes_finite_steps(tmp_path: Path, tiny_store: Path, train: Train)
 
 TWO_RANKS = """
 import os, sys
-from lnq.data.patches.queue import PatchDataset
+from lnq.data.patches.cutting import PatchDataset
 from lnq.train import main
 original = PatchDataset.__getitem__
 def noted(self, draw):

@@ -35,7 +35,7 @@ class Method(pl.LightningModule):
     restores: bool = False
     """Whether it learns `target`, the patch before `GenesisCorruption` corrupted it."""
     known_background_hu: tuple[float, float] | None = None
-    """Asks for `known_background` in the batches; see `lnq.data.patches.queue.PatchDataset`."""
+    """Asks for `known_background` in the batches; see `lnq.data.patches.cutting.PatchDataset`."""
 
     def __init__(self, network: VNet, optimizer: OptimizerFactory) -> None:
         super().__init__()

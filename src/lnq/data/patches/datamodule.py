@@ -15,8 +15,9 @@ from torch.utils.data import DataLoader, Dataset
 
 from lnq.acceleration import available_cpus
 from lnq.data.patches.batch import Batch
+from lnq.data.patches.cutting import PatchDataset, PatchRule
 from lnq.data.patches.loader import PatchLoader
-from lnq.data.patches.queue import DrawSampler, PatchDataset, PatchQueue, PatchRule, collate
+from lnq.data.patches.queue import DrawSampler, PatchQueue, collate
 from lnq.data.store.case_store import CaseStore
 from lnq.errors import CaseError, RunError, UsageError
 

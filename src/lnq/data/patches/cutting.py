@@ -1,0 +1,158 @@
+"""Patches as a pure function of (seed, number of the draw)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+import torch
+import torchio as tio
+
+from lnq.data.store.case_store import CaseStore
+from lnq.data.store.label_field import annotated
+from lnq.seeding import derive_seed, generator
+from lnq.volume import Array
+
+Size = tuple[int, int, int]
+ROUNDING_HU = 0.5
+"""What float16 in the store may move an intensity by, and more."""
+
+
+@dataclass(frozen=True)
+class PatchRule:
+    """Which case and which place the n-th patch of a training run comes from.
+
+    Attributes:
+        case_ids: The training cases.
+        patch_size: z, y, x in voxels.
+        foreground_share: Share of the draws whose patch is centred on an annotated voxel, spread
+            evenly: 0.5 makes it one patch of each batch of two
+            (docs/explanation/method.md#data-and-preprocessing).
+        seed: Seed of order and places.
+    """
+
+    case_ids: Sequence[str]
+    patch_size: Size
+    foreground_share: float
+    seed: int
+
+    def case_of(self, draw: int) -> str:
+        """Every case once before any case again, in an order of its own each round."""
+        number_of_cases = len(self.case_ids)
+        order = generator(self.seed, "order", draw // number_of_cases).permutation(number_of_cases)
+        return self.case_ids[int(order[draw % number_of_cases])]
+
+    def wants_foreground(self, draw: int) -> bool:
+        """Whether this draw is one of the `foreground_share`."""
+        share = self.foreground_share
+        return math.floor((draw + 1) * share) > math.floor(draw * share)
+
+    def start_of(self, draw: int, size: Size, foreground: Array) -> tuple[int, ...]:
+        """First voxel of the patch; negative where the volume is smaller than the patch.
+
+        Args:
+            draw: Number of the draw.
+            size: Size of the case's volume, z y x.
+            foreground: (n, 3) coordinates z y x of annotated voxels; where there are none the patch
+                is drawn anywhere.
+        """
+        rng = generator(self.seed, "place", draw)
+        patch, extent = np.asarray(self.patch_size), np.asarray(size)
+        last = np.maximum(extent - patch, 0)
+        if self.wants_foreground(draw) and len(foreground):
+            centre = foreground[rng.integers(len(foreground))]
+            start = np.clip(centre - patch // 2, 0, last)
+        else:
+            start = rng.integers(0, last, endpoint=True)
+        start = np.where(extent < patch, -((patch - extent) // 2), start)
+        return tuple(int(v) for v in start)
+
+
+def cut(array: Array, start: Sequence[int], size: Size, outside: float) -> Array:
+    """A copy of `array[start : start + size]`; voxels beyond its edges are `outside`."""
+    window = tuple(
+        slice(max(s, 0), min(s + n, extent))
+        for s, n, extent in zip(start, size, array.shape, strict=True)
+    )
+    inner = np.asarray(array[window])
+    padding = [
+        (max(-s, 0), max(s + n - extent, 0))
+        for s, n, extent in zip(start, size, array.shape, strict=True)
+    ]
+    return np.pad(inner, padding, constant_values=outside)
+
+
+def beyond(hu: Array, window: tuple[float, float]) -> Array:
+    """Where intensities lie at the ends of a window or outside, but for the store's rounding."""
+    low, high = window
+    return (hu <= low + ROUNDING_HU) | (hu >= high - ROUNDING_HU)
+
+
+class PatchDataset(tio.SubjectsDataset):
+    """Item n is the patch of draw n, augmented; every item can be made again on its own.
+
+    The axes of the TorchIO subjects are z, y, x, like everywhere in this package.
+
+    Args:
+        store: Preprocessed cases.
+        rule: Which patch a draw is.
+        transform: Augmentation or corruption of the patch, seeded for each draw.
+        known_background_hu: Where given, a subject has a label `known_background` besides: 1 where
+            the scan, before any augmentation, has at most the first or at least the second of these
+            HU, or ends, and nothing is annotated.
+    """
+
+    def __init__(
+        self,
+        store: CaseStore,
+        rule: PatchRule,
+        transform: Callable[[tio.Subject], tio.Subject] | None,
+        known_background_hu: tuple[float, float] | None = None,
+    ) -> None:
+        # The base class wants the subjects themselves; ours are made on demand.
+        torch.utils.data.Dataset.__init__(self)
+        self.store = store
+        self.rule = rule
+        self.patch_transform = transform
+        self.known_background_hu = known_background_hu
+
+    def __getitem__(self, draw: int) -> tio.Subject:
+        """The subject of draw `draw` with `image`, `label` (0 where unannotated), `case_id`."""
+        case_id = self.rule.case_of(draw)
+        image, field = self.store.image(case_id), self.store.label_field(case_id)
+        start = self.rule.start_of(draw, image.shape, self.store.foreground(case_id))
+        size = self.rule.patch_size
+        outside = float(image.min()) if min(start) < 0 else 0.0
+        patch = cut(image, start, size, outside).astype(np.float32)
+        marked = np.zeros(size, np.uint8)
+        if field is not None:
+            marked = annotated(cut(field, start, size, 0))
+        # With its true spacing, what rotates or scales a patch does so in millimetres.
+        record = self.store.record(case_id)
+        affine = np.diag([*record.grid.spacing_mm, 1.0])
+        labels = {"label": marked}
+        if self.known_background_hu is not None:
+            hu = patch * record.sd + record.mean
+            labels["known_background"] = beyond(hu, self.known_background_hu) & (marked == 0)
+        subject = tio.Subject(
+            image=tio.ScalarImage(tensor=torch.from_numpy(patch)[None], affine=affine),
+            case_id=case_id,
+            **{
+                name: tio.LabelMap(
+                    tensor=torch.from_numpy(array.astype(np.uint8))[None], affine=affine
+                )
+                for name, array in labels.items()
+            },
+        )
+        if self.patch_transform is None:
+            return subject
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(derive_seed(self.rule.seed, "transform", draw))
+            subject = self.patch_transform(subject)
+        for name in labels:
+            moved = cast(tio.LabelMap, subject[name])
+            moved.set_data(moved.data.to(torch.uint8))  # TorchIO resamples labels to float32
+        return subject
