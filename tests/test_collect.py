@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,14 @@ import pytest
 import SimpleITK as sitk
 
 from lnq.collect import main
+from lnq.errors import UsageError
 from lnq.evaluation import evaluate_folders
 from lnq.files import write_json
 from lnq.reporting import collect
 from lnq.reporting.table1 import PUBLISHED, table1, to_latex, to_markdown
+from lnq.resuming import is_trained
 from lnq.run_folder import RunFolder
+from lnq.runs.measuring import Measurement
 from lnq.volume import Array, Grid, Volume, to_sitk
 
 GRID = Grid((8, 20, 24), (3.0, 1.5, 1.5))
@@ -189,6 +193,59 @@ def test_without_rows_of_table1_all_runs_are_shown(
 def test_nothing_to_collect(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(f"sweep={tmp_path}", f"paths.outputs={tmp_path}") == 2
     assert "no training run lies below it" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "damage",
+    ["{", '{"stage": "train"}', '{"stage": "train", "config": []}',
+     '{"stage": "train", "config": {"name": "a"}}',
+     '{"stage": "train", "config": {"name": [1], "seed": 0}}',
+     '{"stage": "train", "config": {"name": "a", "seed": 0, "paths": 1}}'],
+)  # fmt: skip
+def test_a_damaged_manifest_is_told(
+    sweep: Path, capsys: pytest.CaptureFixture[str], damage: str
+) -> None:
+    folder = next(path.parent for path in sorted(sweep.rglob("evaluation")))
+    (folder / "config.yaml").touch()
+    (folder / "manifest.json").write_text(damage)
+    assert run(f"sweep={sweep}") == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error: the run's manifest is damaged")
+    assert str(folder / "manifest.json") in said
+    with pytest.raises(UsageError, match="damaged"):
+        is_trained(RunFolder(folder), {})
+
+
+@pytest.mark.parametrize(
+    ("file", "damage"),
+    [("predictions/manifest.json", "[]"), ("predictions/manifest.json", "{"),
+     ("predictions/manifest.json", '{"cases": 1}'), ("evaluation/manifest.json", "{}"),
+     ("evaluation/metrics.csv", "case\n"), ("predictions/x-seg.nrrd", None)],
+)  # fmt: skip
+def test_a_measurement_stands_where_its_files_do(
+    tmp_path: Path, file: str, damage: str | None
+) -> None:
+    measurement = Measurement(
+        tmp_path / "in", tmp_path / "references", tmp_path, "instances", 0.5, 0.5, None, {}
+    )
+    for name in ("predictions", "references"):
+        write(tmp_path / name / "x-seg.nrrd", block(2))
+    evaluate_folders(
+        tmp_path / "predictions", tmp_path / "references", tmp_path / "evaluation",
+        config=measurement.record(), reference_kind="instances", min_overlap=0.5,
+    )  # fmt: skip
+    mask = {"case": "x", "image": "x.nrrd", "mask": "x-seg.nrrd"}
+    manifest = {"stage": "predict", "config": measurement.record(), "cases": [mask]}
+    write_json(tmp_path / "predictions" / "manifest.json", manifest)
+    assert measurement.stands()
+    assert not replace(measurement, min_overlap=0.4).stands()
+    if damage is None:
+        (tmp_path / file).unlink()
+        assert not measurement.stands()
+        return
+    (tmp_path / file).write_text(damage)
+    with pytest.raises(UsageError, match=r"(damaged|not a whole evaluation).*\. R"):
+        measurement.stands()
 
 
 def test_published_rows_and_formats() -> None:

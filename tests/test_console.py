@@ -16,8 +16,8 @@ from support.synthetic_chest import SMALL, chest_with_spine, ellipsoid
 
 from lnq.config.composition import quoted
 from lnq.console import console
-from lnq.inference.scans import write_volume
 from lnq.volume import Volume
+from lnq.volume_file import write_volume
 
 AWKWARD = "[bold] [/old] :x: \\[i]"
 """A path of two folders: a style, an end without a beginning, an emoji and an escape."""

@@ -19,11 +19,12 @@ from lnq.evaluation import evaluate_folders, match_cases
 from lnq.files import write_json
 from lnq.inference import dicom_seg_writer
 from lnq.inference.predictor import Prediction, Predictor
-from lnq.inference.scans import plan, segment, write_volume
+from lnq.inference.scans import plan, segment
 from lnq.inference.segmenter import Segmenter
 from lnq.reporting.evaluations import with_scans
 from lnq.reporting.scenes import read_scene
 from lnq.volume import Volume, reorient
+from lnq.volume_file import write_volume
 
 NAME = "Mustermann^case_0001"
 

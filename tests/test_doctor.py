@@ -23,8 +23,8 @@ from lnq.data.store.examination import EMPTY_LABEL
 from lnq.data.store.inspection import compare_cases, inspect_case, inspect_cases
 from lnq.doctor import main
 from lnq.files import sha256
-from lnq.inference.scans import write_volume
 from lnq.volume import Array, Grid, Volume, to_sitk
+from lnq.volume_file import write_volume
 
 GRID = SMALL
 

@@ -19,8 +19,8 @@ from lnq.data.datasets.layout_detection import detect
 from lnq.data.datasets.nnunet_export import export_cases
 from lnq.data.readers import read_image, read_label
 from lnq.errors import UsageError
-from lnq.inference.scans import write_volume
 from lnq.volume import Array, Grid, Volume, to_sitk
+from lnq.volume_file import write_volume
 
 C, S = np.cos(0.2), np.sin(0.2)
 GRID = Grid((7, 9, 11), (3.0, 0.8, 0.9), (5.25, -7.5, -300.0), (C, -S, 0, S, C, 0, 0, 0, -1))

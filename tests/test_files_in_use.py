@@ -15,9 +15,10 @@ from lnq.data.readers import content_hash
 from lnq.evaluation import evaluate_folders
 from lnq.inference.folder import predict_folder
 from lnq.inference.predictor import Predictor
-from lnq.inference.scans import Job, write_volume
+from lnq.inference.scans import Job
 from lnq.inference.segmenter import Segmentation, Segmenter
 from lnq.volume import Grid, Volume
+from lnq.volume_file import write_volume
 
 GRID = Grid((6, 8, 8), (3.0, 1.0, 1.0))
 MASK = Volume(np.zeros(GRID.size, np.uint8), GRID)

@@ -24,12 +24,13 @@ from lnq.errors import CaseError, RunError, UsageError
 from lnq.inference import scans
 from lnq.inference.post_processing import PostProcessing
 from lnq.inference.predictor import THRESHOLD, Predictor, choose_device
-from lnq.inference.scans import Job, plan, segment, write_volume
+from lnq.inference.scans import Job, plan, segment
 from lnq.inference.segmenter import Segmenter
 from lnq.inference.sliding_window import Logits, SlidingWindow
 from lnq.inference.sliding_window import foreground_probability as by_branch
 from lnq.networks import VNet
 from lnq.volume import Array, Grid, Volume, from_sitk, reorient
+from lnq.volume_file import write_volume
 
 CPU = torch.device("cpu")
 Size = tuple[int, int, int]

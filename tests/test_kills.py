@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from support.synthetic_chest import SMALL, chest_with_spine
 
-from lnq.inference.scans import write_volume
 from lnq.volume import Volume
+from lnq.volume_file import write_volume
 
 # A process of its own, which forks one run after another: nothing has to be imported again, and no
 # thread of a test that ran before is lost in a fork.

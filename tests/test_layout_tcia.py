@@ -26,8 +26,8 @@ from lnq.data.store.inspection import inspect_case
 from lnq.data.store.preprocessing import Preprocessing
 from lnq.errors import CaseError, UsageError
 from lnq.files import write_json
-from lnq.inference.scans import write_volume
 from lnq.volume import Array
+from lnq.volume_file import write_volume
 
 FULL, PARTIAL = "Fully Annotated", "Partially Annotated"
 

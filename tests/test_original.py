@@ -23,11 +23,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from lnq.data.store.preprocessing import CT_MEAN, CT_RANGE, CT_SD, Preprocessing
-from lnq.inference.scans import write_volume
 from lnq.inference.segmenter import Segmentation, Segmenter
 from lnq.networks import DualBranchVNet, VNet
 from lnq.networks.checkpoint_file import load_file
 from lnq.networks.transfer import initialise_from, read_checkpoint
+from lnq.volume_file import write_volume
 
 HEADS = {f"{branch}_final.{part}" for branch in ("main", "aux") for part in ("weight", "bias")}
 

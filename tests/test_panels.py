@@ -176,3 +176,36 @@ def test_throughput_counts_the_patches_of_an_epoch(monkeypatch: pytest.MonkeyPat
     callback.on_train_epoch_start(trainer, module)
     callback.on_train_batch_end(trainer, module, None, patches, 0)
     assert logged == [1.0, 1.0, 2.0]
+
+
+def raises(*_: object, **__: object) -> None:
+    raise RuntimeError("half a picture")
+
+
+@pytest.mark.training
+@pytest.mark.parametrize(
+    ("logger", "raising"),
+    [
+        ("csv", "lnq.callbacks.panels.draw"),
+        ("csv", "lnq.methods.DBDMP.pictures"),
+        ("csv", "lnq.callbacks.curves_logger.imsave"),
+        ("tensorboard", "torch.utils.tensorboard.SummaryWriter.add_image"),
+        ("tensorboard", "torch.utils.tensorboard.SummaryWriter.add_scalar"),
+        ("tensorboard", "torch.utils.tensorboard.SummaryWriter.close"),
+        ("wandb", "wandb.Image"),
+        ("wandb", "wandb.Run.log"),
+        ("wandb", "wandb.Run.finish"),
+    ],
+)
+def test_what_only_reports_ends_no_training(
+    tiny_store: Path, tmp_path: Path, train: Train, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str], logger: str, raising: str,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(raising, raises)
+    with pytest.warns(UserWarning, match="is incomplete: "):
+        code = train("+experiment=dbdmp", *TINY, "trainer.max_epochs=1", f"logger={logger}",
+                     "callbacks.ramp_up.t_max=0", f"store={tiny_store}", f"run_dir={tmp_path}/run",
+                     *(["logger.wandb.mode=offline"] if logger == "wandb" else []))  # fmt: skip
+    assert code == 0
+    assert (tmp_path / "run" / "checkpoints" / "last.ckpt").exists()
+    assert "Traceback" not in capsys.readouterr().err

@@ -13,6 +13,8 @@ import pytest
 import SimpleITK as sitk
 from PIL import Image
 from scipy.ndimage import binary_erosion
+from support.faults import fill_disk_under
+from support.folders import names
 
 from lnq.data.datasets.layout_detection import detect
 from lnq.data.phantom import (
@@ -27,7 +29,9 @@ from lnq.data.phantom import (
 from lnq.data.phantom.annotation import AnnotationPolicy
 from lnq.data.phantom.scanner import EXTENT_MM, FIELD_OF_VIEW_MM, THICKNESS_MM, draw_acquisition
 from lnq.data.phantom.shapes import ellipsoid, smooth_tube
-from lnq.errors import UsageError
+from lnq.errors import RunError, UsageError
+from lnq.files import write_json
+from lnq.locks import held
 from lnq.seeding import generator
 
 SMALL = {"num_train": 2, "num_val": 1, "num_test": 1, "size_yx": 48}
@@ -104,6 +108,7 @@ def test_layout_is_the_challenges(root: Path) -> None:
         "test/phantom-test-0001-ct.nrrd",
         "complete/test/phantom-test-0001-seg.nrrd",
         "phantom.json",
+        ".lock",
     }
     assert set(_digests(root)) == names
 
@@ -177,6 +182,35 @@ def test_phantoms_are_not_written_among_other_scans(tmp_path: Path, name: str) -
     with pytest.raises(UsageError, match="no phantoms"):
         PhantomDataset(tmp_path, LargestNodes(1), **SMALL).write()
     assert _digests(tmp_path) == {f"train/{name}": hashlib.sha256(b"a patient").hexdigest()}
+
+
+def tiny(root: Path) -> PhantomDataset:
+    return PhantomDataset(root, LargestNodes(1), num_train=1, num_val=0, num_test=0, size_yx=32)
+
+
+@pytest.mark.parametrize("name", ["train/phantom-train-0001-ct.nrrd", "phantom.json"])
+def test_a_full_disk_leaves_no_half_phantom(tmp_path: Path, name: str) -> None:
+    write_json(tmp_path / "phantom-unfinished.json", {"settings": tiny(tmp_path).settings()})
+    fill_disk_under(tmp_path / name)
+    with pytest.raises((RunError, OSError), match=Path(name).name):
+        tiny(tmp_path).write()
+    assert not (tmp_path / name).exists()
+    assert not list(tmp_path.rglob("*.tmp.*"))
+    tiny(tmp_path).write()
+    assert (tmp_path / "phantom.json").exists()
+
+
+def test_two_commands_do_not_write_one_phantom(tmp_path: Path) -> None:
+    with held(tmp_path / ".lock"), pytest.raises(UsageError, match="another run is writing"):
+        tiny(tmp_path).write()
+    assert names(tmp_path) == [".lock"]
+
+
+@pytest.mark.parametrize("content", ["[]", "{}", '{"settings": 1}'])
+def test_a_damaged_record_is_told(tmp_path: Path, content: str) -> None:
+    (tmp_path / "phantom.json").write_text(content)
+    with pytest.raises(UsageError, match=r"damaged \[.*phantom.json\]\. Delete"):
+        tiny(tmp_path).write()
 
 
 def test_a_phantom_with_the_challenges_ids_is_told(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from support.untrained import untrained_run
 from lnq import predict, preprocess
 from lnq.data.store.case_store import CaseStore
 from lnq.data.store.preprocessing import Preprocessing
-from lnq.inference.scans import write_volume
+from lnq.volume_file import write_volume
 
 SETTINGS = Preprocessing(spacing_mm=(6.0, 3.0, 3.0))
 

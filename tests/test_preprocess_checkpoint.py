@@ -14,10 +14,10 @@ from lnq import preprocess
 from lnq.data.store.case_store import CaseStore
 from lnq.data.store.preprocessing import Preprocessing
 from lnq.files import read_json
-from lnq.inference.scans import write_volume
 from lnq.networks import DualBranchVNet
 from lnq.networks.transfer import read_checkpoint
 from lnq.volume import Volume
+from lnq.volume_file import write_volume
 
 TRAINED_WITH = Preprocessing((6.0, 3.0, 3.0), "ct", (15.0, 12.0, 12.0))
 

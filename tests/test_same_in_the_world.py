@@ -21,9 +21,9 @@ from lnq.data.store.preprocessing import CT_MEAN, CT_SD, Preprocessing
 from lnq.inference.found_nodes import found_nodes
 from lnq.inference.post_processing import PostProcessing
 from lnq.inference.predictor import Predictor
-from lnq.inference.scans import write_volume
 from lnq.inference.sliding_window import Logits, SlidingWindow
 from lnq.volume import Array, Grid, Volume, resample
+from lnq.volume_file import write_volume
 
 STRAIGHT = np.eye(3)
 OBLIQUE = Rotation.from_euler("zx", (14, 12), degrees=True).as_matrix()

@@ -21,8 +21,8 @@ import lnq
 from lnq import predict
 from lnq.errors import CaseError, UsageError
 from lnq.files import read_json
-from lnq.inference.scans import write_volume
 from lnq.volume import Volume, reorient, to_sitk
+from lnq.volume_file import write_volume
 
 KEEP_ALL = lnq.PostProcessing("none", hu_window=None, min_volume_mm3=0.0)
 

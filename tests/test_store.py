@@ -27,8 +27,8 @@ from lnq.data.store.preprocessing import Preprocessing
 from lnq.errors import CaseError, RunError, UsageError
 from lnq.files import sole_user, write_json
 from lnq.inference.restore import to_scan_grid
-from lnq.inference.scans import write_volume
 from lnq.volume import Volume
+from lnq.volume_file import write_volume
 
 SETTINGS = Preprocessing(spacing_mm=(5.0, 4.0, 4.0))
 

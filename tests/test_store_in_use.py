@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pickle
 import shutil
@@ -16,6 +17,7 @@ from support.runs import TINY
 from lnq.callbacks import StepSeed
 from lnq.data.store.case_store import ARRAYS, CaseStore
 from lnq.errors import CaseError
+from lnq.files import sha256
 
 Train = Callable[..., int]
 
@@ -50,6 +52,33 @@ def test_a_damaged_array_ends_a_training(
     assert f"/{name}" in said
     assert "not what was recorded" in said
     assert "Traceback" not in said
+
+
+def with_header(header: str) -> bytes:
+    array, content = np.ones((2, 3), np.int32), io.BytesIO()
+    np.save(content, array)
+    return content.getvalue()[:10] + header.ljust(117).encode() + b"\n" + array.tobytes()
+
+
+@pytest.mark.parametrize(
+    "header",
+    ["{'descr': '<i4', 'fortran_order': False, 'shape': (1000000000, 3), }",
+     "{'descr': '<i4', 'fortran_order': False, 'shape': (True, 3), }",
+     "{'descr': '<f2', 'fortran_order': False, 'shape': (2, 3), }",
+     "{'descr': '|O', 'fortran_order': False, 'shape': (2, 3), }",
+     "{'descr': '<i4', 'fortran_order': False, 'shape': (2, 3)", "'''", "(" * 100, ""],
+)  # fmt: skip
+@pytest.mark.parametrize("name", ARRAYS)
+def test_a_header_that_its_hash_vouches_for(store: Path, name: str, header: str) -> None:
+    """A stranger's store holds right hashes, too."""
+    path = store / "cases" / "a" / name
+    path.write_bytes(with_header(header))
+    reader = CaseStore(store)
+    reader.record("a")
+    reader._hashes["a"][name] = sha256(path)
+    read = {"image.npy": reader.image, "label_field.npy": reader.label_field}
+    with pytest.raises(CaseError, match=name):
+        read.get(name, reader.foreground)("a")
 
 
 @pytest.mark.training

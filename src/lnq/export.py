@@ -18,7 +18,7 @@ from lnq.data.datasets import listed
 from lnq.data.datasets.nnunet_export import Ending, check_target, export_cases, finish
 from lnq.data.datasets.patients import check_patients, split_hash, split_table
 from lnq.files import FAILURES, FailureLog, sole_user, write_manifest
-from lnq.inference.scans import write_volume
+from lnq.volume_file import write_volume
 
 
 @dataclass(frozen=True)

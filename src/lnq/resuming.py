@@ -7,8 +7,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel, ValidationError
+
 from lnq.curves import read_rows
-from lnq.errors import UsageError
+from lnq.errors import LnqError, UsageError
 from lnq.files import read_json, sole_user
 from lnq.networks.record import TrainingRecord
 from lnq.run_folder import RunFolder
@@ -27,13 +29,50 @@ FINISHED = "finished"
 """Key of the manifest: when training came to its end."""
 
 
+class _Config(BaseModel):
+    name: str
+    seed: int
+    paths: dict[str, Any] = {}
+
+
+class _Manifest(BaseModel):
+    """What is read of a run's manifest."""
+
+    config: _Config
+    command: list[str] = []
+    created: str | None = None
+    versions: dict[str, str] = {}
+    git_commit: str | None = None
+    finished: str | None = None
+
+
+def read_manifest(run: RunFolder) -> dict[str, Any]:
+    """The manifest that training left.
+
+    Raises:
+        UsageError: There is none, or it is damaged.
+    """
+    try:
+        manifest: dict[str, Any] = read_json(run.manifest)
+        _Manifest.model_validate(manifest)
+    except (LnqError, ValidationError) as error:
+        faults = error.errors() if isinstance(error, ValidationError) else []
+        why = [f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in faults]
+        raise UsageError(
+            "the run's manifest is damaged", where=run.manifest,
+            why="; ".join(why) or str(error),
+            remedy="put a copy in its place, or move the run's folder away",
+        ) from error  # fmt: skip
+    return manifest
+
+
 def is_trained(run: RunFolder, config: dict[str, Any]) -> bool:
     """Whether a run came to its end.
 
     Raises:
-        UsageError: It is a run of another configuration.
+        UsageError: It is a run of another configuration, or its manifest is damaged.
     """
-    manifest = read_json(run.manifest)
+    manifest = read_manifest(run)
     _refuse(run, _config_differences(config, manifest["config"]))
     return FINISHED in manifest
 

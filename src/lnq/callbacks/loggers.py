@@ -22,6 +22,7 @@ from urllib.parse import urlparse
 from lightning_fabric.loggers.logger import rank_zero_experiment
 from pytorch_lightning.loggers import WandbLogger
 
+from lnq.callbacks.only_reports import reporting
 from lnq.callbacks.wandb_environment import MODE, leave_out_odd_variables
 from lnq.files import write_text
 from lnq.run_folder import RunFolder
@@ -40,6 +41,7 @@ _LESS = {"online": "offline", "offline": "disabled"}
 """What is tried where W&B does not begin: it only reports, and ends no run."""
 
 
+@reporting("W&B's log", "log_metrics", "log_hyperparams", "log_image", "finalize")
 class OfflineFirstWandbLogger(WandbLogger):
     """Lightning's W&B logger that never prompts, waits or fails.
 

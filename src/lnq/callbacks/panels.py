@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from pydantic import Field
 from torch import Tensor
 
+from lnq.callbacks.only_reports import only_reports
 from lnq.data.patches.batch import Batch
 from lnq.run_folder import PANELS
 from lnq.volume import Array
@@ -52,21 +53,28 @@ class Panels(pl.Callback):
         if not is_due or not takers or not trainer.is_global_zero:
             return
         batch = self._batch(trainer)
+        with only_reports("the picture of the pseudo labels"):
+            picture = self._drawn(trainer, pl_module, batch)
+            step = trainer.global_step - 1  # steps count from 0, as those of the curves do
+            for logger in takers:
+                logger.log_image(PANELS, [picture], step=step, caption=[f"epoch={epoch:03d}"])
+
+    def _drawn(self, trainer: pl.Trainer, pl_module: Any, batch: Batch) -> Array:
+        """The picture; the means of its maps are logged."""
         pl_module.eval()
         # Compiled for training alone: once an epoch nothing is worth another minute of compiling.
         eager = torch.compiler.set_stance("force_eager")
-        with torch.no_grad(), eager, trainer.precision_plugin.forward_context():
-            intensities, fractions = pl_module.pictures(batch)
-        pl_module.train()
+        try:
+            with torch.no_grad(), eager, trainer.precision_plugin.forward_context():
+                intensities, fractions = pl_module.pictures(batch)
+        finally:
+            pl_module.train()
         means = {f"{PANELS}/{name}": values.mean() for name, values in fractions.items()}
         pl_module.log_dict(means, rank_zero_only=True, batch_size=len(batch["image"]))
-        picture = draw(
+        return draw(
             _numpy(intensities), _numpy(fractions), best_slices(batch),
             batch["label"].cpu().numpy(),
         )  # fmt: skip
-        step = trainer.global_step - 1  # steps count from 0, as those of the curves do
-        for logger in takers:
-            logger.log_image(PANELS, [picture], step=step, caption=[f"epoch={epoch:03d}"])
 
     def _batch(self, trainer: Any) -> Batch:
         batch: dict[str, Any] = trainer.datamodule.first_batch()

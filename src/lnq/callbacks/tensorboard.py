@@ -8,11 +8,13 @@ from pathlib import Path
 from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.utilities import rank_zero_only
 
+from lnq.callbacks.only_reports import reporting
 from lnq.errors import UsageError
 from lnq.run_folder import RunFolder
 from lnq.volume import Array
 
 
+@reporting("TensorBoard's log", "log_metrics", "log_hyperparams", "log_image", "save", "finalize")
 class TensorBoardCurves(TensorBoardLogger):
     """Lightning's TensorBoard logger, in the run's folder; takes pictures too.
 

@@ -4,20 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-import SimpleITK as sitk
-
 from lnq.data.readers import scan_ids, suffix_of
-from lnq.errors import CaseError, LnqError, RunError, UsageError
-from lnq.files import atomic_path
+from lnq.errors import UsageError
 from lnq.inference.dicom_seg_writer import check_writable, write_dicom_seg
 from lnq.inference.segmenter import Segmentation, Segmenter
 from lnq.inference.sliding_window import Counted
-from lnq.volume import Grid, Volume, from_sitk, to_sitk
+from lnq.volume_file import write_volume
 
 Format = Literal["nrrd", "nii.gz", "mha", "dicom-seg"]
 
@@ -112,55 +108,6 @@ def segment(
     if save_probabilities:
         write_volume(found.probability_volume, output / PROBABILITIES / job.probability_name)
     return found
-
-
-def write_volume(volume: Volume, path: Path) -> None:
-    """Writes an image file that reads back as it should, or none.
-
-    The format's library tells nobody when the disk is full; hence the file is read again.
-
-    Args:
-        volume: What to write; bool becomes uint8.
-        path: Where to; the suffix chooses the format.
-
-    Raises:
-        CaseError: The format cannot hold the grid.
-        RunError: The file cannot be written, or reads back otherwise.
-    """
-    is_nifti = suffix_of(path) in (".nii", ".nii.gz")
-    storable = _as_nifti_holds_it(volume, path) if is_nifti else volume
-    try:
-        with atomic_path(path) as temporary:
-            sitk.WriteImage(to_sitk(storable), temporary, useCompression=True)
-            written = from_sitk(sitk.ReadImage(temporary))
-            difference = written.grid.difference(volume.grid)
-            if difference is None and not np.array_equal(written.array, volume.array):
-                difference = "other voxels"
-            if difference is not None:
-                raise LnqError("it reads back differently", why=difference)
-    except (OSError, RuntimeError, LnqError) as error:
-        raise RunError(
-            "cannot write an image", where=path, why=str(error).strip().splitlines()[-1],
-            remedy="free space or choose another output folder",
-        ) from error  # fmt: skip
-
-
-def _as_nifti_holds_it(volume: Volume, path: Path) -> Volume:
-    """The volume with its axes exactly at right angles, as NIfTI holds none but such.
-
-    Raises:
-        CaseError: That would move voxels by more than what counts as the same grid.
-    """
-    left, _, right = np.linalg.svd(np.reshape(volume.grid.direction, (3, 3)))
-    straight = tuple(float(v) for v in (left @ right).ravel())
-    grid: Grid = replace(volume.grid, direction=straight)
-    if difference := grid.difference(volume.grid):
-        raise CaseError(
-            "NIfTI cannot hold this scan's grid", where=path,
-            why=f"its axes are not quite at right angles ({difference} when straightened)",
-            remedy="choose output_format=nrrd or mha (file_ending=.nrrd in export)",
-        )  # fmt: skip
-    return Volume(volume.array, grid)
 
 
 def _check_dicom(scans: Sequence[Path]) -> None:

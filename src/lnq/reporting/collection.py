@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 
 from lnq.curves import last_logged
-from lnq.errors import UsageError
+from lnq.errors import LnqError, UsageError
 from lnq.evaluation import EvaluationRecord, Spread, filled_assd, read_evaluation
 from lnq.evaluation.measures import ASSD_FILLED, DICE, PRECISION
 from lnq.files import MANIFEST, read_json
 from lnq.reporting.variation import SEED, variations
-from lnq.resuming import FINISHED
+from lnq.resuming import FINISHED, read_manifest
 from lnq.run_folder import MeasuredFolder, RunFolder
 
 VALIDATION = "val/dice"
@@ -76,7 +76,7 @@ def collect(folder: Path) -> Collection:
     """Reads every training run below a folder.
 
     Raises:
-        UsageError: There is none, or the curves or the evaluation of one cannot be read.
+        UsageError: There is none, or manifest, curves or evaluation of one cannot be read.
     """
     places = sorted(path.parent for path in folder.rglob(MANIFEST) if _is_of_a_run(path))
     if not places:
@@ -101,12 +101,17 @@ def collect(folder: Path) -> Collection:
 
 
 def _is_of_a_run(manifest: Path) -> bool:
-    content = read_json(manifest)
+    try:
+        content = read_json(manifest)
+    except LnqError:
+        # Whose it was, what lies beside it says: a damaged run is told, nothing else is looked at.
+        return RunFolder(manifest.parent).config.is_file()
     return isinstance(content, dict) and content.get("stage") == "train"
 
 
 def _read(place: Path, name: str) -> _Run:
-    run, manifest = RunFolder(place), read_json(place / MANIFEST)
+    run = RunFolder(place)
+    manifest = read_manifest(run)
     return _Run(
         name, manifest["config"], FINISHED in manifest, last_logged(run, VALIDATION),
         _evaluation(run), _evaluation(run.training),

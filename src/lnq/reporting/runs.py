@@ -13,7 +13,7 @@ from lnq.curves import read_curves
 from lnq.errors import LnqError, UsageError
 from lnq.files import MANIFEST, read_json
 from lnq.reporting.evaluations import ShownEvaluation, shown_evaluation, with_scans
-from lnq.resuming import unfinished
+from lnq.resuming import read_manifest, unfinished
 from lnq.run_folder import MeasuredFolder, RunFolder
 
 MANY_RUNS = 4
@@ -175,7 +175,7 @@ def _run_manifest(folder: Path) -> dict[str, Any]:
             "this is no run", where=f"run={folder}", why=f"its manifest says stage {stage}",
             remedy=remedy,
         )  # fmt: skip
-    return dict(manifest)
+    return read_manifest(RunFolder(folder))
 
 
 def _read_curves(run: RunFolder, notes: list[str]) -> pd.DataFrame | None:

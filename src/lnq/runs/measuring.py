@@ -11,10 +11,11 @@ from pydantic import ConfigDict, Field
 
 from lnq.config import instantiate
 from lnq.data.readers import find_scans
-from lnq.errors import UsageError
-from lnq.evaluation import Evaluation, ReferenceKind, evaluate_folders
-from lnq.files import FAILURES, MANIFEST, read_json
+from lnq.errors import LnqError, UsageError
+from lnq.evaluation import Evaluation, ReferenceKind, evaluate_folders, read_evaluation
+from lnq.files import FAILURES, MANIFEST
 from lnq.inference.folder import predict_folder
+from lnq.inference.predicted import read_predicted
 from lnq.inference.scans import plan
 from lnq.inference.segmenter import Segmenter
 from lnq.inference.sliding_window import Overlap
@@ -60,15 +61,26 @@ class Measurement:
                                  why="no such folder")  # fmt: skip
 
     def stands(self) -> bool:
-        """Whether it was made with these settings, of all cases."""
+        """Whether it was made with these settings, of all cases, and is there as it was written.
+
+        Raises:
+            UsageError: It is damaged.
+        """
         place = MeasuredFolder(self.output)
-        for folder in (place.predictions, place.evaluation):
-            manifest = folder / MANIFEST
-            if not manifest.is_file() or (folder / FAILURES).exists():
-                return False
-            if read_json(manifest)["config"] != self.record():
-                return False
-        return True
+        folders = (place.predictions, place.evaluation)
+        if any(not (f / MANIFEST).is_file() or (f / FAILURES).exists() for f in folders):
+            return False
+        try:
+            predicted, cases = read_predicted(place.predictions)
+        except (LnqError, ValueError) as error:
+            raise UsageError(
+                "a measurement is damaged", where=place.predictions / MANIFEST,
+                why=str(error).splitlines()[0],
+                remedy=f"remove {place.predictions}: it is measured again",
+            ) from error  # fmt: skip
+        evaluated = read_evaluation(place.evaluation).manifest
+        made_so = all(m.get("config") == self.record() for m in (predicted, evaluated))
+        return made_so and all((place.predictions / case.mask).is_file() for case in cases)
 
     def record(self) -> dict[str, Any]:
         """Its settings as manifests hold them."""

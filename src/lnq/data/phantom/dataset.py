@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-import SimpleITK as sitk
 from numpy.typing import NDArray
 from pydantic import Field
 
@@ -18,9 +17,10 @@ from lnq.data.phantom.render import render
 from lnq.data.phantom.scanner import Acquisition, draw_acquisition
 from lnq.data.phantom.thorax import Thorax, draw_thorax
 from lnq.errors import UsageError
-from lnq.files import atomic_path, read_json, write_json
+from lnq.files import read_json, sole_user, write_json
 from lnq.seeding import generator
-from lnq.volume import Grid, Volume, to_sitk
+from lnq.volume import Grid, Volume
+from lnq.volume_file import write_volume
 
 RECORD = "phantom.json"
 _UNFINISHED = "phantom-unfinished.json"
@@ -122,13 +122,22 @@ class PhantomDataset:
 
         Raises:
             UsageError: `root` holds a phantom dataset of other settings, or cases that are no
-                phantoms and would be overwritten.
+                phantoms and would be overwritten; or another process is writing it.
+            RunError: The disk does not take it.
         """
         root = Path(self.root)
         if self._has_settings(root / RECORD):
             return
-        if not self._has_settings(root / _UNFINISHED):
+        begun = self._has_settings(root / _UNFINISHED)
+        if not begun:
             _refuse_foreign(root)
+        with sole_user(root, all_ours=begun):
+            self._write(root, progress)
+
+    def _write(self, root: Path, progress: Progress | None) -> None:
+        if self._has_settings(root / RECORD):  # another process was faster
+            return
+        if not self._has_settings(root / _UNFINISHED):
             write_json(root / _UNFINISHED, {"settings": self.settings()})
         cases: Iterable[tuple[Split, int]] = self._numbers()
         record: dict[str, Any] = {}
@@ -153,7 +162,11 @@ class PhantomDataset:
     def _has_settings(self, path: Path) -> bool:
         if not path.exists():
             return False
-        found, wanted = read_json(path).get("settings", {}), self.settings()
+        record, wanted = read_json(path), self.settings()
+        found = record.get("settings") if isinstance(record, dict) else None
+        if not isinstance(found, dict):
+            raise UsageError("the phantom's record is damaged", where=path,
+                             remedy="delete the folder: it is written again")  # fmt: skip
         if found == wanted:
             return True
         if found.get("version") != VERSION:
@@ -196,16 +209,11 @@ def _refuse_foreign(root: Path) -> None:
 
 def _write_case(root: Path, split: Split, name: str, case: PhantomCase) -> None:
     grid = case.image.grid
-    _write_nrrd(root / split / f"{name}-ct.nrrd", case.image)
-    _write_nrrd(root / "complete" / split / f"{name}-seg.nrrd", case.instances)
+    write_volume(case.image, root / split / f"{name}-ct.nrrd")
+    write_volume(case.instances, root / "complete" / split / f"{name}-seg.nrrd")
     if split != "test":
         partial = np.isin(case.instances.array, sorted(case.annotated)).astype(np.uint8)
-        _write_nrrd(root / split / f"{name}-seg.nrrd", Volume(partial, grid))
-
-
-def _write_nrrd(path: Path, volume: Volume) -> None:
-    with atomic_path(path) as temporary:
-        sitk.WriteImage(to_sitk(volume), str(temporary), useCompression=True)
+        write_volume(Volume(partial, grid), root / split / f"{name}-seg.nrrd")
 
 
 def _describe(

@@ -15,6 +15,7 @@ import hashlib
 import json
 import os
 import shutil
+import tokenize
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,11 @@ CASE_FILE = "case.json"
 ARRAYS = ("image.npy", "label_field.npy", "foreground.npy")
 _CHECKSUM = "sha256"
 _REBUILD = "run lnq.preprocess again: it rebuilds what is damaged"
+
+# What numpy raises of a header, by trial; most of it from Python's own parser.
+_BAD_ARRAY = (
+    OSError, ValueError, EOFError, TypeError, OverflowError, SyntaxError, tokenize.TokenError,
+)  # fmt: skip
 
 
 class CaseStore:
@@ -166,7 +172,10 @@ class CaseStore:
         """Coordinates (n, 3) z y x of annotated voxels, int32; a fixed sample of 10,000 at most."""
         if self.record(case_id).label is None:
             return np.zeros((0, 3), np.int32)
-        return self._load(case_id, "foreground.npy", None)
+        array = self._load(case_id, "foreground.npy")
+        if array.dtype != np.int32 or array.ndim != 2 or array.shape[1] != 3:
+            raise self._other(case_id, "foreground.npy")
+        return np.array(array)
 
     def write(self, record: CaseRecord, image: Array, field: Array | None) -> None:
         """Writes a case, in place of an older one of that id.
@@ -298,26 +307,27 @@ class CaseStore:
         return entry
 
     def _mapped(self, case_id: str, name: str, dtype: type[np.generic]) -> Array:
-        array = self._load(case_id, name, "r")
+        array = self._load(case_id, name)
         if array.dtype != dtype or array.shape != self.record(case_id).grid.size:
-            raise CaseError(
-                "a preprocessed array is not what was recorded",
-                where=self._folder(case_id) / name, remedy=_REBUILD,
-            )  # fmt: skip
+            raise self._other(case_id, name)
         return array
 
-    def _load(self, case_id: str, name: str, mode: Any) -> Array:
+    def _other(self, case_id: str, name: str, why: str | None = None) -> CaseError:
+        return CaseError(
+            "a preprocessed array is not what was recorded", where=self._folder(case_id) / name,
+            why=why, remedy=_REBUILD,
+        )  # fmt: skip
+
+    def _load(self, case_id: str, name: str) -> Array:
+        """The array as a map, so that no header makes memory be taken before it is looked at."""
         path = self._folder(case_id) / name
         self.record(case_id)
         try:
             digest = self._hashes[case_id].get(name, "")
             if not self._checked.holds(f"{case_id}/{name}", path, digest):
-                raise CaseError(
-                    "a preprocessed array is not what was recorded", where=path,
-                    why="it is damaged, or was rebuilt since", remedy=_REBUILD,
-                )  # fmt: skip
-            array: Array = np.load(path, mmap_mode=mode, allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
+                raise self._other(case_id, name, "it is damaged, or was rebuilt since")
+            array: Array = np.load(path, mmap_mode="r", allow_pickle=False)
+        except _BAD_ARRAY as error:
             raise CaseError(
                 "cannot read a preprocessed array", where=path, why=str(error), remedy=_REBUILD
             ) from error
