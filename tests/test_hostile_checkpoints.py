@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import resource
 import struct
 import time
 import zipfile
@@ -15,6 +16,7 @@ import torch
 from support.runs import TINY
 
 from lnq.errors import UsageError
+from lnq.inference.segmenter import Segmenter
 from lnq.networks.checkpoint_file import CHECKSUM, content_hash, load_file
 from lnq.networks.transfer import read_checkpoint
 
@@ -216,6 +218,38 @@ def test_bombs_are_refused_at_once(tmp_path: Path, trained: Path, bomb: Any) -> 
         read_checkpoint(path)
     assert "it holds" in str(caught.value) or "more than tensors" in str(caught.value)
     assert time.monotonic() - begun < 20
+
+
+@pytest.mark.parametrize(
+    ("node", "sizes"),
+    [
+        ("network", {"widths": [10**9, 10**9]}),
+        ("network", {"widths": [4096, 4096]}),
+        ("network", {"widths": [2] * 10**5, "dropouts": [0.0] * (10**5 - 1)}),
+        ("network", {"in_channels": 4000}),
+        ("network", {"out_channels": 10**9}),
+        ("datamodule", {"patch_size": [10**9, 8, 8]}),
+        ("datamodule", {"patch_size": [1024, 1024, 1024]}),
+        ("preprocessing", {"spacing_mm": [1e9, 1e9, 1e9]}),
+        ("preprocessing", {"spacing_mm": [1e-9, 1.0, 1.0]}),
+        ("preprocessing", {"spacing_mm": [float("inf"), 1.0, 1.0]}),
+        ("preprocessing", {"spacing_mm": [float("nan"), 1.0, 1.0]}),
+        ("preprocessing", {"margin_mm": [1e9, 1e9, 1e9]}),
+    ],
+)
+def test_sizes_are_refused_before_memory_is_taken(
+    tmp_path: Path, trained: Path, node: str, sizes: dict[str, Any]
+) -> None:
+    contents = torch.load(trained, weights_only=True)
+    contents["lnq"].pop(CHECKSUM)
+    record = contents["lnq"]
+    (record if node == "preprocessing" else record["config"])[node] |= sizes
+    path = tmp_path / "last.ckpt"
+    torch.save(contents, path)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(UsageError):
+        Segmenter.load(path, device="cpu")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # KiB
 
 
 def test_a_compressed_archive_is_not_unpacked(tmp_path: Path, trained: Path) -> None:

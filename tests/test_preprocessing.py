@@ -182,3 +182,10 @@ def test_label_outside_the_crop_is_left_out() -> None:
     result = Preprocessing(spacing_mm=GRID.spacing_mm).apply_label(label, grid)
     assert np.array_equal(result.array, label.array[25:35, 30:40, 40:50])
     assert from_sitk(to_sitk(result)).grid.difference(grid) is None
+
+
+def test_a_grid_is_bounded_before_memory_is_taken() -> None:
+    scan = Volume(np.zeros((60, 300, 300), np.int16), Grid((60, 300, 300), (5.0, 1.0, 1.0)))
+    scan.array[20:40, 100:200, 100:200] = 40
+    with pytest.raises(CaseError, match=r"would have .* voxels.*spacing_mm"):
+        Preprocessing(spacing_mm=(0.05, 0.05, 0.05)).apply(scan)

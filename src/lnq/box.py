@@ -4,11 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from math import prod
+from typing import Annotated
 
 import numpy as np
+from pydantic import AfterValidator, PositiveInt
 from scipy import ndimage
 
 from lnq.volume import Array, Grid
+
+MOST_VOXELS = 1 << 25
+"""Of a patch: 19 of the paper's; features of 16 channels are 2 GiB."""
+
+
+def _patch_size(size: tuple[int, int, int]) -> tuple[int, int, int]:
+    if prod(size) > MOST_VOXELS:
+        raise ValueError(f"a patch may have {MOST_VOXELS:,} voxels")
+    return size
+
+
+PatchSize = Annotated[tuple[PositiveInt, PositiveInt, PositiveInt], AfterValidator(_patch_size)]
+"""z, y, x in voxels, from a configuration or a checkpoint."""
 
 
 @dataclass(frozen=True)

@@ -74,8 +74,8 @@ def load_network(checkpoint: Checkpoint) -> VNet:
     Raises:
         UsageError: It segments nothing, or does not fit its weights.
     """
-    # A constructor draws weights: the caller's random numbers go on as if there had been none.
-    with torch.random.fork_rng(devices=[]):
+    # Sizes may be a stranger's; memory is taken by the weights alone, which are there already.
+    with torch.device("meta"):
         network = instantiate(checkpoint.network)
     if not isinstance(network, VNet):
         raise UsageError(
@@ -84,7 +84,8 @@ def load_network(checkpoint: Checkpoint) -> VNet:
         )  # fmt: skip
     check_channels(network.out_channels)
     try:
-        network.load_state_dict(checkpoint.state)
+        weights = {name: value.float() for name, value in checkpoint.state.items()}
+        network.load_state_dict(weights, assign=True)
     except RuntimeError as error:
         raise UsageError(
             "the weights do not fit the checkpoint's own network", where=checkpoint.path,

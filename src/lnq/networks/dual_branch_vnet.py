@@ -14,7 +14,11 @@ from lnq.networks.blocks import DecoderLevel, EncoderLevel, Triple, initialise
 WIDTHS = (16, 32, 64, 128, 256, 512)
 DROPOUTS = (0.05, 0.1, 0.2, 0.3, 0.5)
 
-Width = Annotated[int, Field(ge=1)]
+MOST_CHANNELS, MOST_LEVELS = 4096, 12
+"""Bounds on sizes that come from a file: no network of such levels fits into a memory."""
+
+Width = Annotated[int, Field(ge=1, le=MOST_CHANNELS)]
+Widths = Annotated[Sequence[Width], Field(max_length=MOST_LEVELS)]
 Rate = Annotated[float, Field(ge=0, lt=1)]
 
 
@@ -89,7 +93,7 @@ class VNet(nn.Module):
         self,
         in_channels: Width = 1,
         out_channels: Width = 2,
-        widths: Sequence[Width] = WIDTHS,
+        widths: Widths = WIDTHS,
         dropouts: Sequence[Rate] = DROPOUTS,
     ) -> None:
         super().__init__()
@@ -129,7 +133,7 @@ class DualBranchVNet(VNet):
         self,
         in_channels: Width = 1,
         out_channels: Width = 2,
-        widths: Sequence[Width] = WIDTHS,
+        widths: Widths = WIDTHS,
         dropouts: Sequence[Rate] = DROPOUTS,
         feature_dropout: Rate = 0.5,
     ) -> None:

@@ -11,12 +11,12 @@ from pydantic import (
     AfterValidator,
     BaseModel,
     ConfigDict,
-    PositiveInt,
     TypeAdapter,
     ValidationError,
 )
 from torch import Tensor
 
+from lnq.box import PatchSize
 from lnq.buildable import BUILDABLE
 from lnq.errors import UsageError
 
@@ -107,7 +107,7 @@ _SCHEMA = TypeAdapter(TrainingRecord)
 class Patches(BaseModel):
     """What is read of the run's `datamodule`."""
 
-    patch_size: tuple[PositiveInt, PositiveInt, PositiveInt]
+    patch_size: PatchSize
 
 
 class Configuration(BaseModel):

@@ -14,6 +14,7 @@ from pydantic import Field
 from torch.utils.data import DataLoader, Dataset
 
 from lnq.acceleration import available_cpus
+from lnq.box import PatchSize
 from lnq.data.patches.batch import Batch
 from lnq.data.patches.cutting import PatchDataset, PatchRule
 from lnq.data.patches.loader import PatchLoader
@@ -49,9 +50,7 @@ class PatchDataModule(pl.LightningDataModule):
     def __init__(
         self,
         store: Path,
-        patch_size: tuple[
-            Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]
-        ],
+        patch_size: PatchSize,
         batch_size: Annotated[int, Field(ge=1)] = 2,
         steps_per_epoch: Annotated[int, Field(ge=1)] = 250,
         foreground_share: Annotated[float, Field(ge=0, le=1)] = 0.5,

@@ -5,6 +5,7 @@ The settings travel in every checkpoint, so that prediction repeats the training
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,12 +20,13 @@ from lnq.data.store.resampling import smoothed, working_grid
 from lnq.errors import CaseError, UsageError
 from lnq.volume import Grid, Volume, reorient, resample
 
-Spacing = tuple[
-    Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]
-]
-Margin = tuple[
-    Annotated[float, Field(ge=0)], Annotated[float, Field(ge=0)], Annotated[float, Field(ge=0)]
-]
+# Bounded: settings may be a stranger's, and a kernel or a grid is as large as they say.
+_Side = Annotated[float, Field(ge=0.05, le=50)]
+_Room = Annotated[float, Field(ge=0, le=1000)]
+Spacing = tuple[_Side, _Side, _Side]
+Margin = tuple[_Room, _Room, _Room]
+MOST_VOXELS = 1 << 29
+"""Of a prepared scan: 2 GiB of float32; 600 mm at 0.8 mm are a fifth."""
 
 # Counts the ways in which one scan with one set of settings was prepared and stored: to be raised
 # with every change of what comes out. It is part of the store's key: older stores are made anew.
@@ -97,6 +99,11 @@ class Preprocessing:
         low, high = HU_RANGE if self.normalisation == "zscore" else CT_RANGE
         hu = np.clip(upright.array[found.box.slices].astype(np.float32), low, high)
         grid = working_grid(crop, self.spacing_mm)
+        if (voxels := math.prod(grid.size)) > MOST_VOXELS:
+            raise CaseError(
+                f"the scan would have {voxels:.2g} voxels", why=f"spacing_mm={self.spacing_mm}",
+                remedy="choose a larger spacing_mm, or another checkpoint",
+            )  # fmt: skip
         array = resample(smoothed(Volume(hu, crop), grid), grid, "linear").array
         mean, sd = CT_MEAN, CT_SD
         if self.normalisation == "zscore":
