@@ -168,7 +168,9 @@ def test_real_scan_makes_a_small_page(real_data: Path, tmp_path: Path) -> None:
     image = str(real_data / "4d-lung-P113" / "ct_bin3x3x1.nii.gz")
     entry = {"case": "p113", "image": image, "mask": "p113.nii.gz"}
     (folder / "predictions" / "manifest.json").write_text(json.dumps({"cases": [entry]}))
-    (folder / "manifest.json").write_text(json.dumps({"stage": "train", "command": ["train.py"]}))
+    (folder / "manifest.json").write_text(
+        json.dumps({"stage": "train", "command": ["train.py"], "config": {"name": "x", "seed": 0}})
+    )
     evaluate_folders(
         folder / "predictions", tmp_path / "references", folder / "evaluation",
         config={"reference_kind": "binary"}, reference_kind="binary", min_overlap=0.25,

@@ -27,6 +27,7 @@ from lnq.reporting import (
     to_latex,
     to_markdown,
 )
+from lnq.tables import write_table
 
 SHOWN = ["row", "DSC %", "ASSD mm", "hidden nodes found", "paper: test DSC %"]
 """Columns of Table 1 that fit a terminal; the files have all."""
@@ -67,13 +68,13 @@ def main(cfg: CollectConfig) -> int:
     with sole_user(output):
         collected = collect(cfg.folder)
         table, panels = table1(collected), sensitivity(collected)
-        write_text(output / "runs.csv", collected.runs.to_csv(index=False))
-        write_text(output / "cases.csv", collected.cases.to_csv(index=False))
+        write_table(output / "runs.csv", collected.runs)
+        write_table(output / "cases.csv", collected.cases)
         if len(table):
             write_text(output / "table1.md", to_markdown(table))
             write_text(output / "table1.tex", to_latex(table))
         if len(panels):
-            write_text(output / "sensitivity.csv", panels.to_csv(index=False))
+            write_table(output / "sensitivity.csv", panels)
         for name, own in panels.groupby("experiment"):
             figure = sensitivity_figure(own)
             for format_ in ("png", "pdf", "svg"):

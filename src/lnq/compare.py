@@ -22,7 +22,8 @@ from lnq.evaluation import (
     evaluation_of,
 )
 from lnq.evaluation.comparison import COMPARED
-from lnq.files import sole_user, write_json, write_manifest, write_text
+from lnq.files import sole_user, write_json, write_manifest
+from lnq.tables import write_table
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ def main(cfg: CompareConfig) -> int:
         comparison = compare_runs(
             first.metrics, second.metrics, confidence=cfg.confidence, seed=cfg.seed
         )
-        write_text(cfg.output / "comparison.csv", differences_table(comparison).to_csv(index=False))
+        write_table(cfg.output / "comparison.csv", differences_table(comparison))
         write_json(cfg.output / "comparison.json", asdict(comparison))
         write_manifest(cfg.output, "compare", asdict(cfg), a=a.resolve(), b=b.resolve())
     out = console()

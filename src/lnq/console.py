@@ -5,9 +5,12 @@ from __future__ import annotations
 import io
 import os
 import sys
-from typing import TextIO
+from typing import Any, TextIO
 
 from rich.console import Console
+from rich.text import Text
+
+from lnq.errors import printable
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -19,7 +22,7 @@ def console(*, stderr: bool = False) -> Console:
     Args:
         stderr: For what is no result, such as progress and errors.
     """
-    return Console(stderr=stderr, soft_wrap=True, highlight=False, markup=False, emoji=False)
+    return _Printable(stderr=stderr, soft_wrap=True, highlight=False, markup=False, emoji=False)
 
 
 def print_on() -> None:
@@ -32,6 +35,14 @@ def print_on() -> None:
         sys.stdout = _Lasting(sys.__stdout__)
     if sys.stderr is sys.__stderr__ and sys.stderr is not None:
         sys.stderr = _Lasting(sys.__stderr__)
+
+
+class _Printable(Console):
+    """Text that is printed, in tables too, moves no cursor and changes no colour."""
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """The text as rich takes it."""
+        return super().render_str(printable(text, besides="\n"), **options)
 
 
 class _Lasting(io.TextIOWrapper):

@@ -17,6 +17,16 @@ _NO_MEMORY = ("Failed to allocate memory", "DefaultCPUAllocator", "std::bad_allo
 _NO_THREADS = ("Resource temporarily unavailable", "Unable to create a thread")
 
 
+def printable(text: str, besides: str = "") -> str:
+    """The text with control characters, as names may hold them, spelt out: they steer a terminal.
+
+    Args:
+        text: Anything.
+        besides: Characters that stay, such as line breaks.
+    """
+    return "".join(c if c.isprintable() or c in besides else repr(c)[1:-1] for c in text)
+
+
 class LnqError(Exception):
     """Base of all errors with a message made for the user.
 
@@ -52,8 +62,7 @@ class LnqError(Exception):
             text += f": {self.why}"
         if self.remedy is not None:
             text += f". {self.remedy[0].upper()}{self.remedy[1:]}"
-        # File names may hold control characters; a message stays one printable line.
-        return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+        return printable(text)  # one line
 
     def at(self, place: object) -> Self:
         """The same error, about `place` where it does not name one itself."""

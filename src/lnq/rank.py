@@ -12,7 +12,8 @@ from rich.table import Table
 from lnq.config import Paths, command
 from lnq.console import console
 from lnq.evaluation import TEAMS, evaluation_of, rank_teams, read_published, with_run
-from lnq.files import sha256, sole_user, write_manifest, write_text
+from lnq.files import sha256, sole_user, write_manifest
+from lnq.tables import write_table
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ def main(cfg: RankConfig) -> int:
         table, notes = with_run(table, evaluation_of(cfg.evaluation).metrics, cfg.name)
     with sole_user(cfg.output):
         ranking = rank_teams(table)
-        write_text(cfg.output / "ranking.csv", ranking.to_csv(index=False))
+        write_table(cfg.output / "ranking.csv", ranking)
         write_manifest(
             cfg.output, "rank", asdict(cfg), notes=notes, published_sha256=sha256(cfg.published)
         )

@@ -24,7 +24,7 @@ from lnq.config.composition import CONF, Arguments, compose, first_line, flat_it
 from lnq.config.help import asks_for_help, help_text
 from lnq.console import console, print_on
 from lnq.construction import lines_of, nearest, node_faults
-from lnq.errors import ConfigError, LnqError, RunError
+from lnq.errors import ConfigError, LnqError, RunError, printable
 
 if TYPE_CHECKING:
     from lnq.config.sweeps import Launch, Plan
@@ -283,4 +283,4 @@ def _print_help(text: str) -> None:
 
 def _one_line(message: Warning | str, *_: object, **__: object) -> str:
     """A warning as a user reads it: without the line of code that gave it."""
-    return f"warning: {message}\n"
+    return f"warning: {printable(str(message))}\n"

@@ -7,7 +7,7 @@ that are not the ones it was written for are refused.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,9 +27,9 @@ from lnq.files import (
     sha256,
     write_json,
     write_manifest,
-    write_text,
 )
 from lnq.run_folder import MeasuredFolder
+from lnq.tables import read_table, write_table
 
 METRICS, NODES, SUMMARY = "metrics.csv", "reference_nodes.csv", "summary.json"
 _MAY_LACK = [measure.column for measure in PER_CASE]
@@ -158,8 +158,8 @@ def write_evaluation(
     Returns:
         0, or 3 where a case failed.
     """
-    write_text(folder / METRICS, metrics.to_csv(index=False))
-    write_text(folder / NODES, nodes.to_csv(index=False))
+    write_table(folder / METRICS, metrics)
+    write_table(folder / NODES, nodes)
     write_json(folder / SUMMARY, summary.to_dict())
     exit_code = failures.write(folder)
     hashes = {name: sha256(folder / name) for name in (METRICS, NODES, SUMMARY)}
@@ -196,8 +196,8 @@ def read_evaluation(folder: Path) -> EvaluationRecord:
         _check_hashes(folder, facts.tables_sha256)
         return EvaluationRecord(
             folder, manifest, facts, Summary.from_dict(read_json(folder / SUMMARY)),
-            _read_table(folder / METRICS, _MAY_LACK).set_index("case"),
-            _read_table(folder / NODES, ["annotated"]).astype({"annotated": "boolean"}),
+            read_table(folder / METRICS, _MAY_LACK).set_index("case"),
+            read_table(folder / NODES, ["annotated"]).astype({"annotated": "boolean"}),
             read_json(folder / FAILURES) if (folder / FAILURES).is_file() else [],
         )  # fmt: skip
     except (LnqError, OSError, ValueError, KeyError, TypeError) as error:
@@ -211,16 +211,6 @@ def _check_hashes(folder: Path, expected: Mapping[str, str]) -> None:
     for name in (METRICS, NODES, SUMMARY):
         if sha256(folder / name) != expected.get(name):
             raise ValueError(f"{name} is not the one that the manifest was written for")
-
-
-def _read_table(path: Path, may_lack: Sequence[str]) -> pd.DataFrame:
-    """A table as it was written; the columns in which a field may be empty are named."""
-    return pd.read_csv(
-        path,
-        dtype={"case": str},
-        keep_default_na=False,
-        na_values={name: [""] for name in may_lack},
-    )
 
 
 def _in_short(error: Exception) -> str:

@@ -11,10 +11,10 @@ import pandas as pd
 from scipy import ndimage
 
 from lnq.box import Box
-from lnq.files import write_text
 from lnq.inference.predictor import Prediction
 from lnq.inference.restore import to_scan_grid
 from lnq.node_shape import NodeShape, measure_shape
+from lnq.tables import write_table
 from lnq.volume import Volume, components, reorient
 
 NODES = "nodes.csv"
@@ -79,7 +79,7 @@ def write_nodes(path: Path, cases: Sequence[tuple[str, Sequence[FoundNode]]]) ->
     ]
     columns = ["case", "node", *(field.name for field in fields(FoundNode))]
     table = pd.DataFrame(rows, columns=columns)
-    write_text(path, table.to_csv(index=False, float_format="%.6g"))
+    write_table(path, table, float_format="%.6g")
 
 
 def _measured(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from lnq.data.readers import scan_ids, suffix_of
+from lnq.data.readers import require_printable, scan_ids, suffix_of
 from lnq.errors import UsageError
 from lnq.inference.dicom_seg_writer import check_writable, write_dicom_seg
 from lnq.inference.segmenter import Segmentation, Segmenter
@@ -69,6 +69,8 @@ def plan(scans: Sequence[Path], source: Path, output: Path, format_: Format | No
     if format_ == "dicom-seg":
         check_writable()
         _check_dicom(scans)
+    for scan in scans:
+        require_printable(scan)
     names = dict(zip(scans, scan_ids(scans, source), strict=True))
     twice = [name for name, count in Counter(names.values()).items() if count > 1]
     if twice:

@@ -7,7 +7,14 @@ before the one native reader opens it: the danger is not the crash but the silen
 from lnq.data.readers.dicom import ordered_files
 from lnq.data.readers.finding import every_scan, find_labels, find_scans
 from lnq.data.readers.identity import Scan
-from lnq.data.readers.names import SUFFIXES, label_name, scan_ids, scan_name, suffix_of
+from lnq.data.readers.names import (
+    SUFFIXES,
+    label_name,
+    require_printable,
+    scan_ids,
+    scan_name,
+    suffix_of,
+)
 from lnq.data.readers.plausibility import LabelKind
 from lnq.data.readers.reading import (
     content_hash,
@@ -34,6 +41,7 @@ __all__ = [
     "read_image_with_notes",
     "read_label",
     "read_label_with_notes",
+    "require_printable",
     "scan_ids",
     "scan_name",
     "suffix_of",

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+
+from lnq.errors import UsageError
 
 SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
 SLICER_ROLE = ".seg"  # 3D Slicer's segmentations are NAME.seg.nrrd
@@ -14,6 +17,16 @@ def suffix_of(path: Path) -> str | None:
     """The (compound) suffix by which the file is read, lower case, or None."""
     name = path.name.lower()
     return next((suffix for suffix in SUFFIXES if name.endswith(suffix)), None)
+
+
+def require_printable(path: Path) -> None:
+    """Refuses a name with control characters: it goes into tables and onto terminals.
+
+    Raises:
+        UsageError: As said.
+    """
+    if any(unicodedata.category(character) == "Cc" for character in path.name):
+        raise UsageError("a file's name holds control characters", where=path, remedy="rename it")
 
 
 def scan_name(path: Path) -> str:

@@ -1,0 +1,52 @@
+"""Names of strangers in our tables and on the terminal: no formula, no escape code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from pandas.testing import assert_frame_equal
+from rich.table import Table
+
+from lnq.console import console
+from lnq.errors import UsageError
+from lnq.evaluation.matching import match_cases
+from lnq.inference.scans import plan
+from lnq.tables import read_table, write_table
+
+NAMES = [
+    "=1+1", "+1", "-1", "@SUM(A1)", "'=1", "'quoted", "''", "plain", "a=b", "=cmd|' /C calc'!A0",
+]  # fmt: skip
+ESCAPES = "\x1b[31mred\x1b]0;title\x07\x9b2J\r\b"
+
+
+def test_no_cell_is_a_formula_and_all_are_read_as_they_were(tmp_path: Path) -> None:
+    table = pd.DataFrame({"case": NAMES, "number": [-1.5 * n for n in range(len(NAMES))]})
+    table["dice"] = [None, *table["number"][1:]]
+    write_table(tmp_path / "t.csv", table)
+    first = pd.read_csv(tmp_path / "t.csv", dtype=str)["case"]
+    assert not first.str.startswith(("=", "+", "-", "@", "\t", "\r")).any()
+    assert_frame_equal(read_table(tmp_path / "t.csv", ["dice"]), table, check_dtype=False)
+
+
+@pytest.mark.parametrize("whole", [True, False], ids=["text", "table"])
+def test_no_escape_code_reaches_the_terminal(
+    capsys: pytest.CaptureFixture[str], whole: bool
+) -> None:
+    table = Table("name")
+    table.add_row(ESCAPES)
+    console().print(f"first\n{ESCAPES}" if whole else table)
+    said = capsys.readouterr().out
+    assert "\\x1b[31mred" in said
+    assert all(character.isprintable() or character == "\n" for character in said)
+
+
+def test_names_with_control_characters_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "in" / "a\x1b[31m.nrrd"
+    path.parent.mkdir()
+    path.touch()
+    with pytest.raises(UsageError, match="control characters"):
+        plan([path], path.parent, tmp_path / "out", None)
+    with pytest.raises(UsageError, match="control characters"):
+        match_cases(path.parent, path.parent, None)
