@@ -54,7 +54,8 @@ def make_run(
     run = folder / name
     run.mkdir(parents=True)
     record: dict[str, Any] = {
-        "stage": "train", "command": ["train.py", "+experiment=dbdmp"], "config": {"name": "x", "seed": 0},
+        "stage": "train", "command": ["train.py", "+experiment=dbdmp"],
+        "config": {"name": "x", "seed": 0},
         "created": "2026-01-01T00:00:00+00:00", "finished": "2026-01-02T00:00:00+00:00",
         "git_commit": "abc1234", "versions": {"lnq": "0"},
     }  # fmt: skip
