@@ -30,7 +30,7 @@ help:  ## what there is
 
 setup: $(READY)  ## a virtual environment with everything, in .venv
 
-$(READY): pyproject.toml constraints.txt .ci/install
+$(READY): pyproject.toml constraints.txt .ci/hashes.txt .ci/install
 	PYTHON=$(PYTHON) VENV=$(VENV) bash .ci/install
 	touch $(READY)
 
