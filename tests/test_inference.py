@@ -13,6 +13,7 @@ from support.faults import OUT_OF_MEMORY
 from support.synthetic_chest import GRID, chest, chest_with_spine, ellipsoid
 from torch import Tensor
 
+from lnq import volume_file
 from lnq.acceleration import arithmetic
 from lnq.box import Box
 from lnq.data.case import Case
@@ -21,7 +22,6 @@ from lnq.data.readers import find_scans, read_label
 from lnq.data.store.inspection import inspect_case
 from lnq.data.store.preprocessing import Preprocessing
 from lnq.errors import CaseError, RunError, UsageError
-from lnq.inference import scans
 from lnq.inference.post_processing import PostProcessing
 from lnq.inference.predictor import THRESHOLD, Predictor, choose_device
 from lnq.inference.scans import Job, plan, segment
@@ -358,7 +358,7 @@ def test_file_that_reads_back_differently_is_not_kept(
         write(image, path, **options)
         path.write_bytes(path.read_bytes()[:-200])
 
-    monkeypatch.setattr(scans.sitk, "WriteImage", full_disk)
+    monkeypatch.setattr(volume_file.sitk, "WriteImage", full_disk)
     for suffix in (".nrrd", ".nii.gz", ".nii"):
         with pytest.raises(RunError, match="cannot write an image"):
             write_volume(chest(), tmp_path / f"m{suffix}")

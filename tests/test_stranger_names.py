@@ -10,9 +10,10 @@ from pandas.testing import assert_frame_equal
 from rich.table import Table
 
 from lnq.console import console
-from lnq.errors import UsageError
-from lnq.evaluation.matching import match_cases
-from lnq.inference.scans import plan
+from lnq.errors import CaseError
+from lnq.evaluation.folder import evaluate_case
+from lnq.evaluation.matching import Match
+from lnq.inference.scans import Job, segment
 from lnq.tables import read_table, write_table
 
 NAMES = [
@@ -43,10 +44,8 @@ def test_no_escape_code_reaches_the_terminal(
 
 
 def test_names_with_control_characters_are_refused(tmp_path: Path) -> None:
-    path = tmp_path / "in" / "a\x1b[31m.nrrd"
-    path.parent.mkdir()
-    path.touch()
-    with pytest.raises(UsageError, match="control characters"):
-        plan([path], path.parent, tmp_path / "out", None)
-    with pytest.raises(UsageError, match="control characters"):
-        match_cases(path.parent, path.parent, None)
+    path = tmp_path / "a\x1b[31m.nrrd"
+    with pytest.raises(CaseError, match="control characters"):
+        segment(Job("a", path, "a.nrrd"), None, tmp_path / "out", False)
+    with pytest.raises(CaseError, match="control characters"):
+        evaluate_case(Match("a", path, path, None), "binary", 0.5)

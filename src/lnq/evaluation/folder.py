@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from lnq.data.readers import Scan, read_label, unchanged
+from lnq.data.readers import Scan, read_label, require_printable, unchanged
 from lnq.errors import CaseError, UsageError, memory_for
 from lnq.evaluation.matching import Match, match_cases
 from lnq.evaluation.metrics import (
@@ -141,6 +141,7 @@ def evaluate_case(
         CaseError: There is no prediction, a file cannot be read, or the grids differ.
     """
     prediction = _prediction(match)
+    require_printable(match.reference)
     label = reorient(read_label(match.reference, kind=reference_kind))
     voxels = Scan(match.reference, label.grid)
     predicted = _mask_on(voxels, prediction, "binary")

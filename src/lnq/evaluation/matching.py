@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from lnq.data.readers import SUFFIXES, label_name, require_printable
+from lnq.data.readers import SUFFIXES, label_name
 from lnq.errors import UsageError
 
 _IMAGE_ROLE = re.compile(r"[-_](ct|image|img|0000)$", re.IGNORECASE)
@@ -104,7 +104,6 @@ def masks_by_case(folder: Path, role: str, suffixes: tuple[str, ...] = SUFFIXES)
     for path in sorted(folder.iterdir()):
         is_mask = path.is_file() and path.name.lower().endswith(suffixes)
         if is_mask and not path.name.startswith("."):
-            require_printable(path)
             groups.setdefault(case_key(path), []).append(path)
     if not groups:
         raise UsageError(

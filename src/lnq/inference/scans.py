@@ -69,8 +69,6 @@ def plan(scans: Sequence[Path], source: Path, output: Path, format_: Format | No
     if format_ == "dicom-seg":
         check_writable()
         _check_dicom(scans)
-    for scan in scans:
-        require_printable(scan)
     names = dict(zip(scans, scan_ids(scans, source), strict=True))
     twice = [name for name, count in Counter(names.values()).items() if count > 1]
     if twice:
@@ -102,6 +100,7 @@ def segment(
         CaseError: The scan cannot be used.
         RunError: The disk does not take the mask.
     """
+    require_printable(job.image)
     found = segmenter.segment(job.image, counted)
     if job.dicom:
         write_dicom_seg(found.mask_volume, job.image, output / job.mask_name)

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from lnq.errors import UsageError
+from lnq.errors import CaseError
 
 SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
 SLICER_ROLE = ".seg"  # 3D Slicer's segmentations are NAME.seg.nrrd
@@ -23,10 +23,10 @@ def require_printable(path: Path) -> None:
     """Refuses a name with control characters: it goes into tables and onto terminals.
 
     Raises:
-        UsageError: As said.
+        CaseError: As said.
     """
     if any(unicodedata.category(character) == "Cc" for character in path.name):
-        raise UsageError("a file's name holds control characters", where=path, remedy="rename it")
+        raise CaseError("a file's name holds control characters", where=path, remedy="rename it")
 
 
 def scan_name(path: Path) -> str:
