@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pandas as pd
@@ -10,6 +11,7 @@ from pandas.testing import assert_frame_equal
 from rich.table import Table
 
 from lnq.console import console
+from lnq.doctor import main as doctor
 from lnq.errors import CaseError
 from lnq.evaluation.folder import evaluate_case
 from lnq.evaluation.matching import Match
@@ -49,3 +51,18 @@ def test_names_with_control_characters_are_refused(tmp_path: Path) -> None:
         segment(Job("a", path, "a.nrrd"), None, tmp_path / "out", False)
     with pytest.raises(CaseError, match="control characters"):
         evaluate_case(Match("a", path, path, None), "binary", 0.5)
+
+
+@pytest.mark.parametrize("given", [True, False], ids=["argument", "working folder"])
+def test_folders_that_are_not_utf_8_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], given: bool
+) -> None:
+    """SimpleITK would end the whole process when it writes there."""
+    odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/a\xfc"))
+    odd.mkdir()
+    if not given:
+        monkeypatch.chdir(odd)
+    with pytest.raises(SystemExit) as stop:
+        doctor([f"data.root={odd if given else tmp_path}"])
+    assert stop.value.code == 2
+    assert "not UTF-8" in capsys.readouterr().err

@@ -24,7 +24,7 @@ from lnq.config.composition import CONF, Arguments, compose, first_line, flat_it
 from lnq.config.help import asks_for_help, help_text
 from lnq.console import console, print_on
 from lnq.construction import lines_of, nearest, node_faults
-from lnq.errors import ConfigError, LnqError, RunError, printable
+from lnq.errors import ConfigError, LnqError, RunError, UsageError, printable
 
 if TYPE_CHECKING:
     from lnq.config.sweeps import Launch, Plan
@@ -169,6 +169,7 @@ class Task(Generic[Schema]):
         return parse(cfg, self.schema, self.given)
 
     def _check(self, argv: Sequence[str]) -> int:
+        _require_utf_8([*argv, os.getcwd()])  # noqa: PTH109 (the same, without a Path)
         arguments = Arguments.parse(argv)
         self.argv = arguments.for_hydra()
         if arguments.passes_through:
@@ -194,6 +195,15 @@ class Task(Generic[Schema]):
                 raise ConfigError(
                     "cannot resolve the configuration", why=first_line(error)
                 ) from error
+
+
+def _require_utf_8(names: Sequence[str]) -> None:
+    """Refuses paths with which a native library ends the whole process when it writes there."""
+    for name in names:
+        try:
+            name.encode()
+        except UnicodeEncodeError as error:
+            raise UsageError("a name that is not UTF-8", where=name, remedy="rename it") from error
 
 
 def given_overrides() -> list[str]:
