@@ -203,6 +203,23 @@ def test_what_can_be_repeated_without_loss_is(
     assert np.array_equal(label.array, mask.array)
 
 
+def test_nothing_else_of_the_patient_is_repeated(scans: Path, tmp_path: Path) -> None:
+    words = (
+        "PatientComments", "ImageComments", "AdditionalPatientHistory", "ReferringPhysicianName",
+        "PerformingPhysicianName", "OperatorsName", "AccessionNumber", "InstitutionName",
+        "InstitutionAddress", "StationName", "StudyDescription", "OtherPatientNames", "Occupation",
+        "PatientAddress", "MedicalAlerts", "EthnicGroup", "IssuerOfPatientID", "StudyComments",
+    )  # fmt: skip
+    dates = ("PatientBirthDate", "LastMenstrualDate", "AcquisitionDate", "ContentDate")
+    for file in (scans / "scan").iterdir():
+        change(file, _set(**dict.fromkeys(words, "S3CRET"), **dict.fromkeys(dates, "19610413")))
+    mask = Marking().predict(read_image(scans / "scan")).mask
+    dicom_seg_writer.write_dicom_seg(mask, scans / "scan", tmp_path / "a.dcm")
+    written = (tmp_path / "a.dcm").read_bytes()
+    assert b"S3CRET" not in written
+    assert b"19610413" not in written
+
+
 @pytest.mark.parametrize(
     ("edit", "why"),
     [(_without("FrameOfReferenceUID"), "FrameOfReferenceUID is missing or blank"),
