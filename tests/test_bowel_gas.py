@@ -63,6 +63,7 @@ def said(found: Anatomy) -> tuple[list[str], list[str]]:
 
 @pytest.mark.parametrize("gas_hu", [-900, -980])
 @pytest.mark.parametrize("spacing", [TORSO, (7.0, 5.0, 5.0), (4.0, 4.0, 4.0)])
+@pytest.mark.slow
 def test_a_sound_scan_with_the_abdomen_in_view(
     gas_hu: int, spacing: tuple[float, float, float]
 ) -> None:
@@ -127,6 +128,7 @@ def test_one_dark_lung_that_the_scan_cuts_is_whole_in_the_crop(real_data: Path) 
 
 @pytest.mark.parametrize("name", REAL)
 @pytest.mark.parametrize("gas_hu", [-900, -980])
+@pytest.mark.slow
 def test_real_chests_above_an_abdomen_full_of_gas(name: str, gas_hu: int, real_data: Path) -> None:
     scan = reorient(read_image(real_data / name))
     dz, dy, dx = scan.grid.spacing_mm

@@ -167,7 +167,7 @@ log(Path("no server"))
 """
 
 
-@pytest.mark.process
+@pytest.mark.slow
 def test_a_server_that_refuses_the_key_leaves_the_run_offline(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -245,6 +245,7 @@ def test_what_hydra_itself_would_call_is_refused(
         assert said.startswith(f"error: hydra.{node.partition(':')[0]}")
 
 
+@pytest.mark.slow
 def test_what_is_run_is_what_was_checked(
     composed: Callable[..., list[TrainConfig]], refused: Callable[..., str], tmp_path: Path
 ) -> None:

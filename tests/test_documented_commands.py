@@ -262,6 +262,7 @@ def test_the_tutorial_is_the_demo() -> None:
     )
 
 
+@pytest.mark.slow
 def test_commands_that_need_a_cluster_compose() -> None:
     for stage, arguments in commands_of_lnq("docs/how-to/clusters.md"):
         assert stage == "train"

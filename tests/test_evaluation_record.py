@@ -97,6 +97,7 @@ def test_a_damaged_manifest_is_no_traceback(folder: RunFolder) -> None:
     assert refused > 60  # others hit what says where the evaluation came from
 
 
+@pytest.mark.slow
 def test_every_command_refuses_it(
     folder: RunFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

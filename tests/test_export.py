@@ -128,6 +128,7 @@ def test_contours_and_chosen_segments_are_drawn_on_their_scans(tmp_path: Path) -
             assert np.array_equal(read_label(label).array > 0, expected)
 
 
+@pytest.mark.slow
 def test_instances_are_kept_beside_the_merged_label(tmp_path: Path) -> None:
     """Segments and ROIs that touch stay apart; of a single one, what is not connected is."""
     data = tmp_path / "data"

@@ -315,6 +315,7 @@ def test_refused_by_both_in_the_same_words(row: str, answers: Answers) -> None:
 
 
 @pytest.mark.parametrize("row", USED)
+@pytest.mark.slow
 def test_used_by_both_with_the_same_note(row: str, answers: Answers) -> None:
     case, note = answers.doctor[row], USED[row][1]
     record = CaseStore(answers.store).record(row)

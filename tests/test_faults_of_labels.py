@@ -54,6 +54,7 @@ def run(root: Path) -> int:
     return int(stop.value.code or 0)
 
 
+@pytest.mark.slow
 def test_bad_labels_fail_alone_and_good_ones_are_mended(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -145,6 +145,7 @@ def test_nothing_is_run_and_nothing_written(
 @pytest.mark.parametrize("shown", [[], ["-m"], ["--cfg", "job", "--resolve"], ["--cfg=all"]],
                          ids=["run", "sweep", "shown", "all"])  # fmt: skip
 @pytest.mark.parametrize("body", READS_A_SECRET)
+@pytest.mark.slow
 def test_no_secret_is_read(
     tried: Callable[..., tuple[int, str]], body: str, shown: list[str]
 ) -> None:
@@ -168,6 +169,7 @@ def nested(depth: int) -> str:
     ],
     ids=["lists in lists", "a list in itself", "channels", "a patch", "a batch"],
 )
+@pytest.mark.slow
 def test_sizes_are_bounded_before_anything_is_made(
     tried: Callable[..., tuple[int, str]], body: str
 ) -> None:

@@ -22,6 +22,7 @@ def scan_of(path: Path) -> Scan:
     return Scan(path, read_image(path).grid)
 
 
+@pytest.mark.slow
 def test_contours_agree_with_masks_drawn_by_another_program(
     real_data: Path, tmp_path: Path
 ) -> None:

@@ -77,6 +77,7 @@ def run(tmp_path: Path, command: object, *more: str) -> int:
     return int(stop.value.code or 0)
 
 
+@pytest.mark.slow
 def test_preprocess_keeps_the_split_and_tells_of_another(
     tmp_path: Path, data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -107,6 +108,7 @@ def test_a_torn_patient_is_refused(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_a_scan_that_is_there_twice(
     tmp_path: Path, data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

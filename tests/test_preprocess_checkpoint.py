@@ -53,6 +53,7 @@ def checkpoint(tmp_path: Path) -> Path:
     return tmp_path / "some.ckpt"
 
 
+@pytest.mark.slow
 def test_data_are_prepared_as_prediction_with_that_checkpoint_does(
     folder: Path, checkpoint: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -336,6 +336,7 @@ def test_a_curve_stands_once_under_all_its_names(run: Path) -> None:
     assert len(training_curves([plain, other])) == 3  # in one run they differ
 
 
+@pytest.mark.slow
 def test_cases_and_pictures_come_before_curves(run: Path, tmp_path: Path) -> None:
     write_report(read_runs([run]), tmp_path / "report.html", max_cases=3)
     page = (tmp_path / "report.html").read_text()

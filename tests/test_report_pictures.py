@@ -157,6 +157,7 @@ def test_a_case_opens_where_its_largest_error_is(tmp_path: Path) -> None:
     assert seen(folder, "found", room=100).stack is None
 
 
+@pytest.mark.slow
 def test_real_scan_makes_a_small_page(real_data: Path, tmp_path: Path) -> None:
     label = sitk.ReadImage(real_data / "4d-lung-P113" / "labels_tumor1_ln2_bin3x3x1.nii.gz")
     nodes = sitk.Cast(label == 2, sitk.sitkUInt8)

@@ -60,6 +60,7 @@ def pixels(image: sitk.Image) -> Any:
         ),
     ],
 )  # fmt: skip
+@pytest.mark.slow
 def test_command_and_class_give_the_same(
     options: dict[str, Any], arguments: list[str], run: Path, scan: Path, tmp_path: Path
 ) -> None:

@@ -105,6 +105,7 @@ def test_the_figure_has_a_panel_for_each_parameter_on_one_scale(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("parameters", [1, 4])
+@pytest.mark.slow
 def test_the_figure_fits_its_page_and_shows_nothing_impossible(
     parameters: int, tmp_path: Path
 ) -> None:

@@ -149,6 +149,7 @@ def test_a_hopeless_trial_is_cut_short(tiny_store: Path, tmp_path: Path, train: 
 
 
 @pytest.mark.parametrize("cause", ["no validation case", "no validation"])
+@pytest.mark.slow
 def test_a_metric_that_is_never_measured_is_refused_at_once(
     cause: str, tiny_store: Path, tmp_path: Path, train: Train,
     capsys: pytest.CaptureFixture[str],

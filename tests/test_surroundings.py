@@ -76,6 +76,7 @@ def test_where_nobody_reads_a_training_goes_on(run: list[str], tmp_path: Path, w
     [("WANDB_MODE", ""), ("WANDB_MODE", "off"), ("WANDB_RUN_ID", "a/b"),
      ("WANDB_INIT_TIMEOUT", "abc"), ("WANDB_BASE_URL", "nonsense"), ("WANDB_SILENT", "maybe")],
 )  # fmt: skip
+@pytest.mark.slow
 def test_odd_variables_of_wandb_are_left_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str, value: str
 ) -> None:
@@ -145,6 +146,7 @@ def test_a_comma_in_the_name_of_what_exists_is_no_sweep(
                                                           "input=/home/me"]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_jobs_that_share_an_output_are_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

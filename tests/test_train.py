@@ -150,6 +150,7 @@ def test_an_unwritable_folder_is_refused(
         (["network.dropouts=[0.1,0.2,0.3]"], "2 widths need 1 dropout rates"),
     ],
 )
+@pytest.mark.slow
 def test_what_cannot_work_is_refused_before_anything_is_written(
     tmp_path: Path, tiny_store: Path, train: Train, capsys: pytest.CaptureFixture[str],
     arguments: list[str], expected: str,

@@ -20,6 +20,7 @@ def config(outputs: str, row: str, seed: int, *others: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("row", ["e", "g"])
+@pytest.mark.slow
 def test_seeds_with_datasets_and_pretraining_of_their_own_are_one_row(row: str) -> None:
     watched = (["logger=csv"], ["callbacks.progress=null"], ["+callbacks.trial.number=3"])
     table = variations([
