@@ -20,7 +20,7 @@ from lnq.files import write_json
 from lnq.inference import dicom_seg_writer
 from lnq.inference.predictor import Prediction, Predictor
 from lnq.inference.scans import plan, segment
-from lnq.inference.segmenter import Segmenter
+from lnq.inference.segmenter import LoadedCheckpoint, Segmenter
 from lnq.reporting.evaluations import with_scans
 from lnq.reporting.scenes import read_scene
 from lnq.volume import Volume, reorient
@@ -39,7 +39,8 @@ class Marking:
         return Prediction(Volume(mask, scan.grid), probability, ())
 
 
-SEGMENTER = Segmenter(cast("Predictor", Marking()), Path("last.ckpt"))
+CHECKPOINT = LoadedCheckpoint(Path("last.ckpt"), "its hash")
+SEGMENTER = Segmenter(cast("Predictor", Marking()), [CHECKPOINT])
 
 
 @pytest.fixture

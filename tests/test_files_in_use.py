@@ -16,7 +16,7 @@ from lnq.evaluation import evaluate_folders
 from lnq.inference.folder import predict_folder
 from lnq.inference.predictor import Predictor
 from lnq.inference.scans import Job
-from lnq.inference.segmenter import Segmentation, Segmenter
+from lnq.inference.segmenter import LoadedCheckpoint, Segmentation, Segmenter
 from lnq.volume import Grid, Volume
 from lnq.volume_file import write_volume
 
@@ -46,7 +46,8 @@ def predicted(
 
         monkeypatch.setattr("lnq.inference.folder.segment", segment)
         jobs = [Job(name, scan(tmp_path / f"{name}.nrrd"), f"{name}.nrrd") for name in "ab"]
-        segmenter = Segmenter(cast("Predictor", None), tmp_path / "last.ckpt", "the loaded one's")
+        loaded = LoadedCheckpoint(tmp_path / "last.ckpt", "the loaded one's")
+        segmenter = Segmenter(cast("Predictor", None), [loaded])
         output = tmp_path / "masks"
         code = predict_folder(segmenter, jobs, output, config={}, say=lambda _: None)
         manifest = json.loads((output / "manifest.json").read_text())
@@ -62,7 +63,7 @@ def test_the_hashes_are_of_what_was_used(
 ) -> None:
     code, manifest, failed = predicted(lambda *_: None)  # the checkpoint has gone since
     assert (code, failed) == (0, [])
-    assert manifest["checkpoint"]["sha256"] == "the loaded one's"
+    assert [one["sha256"] for one in manifest["checkpoints"]] == ["the loaded one's"]
     assert [one["image_sha256"] for one in manifest["cases"]] == [
         content_hash(tmp_path / f"{name}.nrrd") for name in "ab"
     ]

@@ -106,8 +106,8 @@ def test_the_second_branch_changes_no_mask_and_gives_its_difference() -> None:
     keep_all = PostProcessing("none", 3, None, 0.0)
     windows = SlidingWindow((16, 32, 32))
     one, two = (
-        Predictor(lambda x: both(x)[0], settings, windows, keep_all, both_logits=branches)
-        for branches in (None, both)
+        Predictor([branches], settings, windows, keep_all)
+        for branches in (lambda x: both(x)[:1], both)
     )
     alone, checked = one.predict(chest()), two.predict(chest())
     assert alone.aux_probability is None

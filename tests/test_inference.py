@@ -25,7 +25,7 @@ from lnq.errors import CaseError, RunError, UsageError
 from lnq.inference.post_processing import PostProcessing
 from lnq.inference.predictor import THRESHOLD, Predictor, choose_device
 from lnq.inference.scans import Job, plan, segment
-from lnq.inference.segmenter import Segmenter
+from lnq.inference.segmenter import LoadedCheckpoint, Segmenter
 from lnq.inference.sliding_window import Logits, SlidingWindow
 from lnq.inference.sliding_window import foreground_probability as by_branch
 from lnq.networks import VNet
@@ -224,14 +224,14 @@ def predictor(post_processing: PostProcessing | None = None) -> Predictor:
     settings = Preprocessing(spacing_mm=GRID.spacing_mm, normalisation="ct")
     chosen = PostProcessing(**NOTHING) if post_processing is None else post_processing
 
-    def bright(x: Tensor) -> Tensor:
-        return torch.cat([torch.zeros_like(x), 20 * (x + 2.4)], dim=1)
+    def bright(x: Tensor) -> tuple[Tensor]:
+        return (torch.cat([torch.zeros_like(x), 20 * (x + 2.4)], dim=1),)
 
-    return Predictor(bright, settings, SlidingWindow((16, 32, 32)), chosen)
+    return Predictor([bright], settings, SlidingWindow((16, 32, 32)), chosen)
 
 
 def segmenter() -> Segmenter:
-    return Segmenter(predictor(), Path("last.ckpt"))
+    return Segmenter(predictor(), [LoadedCheckpoint(Path("last.ckpt"), "its hash")])
 
 
 def oblique(volume: Volume, orientation: str) -> Volume:
@@ -369,7 +369,7 @@ def test_bad_scan_is_named(tmp_path: Path) -> None:
     scan = tmp_path / "s.nrrd"
     write_volume(chest(), scan)
     broken = segmenter()
-    broken.predictor.main_logits = lambda x: pointwise(x) / 0
+    broken.predictor.networks = [lambda x: (pointwise(x) / 0,)]
     with pytest.raises(CaseError, match=r"not finite \[.*s\.nrrd\]"):
         segment(Job("s", scan, "s.nrrd"), broken, tmp_path / "out", save_probabilities=False)
     assert not (tmp_path / "out").exists()

@@ -313,6 +313,6 @@ def test_predict_uses_it_with_the_originals_constants(
     assert predictor.windows.patch_size == (64, 128, 224)
     assert predictor.preprocessing.spacing_mm == (3.0, 0.826171875, 0.826171875)
     assert predictor.preprocessing.normalisation == "ct"
-    network = predictor.main_logits.__self__
+    (network,) = predictor.networks[0].args
     assert not network.training
     assert torch.equal(network.state_dict()["main_decoder.head.bias"], weights["main_final.bias"])

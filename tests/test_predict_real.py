@@ -75,7 +75,8 @@ def test_masks_of_real_scans(
         ("chest", str(source / "chest.nrrd"), "chest.nrrd"),
         ("ct_bin3x3x1", str(source / "ct_bin3x3x1.nii.gz"), "ct_bin3x3x1.nii.gz"),
     }
-    assert len(manifest["checkpoint"]["sha256"]) == 64
+    (checkpoint,) = manifest["checkpoints"]
+    assert len(checkpoint["sha256"]) == 64
     (failure,) = json.loads((output / "failures.json").read_text())
     assert failure["case"] == "cut"
     assert "cut.nrrd" in failure["where"]

@@ -65,7 +65,9 @@ def test_a_trained_network(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    untrained_run(Path("outputs/dbdmp"), (16, 32, 32), {"spacing_mm": [6.0, 5.0, 5.0]})
+    for seed, name in enumerate(("dbdmp", "baseline")):
+        run = Path("outputs") / name
+        untrained_run(run, (16, 32, 32), {"spacing_mm": [6.0, 5.0, 5.0]}, seed=seed)
     scan = to_sitk(make_case(0, "test", 1, LargestNodes(1), size_yx=64).image)
     sitk.WriteImage(scan, "scan.nrrd")
     names = run_page("python-api.md")

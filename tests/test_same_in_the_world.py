@@ -95,7 +95,9 @@ def settings(normalisation: Literal["zscore", "ct"] = "ct") -> Preprocessing:
 
 def predictor(logits: Logits, preprocessing: Preprocessing | None = None) -> Predictor:
     windows = SlidingWindow((32, 64, 64))
-    return Predictor(logits, preprocessing or settings(), windows, PostProcessing())
+    return Predictor(
+        [lambda x: (logits(x),)], preprocessing or settings(), windows, PostProcessing()
+    )
 
 
 def in_order(volume: Volume, order: tuple[int, ...], flips: tuple[bool, ...]) -> Volume:

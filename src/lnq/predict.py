@@ -39,22 +39,23 @@ class PredictConfig:
     """Root of conf/predict.yaml.
 
     Attributes:
-        checkpoint: Run folder of `lnq.train`, or a checkpoint file, the authors' `.pth` included.
+        checkpoint: Run folder of `lnq.train`, or a checkpoint file, the authors' `.pth` included;
+            or several, whose probabilities are averaged.
         input: A scan, a DICOM folder, or a tree of these.
         output: Folder of the masks; None = `predictions` in the run folder.
         output_format: Format of all masks; None = each scan's own.
         save_probabilities: Also write probabilities.
-        disagreement: Also evaluate the auxiliary decoder, for a column of `nodes.csv`.
+        disagreement: Also evaluate the auxiliary decoders, for a column of `nodes.csv`.
         device: auto, cpu, cuda or cuda:N.
         overlap: Of neighbouring windows.
         mirror: Average over all flips.
         batch_size: Windows at a time.
-        precision: Of the network.
+        precision: Of the networks.
         postprocess: Settings of `lnq.inference.post_processing.PostProcessing`.
         paths: Where everything goes.
     """
 
-    checkpoint: Path
+    checkpoint: Path | list[Path]
     input: Path
     output: Path | None
     output_format: Format | None
@@ -69,27 +70,33 @@ class PredictConfig:
     paths: Paths
 
     @property
+    def checkpoints(self) -> list[Path]:
+        """Run folders and checkpoint files."""
+        return self.checkpoint if isinstance(self.checkpoint, list) else [self.checkpoint]
+
+    @property
     def place(self) -> Path:
         """Folder of the masks.
 
         Raises:
-            UsageError: None is given, and the checkpoint is no run folder.
+            UsageError: None is given, and the checkpoint is no run folder, or there are several.
         """
         if self.output is not None:
             return self.output
-        if not self.checkpoint.is_dir():
+        one, *others = self.checkpoints
+        if others or not one.is_dir():
             raise UsageError(
-                "where shall the masks go?", why="checkpoint is no run folder",
-                remedy="give output=DIR",
+                "where shall the masks go?", remedy="give output=DIR",
+                why="several checkpoints" if others else "checkpoint is no run folder",
             )  # fmt: skip
-        return RunFolder(self.checkpoint).predictions
+        return RunFolder(one).predictions
 
 
 @command("predict", PredictConfig)
 def main(cfg: PredictConfig) -> int:
     """Segments every scan; a bad one is listed at the end and the others go on."""
     segmenter = Segmenter.load(
-        cfg.checkpoint, cfg.device, overlap=cfg.overlap, mirror=cfg.mirror,
+        cfg.checkpoints, cfg.device, overlap=cfg.overlap, mirror=cfg.mirror,
         batch_size=cfg.batch_size, postprocess=instantiate(cfg.postprocess),
         disagreement=cfg.disagreement, precision=cfg.precision,
     )  # fmt: skip
@@ -98,8 +105,9 @@ def main(cfg: PredictConfig) -> int:
     out = console()
     if line := summary(cfg.input):
         out.print(line)
-    if told := unfinished(RunFolder(cfg.checkpoint)):
-        out.print(f"note: {cfg.checkpoint}: {told}")
+    for run in cfg.checkpoints:
+        if told := unfinished(RunFolder(run)):
+            out.print(f"note: {run}: {told}")
     progress = _Progress(out)
     return predict_folder(
         segmenter, jobs, output, config=asdict(cfg), say=out.print,

@@ -17,10 +17,11 @@ def untrained_run(
     patch_size: tuple[int, int, int],
     preprocessing: Mapping[str, Any],
     out_channels: int = 2,
+    seed: int = 0,
 ) -> Path:
     """A run folder whose network has random weights: it marks about half of a scan."""
     with torch.random.fork_rng():
-        torch.manual_seed(0)
+        torch.manual_seed(seed)
         network = DualBranchVNet(1, out_channels, widths=(4, 8), dropouts=(0.05,))
     node = {
         "_target_": "lnq.networks.DualBranchVNet", "out_channels": out_channels, "widths": [4, 8],

@@ -12,7 +12,7 @@ from lnq.files import FAILURES, FailureLog, sole_user, write_manifest
 from lnq.inference.found_nodes import NODES, FoundNode, write_nodes
 from lnq.inference.predicted import PredictedCase
 from lnq.inference.scans import PROBABILITIES, Job, segment
-from lnq.inference.segmenter import Segmenter
+from lnq.inference.segmenter import LoadedCheckpoint, Segmentation, Segmenter
 from lnq.inference.sliding_window import Counted
 
 Track = Callable[[Sequence[Job]], Iterable[Job]]
@@ -34,7 +34,7 @@ def predict_folder(
     Writes the masks, `nodes.csv`, `manifest.json` and, where a scan failed, `failures.json`.
 
     Args:
-        segmenter: The trained network.
+        segmenter: The trained networks.
         jobs: The scans.
         output: Folder of the masks.
         config: The resolved configuration, for the manifest.
@@ -49,9 +49,7 @@ def predict_folder(
     Raises:
         UsageError: The output folder cannot be written or is in use.
     """
-    failures = FailureLog()
-    done: list[PredictedCase] = []
-    nodes: list[tuple[str, Sequence[FoundNode]]] = []
+    record = _Record(output)
     with sole_user(output):
         try:
             for job in track(jobs):
@@ -59,39 +57,75 @@ def predict_folder(
                     with unchanged(job.image) as digest:
                         found = segment(job, segmenter, output, save_probabilities, counted)
                 except CaseError as error:
-                    for name in (job.mask_name, f"{PROBABILITIES}/{job.probability_name}"):
-                        (output / name).unlink(missing_ok=True)  # nor one of an earlier run
-                    failures.add(job.name, error)
+                    record.failed(job, error)
                     say(f"{job.name}: failed: {error}")
                     continue
-                image = job.image.absolute()
-                done.append(PredictedCase(job.name, image, job.mask_name, digest, found.notes))
-                nodes.append((job.name, found.nodes))
+                record.add(job, digest, found)
                 for note in found.notes:
                     say(f"{job.name}: note: {note}")
         finally:
             # Also where the run is interrupted: the manifest tells which masks are there.
-            gone = [one for one in done if not (output / one.mask).is_file()]
-            for one in gone:
-                failures.add(one.case, _gone(output / one.mask))
-            done = [one for one in done if one not in gone]
-            lost = {one.case for one in gone}
-            write_nodes(output / NODES, [(name, of) for name, of in nodes if name not in lost])
-            used = {
-                "path": str(segmenter.checkpoint.absolute()),
-                "sha256": segmenter.checkpoint_sha256,
-            }
-            write_manifest(
-                output, "predict", config, checkpoint=used, cases=[one.to_dict() for one in done]
-            )
-            code = failures.write(output)
-    for one in gone:
-        say(f"{one.case}: failed: {_gone(output / one.mask)}")
-    count = sum(len(of_case) for name, of_case in nodes if name not in lost)
-    say(f"{len(done)} of {len(jobs)} scans segmented, {count} nodes -> {output}")
+            gone = record.miss_masks()
+            code = record.write(config, segmenter.checkpoints)
+    for case, missing in gone.items():
+        say(f"{case}: failed: {missing}")
+    say(f"{len(record.done)} of {len(jobs)} scans segmented, {record.count} nodes -> {output}")
     if code:
         say(f"failed scans are listed in {output / FAILURES}")
     return code
+
+
+class _Record:
+    """What was done in a folder of masks, for its tables.
+
+    Args:
+        output: The folder.
+
+    Attributes:
+        done: The scans that have a mask.
+    """
+
+    def __init__(self, output: Path) -> None:
+        self.done: list[PredictedCase] = []
+        self._output = output
+        self._nodes: dict[str, Sequence[FoundNode]] = {}
+        self._failures = FailureLog()
+
+    @property
+    def count(self) -> int:
+        """Of the nodes in all masks."""
+        return sum(map(len, self._nodes.values()))
+
+    def add(self, job: Job, digest: str, found: Segmentation) -> None:
+        image = job.image.absolute()
+        self.done.append(PredictedCase(job.name, image, job.mask_name, digest, found.notes))
+        self._nodes[job.name] = found.nodes
+
+    def failed(self, job: Job, error: CaseError) -> None:
+        for name in (job.mask_name, f"{PROBABILITIES}/{job.probability_name}"):
+            (self._output / name).unlink(missing_ok=True)  # nor one of an earlier run
+        self._failures.add(job.name, error)
+
+    def miss_masks(self) -> dict[str, CaseError]:
+        """Takes out the scans whose masks have gone since; they failed."""
+        gone = {
+            one.case: _gone(self._output / one.mask)
+            for one in self.done
+            if not (self._output / one.mask).is_file()
+        }
+        for case, error in gone.items():
+            self._failures.add(case, error)
+            del self._nodes[case]
+        self.done = [one for one in self.done if one.case not in gone]
+        return gone
+
+    def write(self, config: Mapping[str, Any], checkpoints: Sequence[LoadedCheckpoint]) -> int:
+        """Writes everything but the masks; gives the exit code, 0 or 3."""
+        write_nodes(self._output / NODES, list(self._nodes.items()))
+        used = [{"path": str(one.path.absolute()), "sha256": one.sha256} for one in checkpoints]
+        cases = [one.to_dict() for one in self.done]
+        write_manifest(self._output, "predict", config, checkpoints=used, cases=cases)
+        return self._failures.write(self._output)
 
 
 def _gone(mask: Path) -> CaseError:

@@ -1,10 +1,14 @@
-"""From a checkpoint, which is data, to a network that is ready for scans."""
+"""From checkpoints, which are data, to networks that are ready for scans."""
 
 from __future__ import annotations
 
-from typing import Literal
+from collections import Counter
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, Literal
 
 import torch
+from torch import Tensor
 
 from lnq.acceleration import Acceleration, Precision, windows_at_a_time
 from lnq.construction import construct, instantiate
@@ -12,13 +16,13 @@ from lnq.data.store.preprocessing import Preprocessing
 from lnq.errors import UsageError
 from lnq.inference.post_processing import PostProcessing
 from lnq.inference.predictor import Predictor, choose_device
-from lnq.inference.sliding_window import SlidingWindow, check_channels
+from lnq.inference.sliding_window import Branches, SlidingWindow, check_channels
 from lnq.networks import DualBranchVNet, VNet
 from lnq.networks.transfer import Checkpoint
 
 
 def load_predictor(
-    checkpoint: Checkpoint,
+    checkpoints: Sequence[Checkpoint],
     post_processing: PostProcessing,
     device: str,
     *,
@@ -28,44 +32,92 @@ def load_predictor(
     disagreement: bool,
     precision: Literal["auto"] | Precision,
 ) -> Predictor:
-    """The network of a checkpoint, ready for scans.
+    """The networks of one or more checkpoints, ready for scans.
 
     Args:
-        checkpoint: The network, its patch and its preprocessing.
+        checkpoints: The networks; their patches and preprocessing are the same.
         post_processing: What is removed from masks.
         device: As for `choose_device`.
         overlap: Of neighbouring windows, in [0, 1).
         mirror: Average over all flips.
         batch_size: Windows at a time; `auto` = as many as are fast on the device.
-        disagreement: Also evaluate the auxiliary decoder.
-        precision: Of the network; `auto` = half on a GPU, 32 on a CPU.
+        disagreement: Also evaluate the auxiliary decoders.
+        precision: Of the networks; `auto` = half on a GPU, 32 on a CPU.
 
     Raises:
-        UsageError: The network segments nothing, does not fit its weights or has one decoder too
-            few, an option is out of its range, or there is no such GPU.
+        UsageError: A network segments nothing, does not fit its weights or has one decoder too few,
+            checkpoints differ in patch or preprocessing or are the same, an option is out of its
+            range, or there is no such GPU.
     """
     chosen = choose_device(device)
+    require_ensemble(checkpoints)
+    patch_size = checkpoints[0].patch_size
     if batch_size == "auto":
-        batch_size = windows_at_a_time(chosen, checkpoint.patch_size)
-    cut = {"patch_size": checkpoint.patch_size, "overlap": overlap, "batch_size": batch_size}
+        batch_size = windows_at_a_time(chosen, patch_size)
+    cut = {"patch_size": patch_size, "overlap": overlap, "batch_size": batch_size}
     windows = construct(SlidingWindow, cut)
+    return Predictor(
+        [_branches(one, chosen, disagreement) for one in checkpoints],
+        _preprocessing(checkpoints[0]),
+        windows,
+        post_processing,
+        mirror=mirror,
+        device=chosen,
+        precision=Acceleration(precision).on(chosen.type, steps=0).precision,
+    )
+
+
+def require_ensemble(checkpoints: Sequence[Checkpoint]) -> None:
+    """Refuses checkpoints whose probabilities have no mean: they must see a scan in the same way.
+
+    Raises:
+        UsageError: There is none, one is there twice, or they differ in patch or preprocessing.
+    """
+    if not checkpoints:
+        raise UsageError("no checkpoint", remedy="give one, or several")
+    (content, times), *_ = Counter(one.sha256 for one in checkpoints).most_common(1)
+    if times > 1:
+        same = [str(one.path) for one in checkpoints if one.sha256 == content]
+        raise UsageError(
+            "a checkpoint is given twice", where=same[0], why=f"{same[1]} has the same content",
+            remedy="give each once",
+        )  # fmt: skip
+    first, *others = checkpoints
+    expected = _way_of_seeing(first)
+    for other in others:
+        found = _way_of_seeing(other)
+        differing = [key for key in expected if found[key] != expected[key]]
+        if differing:
+            raise UsageError(
+                "checkpoints that see a scan differently cannot be averaged", where=other.path,
+                why=", ".join(f"{k}={found[k]} instead of {expected[k]}" for k in differing)
+                + f" as in {first.path}",
+                remedy="predict with each of them by itself",
+            )  # fmt: skip
+
+
+def _way_of_seeing(checkpoint: Checkpoint) -> dict[str, Any]:
+    return {"patch_size": list(checkpoint.patch_size), **_preprocessing(checkpoint).as_dict()}
+
+
+def _preprocessing(checkpoint: Checkpoint) -> Preprocessing:
+    return Preprocessing.from_dict(checkpoint.preprocessing, checkpoint.path)
+
+
+def _branches(checkpoint: Checkpoint, device: torch.device, disagreement: bool) -> Branches:
+    """The branches of a checkpoint's network that are needed, on the device."""
     network = load_network(checkpoint)
     if disagreement and not isinstance(network, DualBranchVNet):
         raise UsageError(
             "disagreement=true needs a network of two decoders", where=checkpoint.path,
             why=f"it is a {type(network).__name__}", remedy="leave it out",
         )  # fmt: skip
-    network.to(chosen)
-    return Predictor(
-        network.main_logits,
-        Preprocessing.from_dict(checkpoint.preprocessing, checkpoint.path),
-        windows,
-        post_processing,
-        mirror=mirror,
-        device=chosen,
-        precision=Acceleration(precision).on(chosen.type, steps=0).precision,
-        both_logits=network if disagreement else None,
-    )
+    network.to(device)
+    return network if disagreement else partial(_main_branch, network)
+
+
+def _main_branch(network: VNet, x: Tensor) -> tuple[Tensor]:
+    return (network.main_logits(x),)
 
 
 def load_network(checkpoint: Checkpoint) -> VNet:

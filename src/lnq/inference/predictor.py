@@ -1,12 +1,14 @@
-"""A trained network as a function from a scan to a mask."""
+"""Trained networks as a function from a scan to a mask."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from lnq.acceleration import Precision, arithmetic
 from lnq.box import Box
@@ -18,7 +20,6 @@ from lnq.inference.restore import to_scan_grid
 from lnq.inference.sliding_window import (
     Branches,
     Counted,
-    Logits,
     SlidingWindow,
     foreground_probability,
 )
@@ -33,13 +34,13 @@ DEVICES = r"auto|cpu|cuda(:\d+)?"
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a network says of a scan; mask and probability are on exactly the scan's grid.
+    """What networks say of a scan; mask and probability are on exactly the scan's grid.
 
     Attributes:
         mask: uint8, 1 = lymph node, after post-processing.
-        probability: float32 in [0, 1], before it; 0 outside the crop.
+        probability: float32 in [0, 1], before it, the mean of all networks; 0 outside the crop.
         notes: What a reader of the mask must know.
-        aux_probability: The auxiliary branch's, on the working grid; None where it was not asked.
+        aux_probability: The auxiliary branches', on the working grid; None where it was not asked.
     """
 
     mask: Volume
@@ -52,21 +53,20 @@ class Predictor:
     """Preprocessing as in training, sliding window, back to the scan's grid, post-processing.
 
     Args:
-        main_logits: Logits `b 2 z y x` of a batch `b 1 z y x`; its network is in eval mode and on
-            `device`.
+        networks: One, or several whose probabilities are averaged before they are cut. Each gives
+            logits `b 2 z y x` of a batch `b 1 z y x`, of the main branch and, in all or in none, of
+            the auxiliary one, which changes no mask; it is in eval mode and on `device`.
         preprocessing: That of the training data.
         windows: How the volume is cut; of the training's patch size.
         post_processing: What is removed from the mask.
         mirror: Average over all flips.
-        device: Where the network is.
-        precision: What it computes in; the logits are blended in float32 in any case.
-        both_logits: Main and auxiliary logits; given, the auxiliary branch is evaluated too, which
-            changes no mask.
+        device: Where the networks are.
+        precision: What they compute in; the logits are blended in float32 in any case.
     """
 
     def __init__(
         self,
-        main_logits: Logits,
+        networks: Sequence[Branches],
         preprocessing: Preprocessing,
         windows: SlidingWindow,
         post_processing: PostProcessing,
@@ -74,16 +74,14 @@ class Predictor:
         mirror: bool = False,
         device: torch.device | None = None,
         precision: Precision = 32,
-        both_logits: Branches | None = None,
     ) -> None:
-        self.main_logits = main_logits
+        self.networks = networks
         self.preprocessing = preprocessing
         self.windows = windows
         self.post_processing = post_processing
         self.mirror = mirror
         self.device = torch.device("cpu") if device is None else device
         self.precision = precision
-        self.both_logits = both_logits
 
     def predict(
         self, image: Volume, chest: Chest | None = None, counted: Counted | None = None
@@ -99,12 +97,8 @@ class Predictor:
             CaseError: The scan cannot be used.
         """
         prepared = self.preprocessing.apply(image, chest)
-        branches = self.both_logits or (lambda x: (self.main_logits(x),))
         with arithmetic(self.device, self.precision):
-            main, *aux = foreground_probability(
-                branches, prepared.volume.array, self.windows, device=self.device,
-                mirror=self.mirror, counted=counted,
-            )  # fmt: skip
+            main, *aux = self._mean_probability(prepared.volume.array, counted)
         probability = to_scan_grid(Volume(main, prepared.volume.grid), image.grid)
         mask = Volume((probability.array > THRESHOLD).astype(np.uint8), image.grid)
         crop = Box.covering(prepared.crop, image.grid)
@@ -112,6 +106,26 @@ class Predictor:
             self.post_processing.apply(mask, image, crop), probability, prepared.notes,
             Volume(aux[0], prepared.volume.grid) if aux else None,
         )  # fmt: skip
+
+    def _mean_probability(
+        self, image: NDArray[np.float32], counted: Counted | None
+    ) -> NDArray[np.float32]:
+        """Foreground of each branch, `branch z y x`: the mean over the networks."""
+        number = len(self.networks)
+        mean: NDArray[np.float32] | None = None
+        for before, network in enumerate(self.networks):
+            found = foreground_probability(
+                network, image, self.windows, device=self.device, mirror=self.mirror,
+                counted=counted and _of_all(counted, before, number),
+            )  # fmt: skip
+            mean = found if mean is None else np.add(mean, found, out=mean)
+        assert mean is not None
+        return np.divide(mean, number, out=mean)
+
+
+def _of_all(counted: Counted, before: int, networks: int) -> Counted:
+    """Tells of one network's windows as of a part of all networks'."""
+    return lambda done, total: counted(before * total + done, networks * total)
 
 
 def choose_device(name: str) -> torch.device:

@@ -1,7 +1,8 @@
-"""A trained network for programs: from a scan to its nodes, without configuration or output."""
+"""Trained networks for programs: from a scan to its nodes, without configuration or output."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -28,7 +29,8 @@ class Segmentation:
 
     Attributes:
         mask_volume: uint8 array `z y x` with its grid, 1 = lymph node, after post-processing.
-        probability_volume: float32 in [0, 1], before it; 0 outside the lungs' surroundings.
+        probability_volume: float32 in [0, 1], before it, of several networks the mean; 0 outside
+            the lungs' surroundings.
         nodes: The nodes found, the largest first; the rows of `nodes.csv`.
         notes: What a reader of the mask must know, a sentence each.
     """
@@ -49,28 +51,37 @@ class Segmentation:
         return to_sitk(self.probability_volume)
 
 
+@dataclass(frozen=True)
+class LoadedCheckpoint:
+    """Where a network came from.
+
+    Attributes:
+        path: The file.
+        sha256: Of the bytes that were loaded from it.
+    """
+
+    path: Path
+    sha256: str
+
+
 class Segmenter:
-    """A trained network, ready for scans; `load` makes one of a run or checkpoint.
+    """A trained network, or several as one; `load` makes it of runs or checkpoints.
 
     It prints nothing, and what the process holds besides, random numbers included, stays as it is.
 
     Attributes:
-        predictor: The network with its preprocessing and post-processing.
-        checkpoint: The file that it came from.
-        checkpoint_sha256: Of the bytes that were loaded from it.
+        predictor: The networks with their preprocessing and post-processing.
+        checkpoints: The files that they came from.
     """
 
-    def __init__(
-        self, predictor: Predictor, checkpoint: Path, checkpoint_sha256: str | None = None
-    ) -> None:
+    def __init__(self, predictor: Predictor, checkpoints: Sequence[LoadedCheckpoint]) -> None:
         self.predictor = predictor
-        self.checkpoint = checkpoint
-        self.checkpoint_sha256 = checkpoint_sha256
+        self.checkpoints = tuple(checkpoints)
 
     @classmethod
     def load(
         cls,
-        run_or_checkpoint: str | PathLike[str],
+        run_or_checkpoint: str | PathLike[str] | Sequence[str | PathLike[str]],
         device: str = "auto",
         *,
         overlap: float = 0.5,
@@ -80,11 +91,11 @@ class Segmenter:
         disagreement: bool = False,
         precision: Literal["auto"] | Precision = "auto",
     ) -> Segmenter:
-        """Loads a trained network. A checkpoint is data: nothing in it is executed.
+        """Loads trained networks. A checkpoint is data: nothing in it is executed.
 
         Args:
             run_or_checkpoint: A run folder of `lnq.train`, a `.ckpt` file, or a `.pth` of the
-                authors' code.
+                authors' code. Of several the foreground probabilities are averaged, before the cut.
             device: `auto` (a GPU if there is one), `cpu`, `cuda` or `cuda:N`.
             overlap: Of neighbouring windows, in [0, 1).
             mirror: Average over all flips: eight times the work.
@@ -96,16 +107,19 @@ class Segmenter:
 
         Raises:
             UsageError: There is no such checkpoint or device, the checkpoint is damaged or of
-                another program, its network does not segment or has one decoder too few, or an
-                option is out of its range.
+                another program, its network does not segment or has one decoder too few,
+                several differ in patch or preprocessing or are the same, or an option is out
+                of its range.
         """
-        checkpoint = read_checkpoint(Path(run_or_checkpoint))
+        if isinstance(run_or_checkpoint, str | PathLike):
+            run_or_checkpoint = [run_or_checkpoint]
+        checkpoints = [read_checkpoint(Path(each)) for each in run_or_checkpoint]
         predictor = load_predictor(
-            checkpoint, postprocess or PostProcessing("none", hu_window=None, min_volume_mm3=0.0),
+            checkpoints, postprocess or PostProcessing("none", hu_window=None, min_volume_mm3=0.0),
             device, overlap=overlap, mirror=mirror, batch_size=batch_size,
             disagreement=disagreement, precision=precision,
         )  # fmt: skip
-        return cls(predictor, checkpoint.path, checkpoint.sha256)
+        return cls(predictor, [LoadedCheckpoint(each.path, each.sha256) for each in checkpoints])
 
     def segment(
         self, scan: str | PathLike[str] | sitk.Image, counted: Counted | None = None
