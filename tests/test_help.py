@@ -74,6 +74,27 @@ def test_a_reader_that_has_enough_is_no_fault() -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.process
+def test_help_waits_for_no_library() -> None:
+    ask = (
+        "import runpy, sys\n"
+        "sys.argv[1:] = ['--help']\n"
+        f"for stage in {COMMANDS}:\n"
+        "    try:\n"
+        "        runpy.run_module(f'lnq.{stage}', run_name='__main__', alter_sys=True)\n"
+        "    except SystemExit as stop:\n"
+        "        assert stop.code == 0\n"
+        "print(*{name.partition('.')[0] for name in sys.modules}, file=sys.stderr)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", ask], capture_output=True, text=True, check=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )  # fmt: skip
+    assert done.stdout == "".join(help_text(stage) + "\n" for stage in COMMANDS)
+    slow = {"torch", "SimpleITK", "monai", "torchio", "pytorch_lightning", "pandas", "matplotlib"}
+    assert not slow & set(done.stderr.split())
+
+
 def test_defaults_and_own_keys_are_marked() -> None:
     text = help_text("train")
     assert "  *dbdmp  " in text

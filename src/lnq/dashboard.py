@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from lnq.config.help import answer_help
+
+if __name__ == "__main__":
+    answer_help("dashboard")  # before the imports below, which take seconds
+
 from dataclasses import dataclass
 
 from lnq.callbacks.loggers import why_offline

@@ -6,6 +6,11 @@ of `lnq.data.store.inspection.CaseReport`.
 
 from __future__ import annotations
 
+from lnq.config.help import answer_help
+
+if __name__ == "__main__":
+    answer_help("doctor")  # before the imports below, which take seconds
+
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass

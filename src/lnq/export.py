@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from lnq.config.help import answer_help
+
+if __name__ == "__main__":
+    answer_help("export")  # before the imports below, which take seconds
+
 from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from lnq.config.help import answer_help
+
+if __name__ == "__main__":
+    answer_help("figures")  # before the imports below, which take seconds
+
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from lnq.config.help import answer_help
+
+if __name__ == "__main__":
+    answer_help("predict")  # before the imports below, which take seconds
+
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass

@@ -21,7 +21,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from lnq.config.as_written import as_written
 from lnq.config.composition import CONF, Arguments, compose, first_line, flat_items
-from lnq.config.help import asks_for_help, help_text
+from lnq.config.help import answer_help
 from lnq.console import console, print_on
 from lnq.construction import lines_of, nearest, node_faults
 from lnq.errors import ConfigError, LnqError, RunError, UsageError, printable
@@ -96,9 +96,7 @@ def command(
         def main(argv: Sequence[str] | None = None) -> None:
             print_on()
             arguments = list(sys.argv[1:] if argv is None else argv)
-            if asks_for_help(arguments):
-                _print_help(help_text(stage, arguments))
-                sys.exit(0)
+            answer_help(stage, arguments)
             sys.exit(task.run(prepare, arguments))
 
         main.__doc__ = body.__doc__
@@ -282,13 +280,6 @@ def _guarded(action: Callable[[], int]) -> int:
         what = "cannot write" if error.errno in _NO_WRITING else "cannot read or write"
         err.print(f"error: {RunError(what, where=error.filename, why=error.strerror)}")
         return RunError.exit_code
-
-
-def _print_help(text: str) -> None:
-    try:
-        print(text, flush=True)
-    except BrokenPipeError:  # `| head` has read enough; Python would flush, and fail, once more
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _one_line(message: Warning | str, *_: object, **__: object) -> str:

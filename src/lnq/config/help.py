@@ -5,7 +5,9 @@ A file's opening comment says what it is for; its lines with `python -m` or `+gr
 
 from __future__ import annotations
 
+import os
 import re
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -26,9 +28,21 @@ more
   --hydra-help         what else Hydra can do"""
 
 
-def asks_for_help(argv: Sequence[str]) -> bool:
-    """Whether a command line asks what the command does instead of running it."""
-    return "--help" in argv or "-h" in argv
+def answer_help(stage: str, argv: Sequence[str] | None = None) -> None:
+    """Where a command line asks what a command does, prints that and ends the process.
+
+    Args:
+        stage: Name of the command's primary configuration file.
+        argv: The arguments; None = those of the process.
+    """
+    arguments = sys.argv[1:] if argv is None else argv
+    if "--help" not in arguments and "-h" not in arguments:
+        return
+    try:
+        print(help_text(stage, arguments), flush=True)
+    except BrokenPipeError:  # `| head` has read enough; Python would flush, and fail, once more
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(0)
 
 
 def help_text(stage: str, argv: Sequence[str] = ()) -> str:
