@@ -93,6 +93,48 @@ def within_chance(count: int, draws: int, share: float) -> bool:
 # Bezier intensity
 
 
+def plain_bezier(corruption: BezierIntensity, patch: Array) -> Array:
+    """The corruption as one reads it."""
+    work = patch.astype(np.result_type(patch, np.float32))
+    low, high = np.percentile(work, (0.1, 99.9)).astype(work.dtype)
+    if low == high:
+        return np.full_like(patch, low)
+    share = (np.clip(work, low, high) - low) / (high - low)
+    table = low + (high - low) * corruption.values(np.linspace(0, 1, 2**16))
+    return table.astype(patch.dtype)[np.rint(share * (2**16 - 1)).astype(int)]
+
+
+def half_air(shape: tuple[int, ...]) -> Array:
+    """The smallest value often, and voxels that no sample of each n-th is sure to meet."""
+    patch = np.maximum(normal_patch(shape), 0)
+    patch[-1, -1, -1] = 1e3
+    return patch
+
+
+@pytest.mark.parametrize("shape", [*SHAPES, (32, 64, 64)], ids=str)
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("patch_of", [normal_patch, half_air, np.ones])
+def test_the_bezier_map_is_the_plain_one_to_the_bit(
+    patch_of: Callable[[tuple[int, ...]], Array], dtype: type, shape: tuple[int, int, int]
+) -> None:
+    patch = patch_of(shape).astype(dtype)
+    (bezier,) = RandomBezierIntensity().draw(shape, rng(1))
+    fast, plain = bezier.corrupt(patch), plain_bezier(bezier, patch)
+    assert fast.dtype == plain.dtype == dtype
+    np.testing.assert_array_equal(fast, plain)
+
+
+def test_percentiles_hold_where_a_sample_misleads() -> None:
+    patch = np.zeros((32, 64, 64), np.float32)
+    values = patch.reshape(-1)
+    values[1::13] = normal_patch((10083, 1, 1)).ravel()  # the sample takes each 13th from 0 on
+    (bezier,) = RandomBezierIntensity().draw(patch.shape, rng(2))
+    np.testing.assert_array_equal(bezier.corrupt(patch), plain_bezier(bezier, patch))
+    values[:] = rng(3).permutation(values.size)
+    values[::13] = -values.size - values[::13] ** 2
+    np.testing.assert_array_equal(bezier.corrupt(patch), plain_bezier(bezier, patch))
+
+
 def test_bezier_points_by_hand() -> None:
     # inner points (0, 1) and (0, 1): x = t³, y = 3 t (1-t)² + 3 t² (1-t) + t³ = 3t - 3t² + t³
     #   t = 0.5: x = 0.125, y = 0.875;  t = 0.8: x = 0.512, y = 0.992
