@@ -77,6 +77,18 @@ def _make_scan(place: Path) -> dict[str, float]:
     return {}
 
 
+def _losses(place: Path) -> dict[str, float]:
+    from on_cpu import losses
+
+    return losses(PATCH, 5)
+
+
+def _help(place: Path) -> dict[str, float]:
+    from on_cpu import helps
+
+    return helps()
+
+
 MEASUREMENTS: dict[str, tuple[Callable[[Path], dict[str, float]], float]] = {
     "compile": (lambda place: _compile(place, COMPILED), 180),
     "compile channels last": (lambda place: _compile(place, COMPILED, LAST), 180),
@@ -87,6 +99,8 @@ MEASUREMENTS: dict[str, tuple[Callable[[Path], dict[str, float]], float]] = {
     "training channels last": (lambda place: _training(place, COMPILED, LAST), 150),
     "long scan": (_long_scan, 60),
     "windows": (_windows, 40),
+    "losses, on the CPU": (_losses, 60),
+    "help": (_help, 30),
 }
 """By name: what it does and the seconds that it may take."""
 TOGETHER = ("compile", "compile channels last", "make scan", "resumed")
