@@ -23,6 +23,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from lnq.data.store.preprocessing import CT_MEAN, CT_RANGE, CT_SD, Preprocessing
+from lnq.inference.scans import Job
 from lnq.inference.segmenter import Segmentation, Segmenter
 from lnq.networks import DualBranchVNet, VNet
 from lnq.networks.checkpoint_file import load_file
@@ -297,8 +298,9 @@ def test_predict_uses_it_with_the_originals_constants(
     predictors: list[Any] = []
     module = importlib.import_module("lnq.predict")
 
-    def noted(_: object, segmenter: Segmenter, *__: object) -> Segmentation:
+    def noted(job: Job, segmenter: Segmenter, output: Path, *_: object) -> Segmentation:
         predictors.append(segmenter.predictor)
+        write_volume(chest(), output / job.mask_name)
         return Segmentation(chest(), chest(), nodes=(), notes=())
 
     # One scan at these constants takes minutes on a CPU; what would segment it is looked at.

@@ -82,6 +82,7 @@ def test_masks_of_real_scans(
     assert "cut.nrrd" in failure["where"]
     assert {p.name for p in output.iterdir() if not p.name.startswith(".")} == {
         "chest.nrrd", "ct_bin3x3x1.nii.gz", "manifest.json", "failures.json", "nodes.csv",
+        "previews",
     }  # fmt: skip
     nodes = pd.read_csv(output / "nodes.csv")
     assert f"2 of 3 scans segmented, {len(nodes)} nodes" in done.stdout

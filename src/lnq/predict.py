@@ -27,14 +27,15 @@ from lnq.acceleration import Precision
 from lnq.callbacks import duration
 from lnq.config import Paths, command, instantiate
 from lnq.console import console
-from lnq.data.readers import find_scans
+from lnq.data.readers import find_scans, read_image
 from lnq.data.readers.left_out import summary
-from lnq.errors import UsageError
-from lnq.inference.folder import predict_folder
+from lnq.errors import UsageError, memory_for
+from lnq.inference.folder import Show, predict_folder
 from lnq.inference.predictor import DEVICES
-from lnq.inference.scans import Format, Job, plan
-from lnq.inference.segmenter import Segmenter
+from lnq.inference.scans import PREVIEWS, Format, Job, plan
+from lnq.inference.segmenter import Segmentation, Segmenter
 from lnq.inference.sliding_window import BatchSize, Overlap
+from lnq.reporting.preview import write_preview
 from lnq.resuming import unfinished
 from lnq.run_folder import RunFolder
 
@@ -50,6 +51,7 @@ class PredictConfig:
         output: Folder of the masks; None = `predictions` in the run folder.
         output_format: Format of all masks; None = each scan's own.
         save_probabilities: Also write probabilities.
+        previews: Also draw a picture of each scan.
         disagreement: Also evaluate the auxiliary decoders, for a column of `nodes.csv`.
         device: auto, cpu, cuda or cuda:N.
         overlap: Of neighbouring windows.
@@ -65,6 +67,7 @@ class PredictConfig:
     output: Path | None
     output_format: Format | None
     save_probabilities: bool
+    previews: bool
     disagreement: bool
     device: Annotated[str, Field(pattern=f"^({DEVICES})$")]
     overlap: Overlap
@@ -118,7 +121,22 @@ def main(cfg: PredictConfig) -> int:
         segmenter, jobs, output, config=asdict(cfg), say=out.print,
         save_probabilities=cfg.save_probabilities,
         track=progress.scans, counted=progress.windows,
+        show=_previews(output, cfg.previews),
     )  # fmt: skip
+
+
+def _previews(output: Path, wanted: bool) -> Show:
+    """Draws scans beside their masks; each is read again, for it is not kept beside its mask."""
+
+    def draw(job: Job, found: Segmentation) -> None:
+        picture = output / PREVIEWS / f"{job.name}.png"
+        if not wanted:
+            picture.unlink(missing_ok=True)  # nor one of an earlier mask
+            return
+        with memory_for(job.image):
+            write_preview(read_image(job.image), found.mask_volume, picture)
+
+    return draw
 
 
 class _Progress:

@@ -11,11 +11,12 @@ from lnq.errors import CaseError
 from lnq.files import FAILURES, FailureLog, sole_user, write_manifest
 from lnq.inference.found_nodes import NODES, FoundNode, write_nodes
 from lnq.inference.predicted import PredictedCase
-from lnq.inference.scans import PROBABILITIES, Job, segment
+from lnq.inference.scans import PREVIEWS, PROBABILITIES, Job, segment
 from lnq.inference.segmenter import LoadedCheckpoint, Segmentation, Segmenter
 from lnq.inference.sliding_window import Counted
 
 Track = Callable[[Sequence[Job]], Iterable[Job]]
+Show = Callable[[Job, Segmentation], object]
 
 
 def predict_folder(
@@ -28,6 +29,7 @@ def predict_folder(
     save_probabilities: bool = False,
     track: Track = iter,
     counted: Counted | None = None,
+    show: Show | None = None,
 ) -> int:
     """Segments every scan; a bad one is listed at the end and the others go on.
 
@@ -42,6 +44,7 @@ def predict_folder(
         save_probabilities: Also write probabilities.
         track: Shows progress: gets the jobs, gives them back one by one.
         counted: As for `Segmenter.segment`.
+        show: Called with each scan whose mask has been written.
 
     Returns:
         0, or 3 where a scan failed.
@@ -56,6 +59,8 @@ def predict_folder(
                 try:
                     with unchanged(job.image) as digest:
                         found = segment(job, segmenter, output, save_probabilities, counted)
+                        if show is not None:
+                            show(job, found)
                 except CaseError as error:
                     record.failed(job, error)
                     say(f"{job.name}: failed: {error}")
@@ -102,7 +107,11 @@ class _Record:
         self._nodes[job.name] = found.nodes
 
     def failed(self, job: Job, error: CaseError) -> None:
-        for name in (job.mask_name, f"{PROBABILITIES}/{job.probability_name}"):
+        probability, preview = (
+            f"{PROBABILITIES}/{job.probability_name}",
+            f"{PREVIEWS}/{job.name}.png",
+        )
+        for name in (job.mask_name, probability, preview):
             (self._output / name).unlink(missing_ok=True)  # nor one of an earlier run
         self._failures.add(job.name, error)
 

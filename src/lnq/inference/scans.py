@@ -18,6 +18,7 @@ from lnq.volume_file import write_volume
 Format = Literal["nrrd", "nii.gz", "mha", "dicom-seg"]
 
 PROBABILITIES = "probabilities"
+PREVIEWS = "previews"
 # Formats of two files are answered with their one-file form.
 _ONE_FILE = {".nhdr": ".nrrd", ".mhd": ".mha"}
 
