@@ -217,6 +217,7 @@ def undocumented(outputs: Path) -> set[str]:
     found = (path.name for path in outputs.rglob("*") if path.is_file())
     named = {name.replace("pairs", "NAME") for name in found}
     masks = {name for name in named if name.endswith((".nii.gz", ".nrrd", ".dcm"))}
+    named -= {path.name for path in outputs.rglob("previews/*.png")}
     return {name for name in named - masks if name not in page}
 
 
