@@ -86,7 +86,8 @@ def shown_slice(mask: Mask) -> int:
 
 def _grey(section: Array) -> Array:
     low, high = WINDOW_HU
-    return np.uint8(np.clip((section.astype(np.float32) - low) / (high - low), 0, 1) * 255)
+    share = np.clip((section.astype(np.float32) - low) / (high - low), 0, 1)
+    return (share * 255).astype(np.uint8)
 
 
 def _borders(section: Mask) -> list[Array]:
