@@ -57,7 +57,7 @@ def test_a_programming_error_shows_its_traceback(capsys: pytest.CaptureFixture[s
 
 @pytest.mark.slow
 def test_a_sweep_goes_on_after_a_failed_job(tmp_path: Path) -> None:
-    sweep = ("-m", "min_overlap=0.1,0.2,0.3", f"paths.outputs={tmp_path}")
+    sweep = ("-m", "min_overlap=0.1,0.2,0.3", f"output={tmp_path}/${{min_overlap}}")
     actions = iter([3, RunError("r"), 0])
     assert exit_of(actions, *sweep) == 4
     assert next(actions, "all done") == "all done"
@@ -66,7 +66,7 @@ def test_a_sweep_goes_on_after_a_failed_job(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_an_interrupt_ends_a_sweep(tmp_path: Path) -> None:
     actions = iter([0, KeyboardInterrupt(), AssertionError("goes on")])
-    sweep = ("-m", "min_overlap=0.1,0.2,0.3", f"paths.outputs={tmp_path}")
+    sweep = ("-m", "min_overlap=0.1,0.2,0.3", f"output={tmp_path}/${{min_overlap}}")
     assert exit_of(actions, *sweep) == 130
     assert isinstance(next(actions), AssertionError)
 

@@ -121,7 +121,7 @@ DAMAGED = "cannot read [{home}/data/scans/damaged.nrrd]"
         ("preprocess", 3, ["-> {home}/store\n", DAMAGED, "in {home}/store/failures.json"]),
         ("export", 3, ["-> {home}/raw/Dataset501_LNQ\n", DAMAGED]),
         ("figures", 0, ["the figure is {home}/fig.png"]),
-        ("train", 0, ["{home}/sweep/[run]\n", "checkpoint={home}/sweep/[run] input"]),
+        ("train", 0, ["{home}/sweep/[run]\n", "{home}/sweep/[run]/checkpoints/last.ckpt\n"]),
         ("predict", 3, ["-> {home}/sweep/[run]/predictions\n", DAMAGED]),
         ("evaluate", 0, ["tables are in {home}/sweep/[run]/evaluation"]),
         ("compare", 0, ["A = {home}/sweep/[run], B", "are in {home}/outputs/compare", " [0."]),

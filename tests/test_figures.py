@@ -98,7 +98,7 @@ def test_the_figure_shows_one_slice_of_all_in_one_grey_window(
 def test_one_command_with_nothing_draws_the_phantom(figures: Figures, tmp_path: Path) -> None:
     assert figures(f"paths.outputs={tmp_path}", "patch_size=[16,40,64]") == 0
     drawn = matplotlib.image.imread(tmp_path / "figures" / "corruption.png")
-    assert drawn.shape[1] == 1840
+    assert drawn.shape[1] == 3450
     assert drawn[..., :3].std() > 0.2  # not a blank page
     edge = np.concatenate([drawn[0], drawn[-1], drawn[:, 0], drawn[:, -1]])[:, :3]
     assert (edge == 1).all()  # nothing is cut off

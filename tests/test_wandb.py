@@ -118,7 +118,9 @@ def test_offline_interrupted_resumed_and_synced(
     with pytest.MonkeyPatch.context() as patch:
         stop_at(5, patch)
         assert train(*offline) == 130
-    assert capsys.readouterr().err == "interrupted\n"
+    said = capsys.readouterr().err
+    assert said.startswith("to go on ")
+    assert said.endswith("\ninterrupted\n")
     assert train(*offline, "ckpt_path=last") == 0
     assert wandb_server.history == {}
     said = capsys.readouterr()

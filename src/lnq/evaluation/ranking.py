@@ -46,8 +46,11 @@ def read_published(path: Path) -> pd.DataFrame:
     try:
         table = pd.DataFrame(read_csv(path), dtype=str)
     except (OSError, UsageError) as error:
-        raise UsageError("cannot read the table", where=f"published={path}",
-                         why=getattr(error, "why", None) or str(error)) from error  # fmt: skip
+        raise UsageError(
+            "cannot read the table", where=f"published={path}",
+            why=getattr(error, "why", None) or str(error),
+            remedy="give a CSV file in UTF-8 with the columns Case, Dice, ASSD and Team",
+        ) from error  # fmt: skip
     faults = [f"no column {name}" for name in COLUMNS if name.lower() not in table]
     if table.empty:
         faults = ["there are no rows"]

@@ -33,6 +33,8 @@ _TITLES = {
     "panels/pseudo_label": "Mean pseudo label there",
     "panels/weight": "Mean weight W there",
     "perf/patches_per_second": "Patches a second",
+    "perf/patches_per_second_per_gpu": "Patches a second, each GPU",
+    "perf/wait_seconds": "Waiting for patches, s a step",
     "perf/memory_gb": "Peak memory, GB",
     "perf/gpu_memory_gb": "Peak GPU memory, GB",
 }

@@ -32,7 +32,10 @@ CURVES: dict[str, dict[str, tuple[str, ...]]] = {
         "Mean weight W": ("panels/weight",),
     },
     "Performance": {
-        "Patches a second": ("perf/patches_per_second",),
+        "Patches a second": (
+            "perf/patches_per_second", "perf/patches_per_second_per_gpu",
+        ),
+        "Waiting for patches, s a step": ("perf/wait_seconds",),
         "Peak memory, GB": ("perf/memory_gb", "perf/gpu_memory_gb"),
     },
 }  # fmt: skip
