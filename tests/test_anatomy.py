@@ -74,6 +74,7 @@ def test_what_is_said_of_a_wrong_header(change: str, fault: str, note: str) -> N
 
 
 @pytest.mark.parametrize(("change", "expected"), [(claim[0], claim[3]) for claim in CLAIMS])
+@pytest.mark.slow
 def test_the_same_of_a_real_scan(change: str, expected: str, real_data: Path) -> None:
     scan = reorient(read_image(real_data / "slicerio" / "CTChest4.nrrd"))
     faults, notes = said(examine_anatomy(changed(scan, change)))

@@ -41,6 +41,7 @@ def exit_of(actions: Iterator[Any], *arguments: str) -> Any:
     ],
     ids=repr,
 )  # fmt: skip
+@pytest.mark.slow
 def test_exit_codes(action: Any, code: int, capsys: pytest.CaptureFixture[str]) -> None:
     assert exit_of(iter([action])) == code
     said = capsys.readouterr().err

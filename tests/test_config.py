@@ -168,6 +168,7 @@ def test_an_experiment_changes_what_it_says(composed: Callable[..., list[TrainCo
     ],
     ids=lambda value: value[0] if isinstance(value, list) else None,
 )  # fmt: skip
+@pytest.mark.slow
 def test_a_fault_is_told_and_nothing_written(
     refused: Callable[..., str], arguments: list[str], expected: list[str]
 ) -> None:
@@ -214,6 +215,7 @@ def test_a_missing_required_key_is_asked_for(
      "datamodule.transform._target_", "+network.extra.deep._target_",
      "+hydra.callbacks.mine._target_", "hydra.launcher._target_"],
 )  # fmt: skip
+@pytest.mark.slow
 def test_only_classes_of_known_packages_are_built(
     refused: Callable[..., str], target: str, place: str
 ) -> None:
@@ -234,6 +236,7 @@ OPENS = "{_target_: builtins.open, file: bad, mode: w}"
         "mode: MULTIRUN",
     ],
 )
+@pytest.mark.slow
 def test_what_hydra_itself_would_call_is_refused(
     refused: Callable[..., str], tmp_path: Path, node: str
 ) -> None:
@@ -290,6 +293,7 @@ def test_instantiate_itself_refuses_what_is_not_allowed(target: str) -> None:
         "${oc.env:MY_TOKEN}",
     ],
 )
+@pytest.mark.slow
 def test_secrets_are_not_read_into_a_configuration(
     refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch, value: str
 ) -> None:

@@ -297,6 +297,7 @@ LIMITS = {
 
 @pytest.mark.parametrize("shape", [PAPER, ANISOTROPIC, THIN], ids=str)
 @pytest.mark.parametrize("name", LIMITS)
+@pytest.mark.slow
 def test_sides_and_borders_of_both_sets(name: str, shape: tuple[int, int, int]) -> None:
     corruption, limits = parameter_set(name), LIMITS[name]
     number, share = limits["windows"]
@@ -344,6 +345,7 @@ def test_each_corruption_happens_as_often_as_the_paper_says(either_set: GenesisC
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32])
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.slow
 def test_patches_of_any_shape_come_back_finite_with_shape_and_type(
     shape: tuple[int, int, int], dtype: type, either_set: GenesisCorruption
 ) -> None:
@@ -368,6 +370,7 @@ def test_a_constant_patch_stays_constant(value: float) -> None:
 
 
 @pytest.mark.parametrize("seed", range(8))
+@pytest.mark.slow
 def test_the_history_makes_image_and_target_again(seed: int, either_set: GenesisCorruption) -> None:
     mirrored = tio.Compose([tio.RandomFlip(axes=(0, 1, 2)), either_set])
     patch = normal_patch(ANISOTROPIC)

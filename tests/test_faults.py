@@ -412,6 +412,7 @@ USAGE: dict[str, tuple[Callable[[Path], list[str]], str]] = {
 
 
 @pytest.mark.parametrize("row", USAGE)
+@pytest.mark.slow
 def test_refused_before_any_work(row: str, tmp_path: Path) -> None:
     make, words = USAGE[row]
     arguments = make(tmp_path / "data")

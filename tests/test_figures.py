@@ -145,6 +145,7 @@ def test_the_example_is_a_patch_of_training_around_a_node(tiny_store: Path) -> N
     ],
     ids=lambda value: value[0] if isinstance(value, list) else None,
 )
+@pytest.mark.slow
 def test_a_fault_is_told_and_nothing_written(
     arguments: list[str], expected: list[str], figures: Figures, tiny_store: Path, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],

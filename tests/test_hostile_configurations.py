@@ -134,6 +134,7 @@ BODIES = RUNS_CODE | WRITES_OUTSIDE
     [*((name, []) for name in BODIES),
      *((name, ["-m"]) for name, body in BODIES.items() if "hydra" in body)],
 )  # fmt: skip
+@pytest.mark.slow
 def test_nothing_is_run_and_nothing_written(
     tried: Callable[..., tuple[int, str]], name: str, several: list[str]
 ) -> None:

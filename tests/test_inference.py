@@ -241,6 +241,7 @@ def oblique(volume: Volume, orientation: str) -> Volume:
 
 
 @pytest.mark.parametrize("orientation", ["LPS", "RAI", "ASL"])
+@pytest.mark.slow
 def test_mask_lies_where_the_tissue_is(orientation: str) -> None:
     scan = oblique(chest(), orientation)
     found = predictor().predict(scan)
@@ -299,6 +300,7 @@ def test_mask_names(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".nrrd", ".nii.gz", ".nii", ".mha"])
+@pytest.mark.slow
 def test_written_geometry_is_the_scans(suffix: str, tmp_path: Path) -> None:
     scan = oblique(chest(), "RAI")
     write_volume(scan, tmp_path / "in" / f"s{suffix}")
@@ -376,6 +378,7 @@ def test_bad_scan_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("error", OUT_OF_MEMORY)
+@pytest.mark.slow
 def test_too_little_memory_is_the_scans_fault(
     error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

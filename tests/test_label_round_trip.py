@@ -53,6 +53,7 @@ def stored_and_restored(label: Volume) -> Array:
 
 @pytest.mark.parametrize("diameter_mm", [8.0, 14.0])
 @pytest.mark.parametrize("native", NATIVE)
+@pytest.mark.slow
 def test_nodes_of_8_mm_and_more_come_back(
     native: tuple[float, float, float], diameter_mm: float
 ) -> None:
@@ -96,6 +97,7 @@ KEPT_BY_MASK = {
 
 
 @pytest.mark.parametrize("native", NATIVE)
+@pytest.mark.slow
 def test_what_the_mask_that_training_reads_holds_of_nodes(
     native: tuple[float, float, float],
 ) -> None:

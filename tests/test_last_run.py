@@ -33,6 +33,7 @@ def resumed(*given: str) -> tuple[str, str]:
 
 
 @pytest.mark.parametrize("given", [["+experiment=table1/a"], ["+experiment=dbdmp", "name=mine"]])
+@pytest.mark.slow
 def test_without_a_folder_it_is_the_newest_run_of_that_name(
     given: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

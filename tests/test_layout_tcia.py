@@ -160,6 +160,7 @@ def test_a_table_of_splits(root: Path, tmp_path: Path) -> None:
      ("id,split\n0002,training\n", "'0002' has the split 'training'"),
      ("id,split\n0002,val\n0002,test\n", "'0002' has the split 'test' and 'val'")],
 )  # fmt: skip
+@pytest.mark.slow
 def test_tables_of_splits_that_do_not_fit(root: Path, tmp_path: Path, text: str, why: str) -> None:
     table = tmp_path / "splits.csv"
     table.write_text(text)
@@ -243,6 +244,7 @@ def moved_slice(root: Path) -> None:
      (copied_folder, r"0f3c\.dcm: a copy of .*again/.*0f3c\.dcm"),
      (moved_slice, "its slices are spread over")],
 )  # fmt: skip
+@pytest.mark.slow
 def test_a_damaged_or_doubled_file_is_one_cases_fault(
     root: Path, tmp_path: Path, damage: Callable[[Path], None], why: str
 ) -> None:

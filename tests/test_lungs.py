@@ -87,6 +87,7 @@ def narrowed(scan: Volume, lungs_: Array, radius_mm: float, padding: int) -> tup
 
 @pytest.mark.parametrize("padding", [-3024, -2048, -1024])
 @pytest.mark.parametrize("radius_mm", [135, 125, 110, 95])
+@pytest.mark.slow
 def test_a_field_of_view_that_cuts_both_lungs(radius_mm: float, padding: int) -> None:
     scan, left = narrowed(chest(), lungs(), radius_mm, padding)
     found = box_of(scan)
@@ -115,6 +116,7 @@ def test_padding_that_is_not_even_is_padding() -> None:
         ((0, 24, 0), GRID.size),
     ],
 )
+@pytest.mark.slow
 def test_a_third_cut_off(start: tuple[int, int, int], stop: tuple[int, int, int]) -> None:
     whole = chest()
     window = tuple(slice(a, b) for a, b in zip(start, stop, strict=True))
@@ -150,6 +152,7 @@ ARMS = {
 
 
 @pytest.mark.parametrize("kind", ARMS)
+@pytest.mark.slow
 def test_arms_in_view_move_nothing(kind: str) -> None:
     grid = Grid((60, 72, 136), (5.0, 4.0, 4.0))
     scan = chest(grid)

@@ -19,6 +19,7 @@ CHECKSUMMED = ("nii.gz", "nrrd packed", "mha packed")
 
 
 @pytest.mark.parametrize("name", SUBJECTS)
+@pytest.mark.slow
 def test_no_damage_ends_in_a_traceback(tmp_path: Path, name: str) -> None:
     outcomes = {number: read() for number, read in mutations(name, tmp_path, COUNT, seed=1)}
     kinds = [kind for kind, _ in outcomes.values()]

@@ -100,6 +100,7 @@ def test_logits_of_the_main_branch_are_the_originals(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("classes", [1, 2])
 @pytest.mark.parametrize("prefix", ["", "module."])
+@pytest.mark.slow
 def test_every_tensor_finds_its_place(tmp_path: Path, classes: int, prefix: str) -> None:
     weights = numbered(classes)
     path = saved(tmp_path, {prefix + name: tensor for name, tensor in weights.items()})
@@ -171,6 +172,7 @@ def with_changes(changes: dict[str, Tensor | None]) -> dict[str, Tensor]:
         ({"module.main_final.bias": torch.ones(2)}, "module.main_final.bias: missing here"),
     ],
 )  # fmt: skip
+@pytest.mark.slow
 def test_differences_are_refused_by_name(
     tmp_path: Path, changes: dict[str, Tensor | None], said: str
 ) -> None:

@@ -26,6 +26,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
         ("rank", ["published={table}", "evaluation={a}"], "rank_teams"),
     ],
 )
+@pytest.mark.slow
 def test_an_unwritable_output_is_refused_first(
     stage: str, arguments: list[str], work: str, place: str, runs: list[Path], tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],

@@ -134,6 +134,7 @@ def test_disagreement_needs_two_decoders(
         ("output_format=png", "output_format"),
     ],
 )
+@pytest.mark.slow
 def test_mistakes_are_refused_before_any_work(
     argument: str,
     said: str,

@@ -247,6 +247,7 @@ def write_dicom(scan: Volume, folder: Path) -> None:
 
 
 @pytest.mark.parametrize("form", ["nrrd", "nii", "nii.gz", "mha", "dicom"])
+@pytest.mark.slow
 def test_every_format_gives_the_same_mask(form: str, tmp_path: Path) -> None:
     scan = thorax(centred(OBLIQUE))
     path = tmp_path / ("scan" if form == "dicom" else f"scan.{form}")

@@ -176,6 +176,7 @@ RECORDS = {
 
 
 @pytest.mark.parametrize("damage", RECORDS)
+@pytest.mark.slow
 def test_damaged_record_is_rebuilt(damage: str, cases: list[Case], root: Path) -> None:
     states(cases[:1], root)
     file = root / "cases" / "c0" / "case.json"

@@ -135,6 +135,7 @@ def test_values_on_the_command_line_multiply() -> None:
         (["-m", "hydra/sweeper=basic", "seed=0,1"], "none of lnq's"),
     ],
 )
+@pytest.mark.slow
 def test_a_sweep_that_makes_no_sense_is_refused(
     arguments: list[str], told: str, train: Train, tmp_path: Path,
     capsys: pytest.CaptureFixture[str],

@@ -125,6 +125,7 @@ def test_a_second_process_is_refused(
 
 
 @pytest.mark.parametrize("place", ["file", "file/run"])
+@pytest.mark.slow
 def test_an_unwritable_folder_is_refused(
     tmp_path: Path, tiny_store: Path, train: Train, capsys: pytest.CaptureFixture[str], place: str
 ) -> None:
