@@ -93,7 +93,7 @@ def stray_files(node: Any, home: Path, path: str = "") -> Iterator[str]:
         yield from stray_files(value, home, f"{path}.{key}".lstrip("."))
     folder_key, name_key = FOLDERS.get(str(node.get("_target_")), (None, None))
     folder = str(node.get(folder_key) or home)
-    named = os.path.join(folder, str(node.get(name_key) or "x"))  # noqa: PTH118 (not tidied yet)
+    named = os.path.join(folder, str(node.get(name_key) or "x"))  # noqa: PTH118 (.. is resolved below)
     if not Path(os.path.abspath(named)).is_relative_to(os.path.abspath(home)):  # noqa: PTH100
         yield f"{path}: it would write {named}, outside the run's folder {home}"
 
