@@ -18,8 +18,8 @@ from lnq.errors import CaseError, RunError, UsageError
 from lnq.evaluation import evaluate_folders, match_cases
 from lnq.files import write_json
 from lnq.inference import dicom_seg_writer
+from lnq.inference.mask_files import plan, segment
 from lnq.inference.predictor import Prediction, Predictor
-from lnq.inference.scans import plan, segment
 from lnq.inference.segmenter import LoadedCheckpoint, Segmenter
 from lnq.reporting.evaluations import with_scans
 from lnq.reporting.scenes import read_scene

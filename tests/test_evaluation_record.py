@@ -16,7 +16,7 @@ from support.report_runs import FALSE, LARGE, SMALL, make_run, report
 from lnq import collect, compare, rank
 from lnq.errors import UsageError
 from lnq.evaluation import EvaluationRecord, Summary, read_evaluation
-from lnq.evaluation.record import METRICS, NODES, SUMMARY
+from lnq.evaluation.evaluation_record import METRICS, NODES, SUMMARY
 from lnq.run_folder import RunFolder
 
 

@@ -13,9 +13,9 @@ from support.faults import OUT_OF_MEMORY
 
 from lnq.data.readers import content_hash
 from lnq.evaluation import evaluate_folders
-from lnq.inference.folder import predict_folder
+from lnq.inference.mask_files import Job
 from lnq.inference.predictor import Predictor
-from lnq.inference.scans import Job
+from lnq.inference.scan_folder import predict_folder
 from lnq.inference.segmenter import LoadedCheckpoint, Segmentation, Segmenter
 from lnq.volume import Grid, Volume
 from lnq.volume_file import write_volume
@@ -44,7 +44,7 @@ def predicted(
             meanwhile(job, output)
             return Segmentation(MASK, MASK, (), ())
 
-        monkeypatch.setattr("lnq.inference.folder.segment", segment)
+        monkeypatch.setattr("lnq.inference.scan_folder.segment", segment)
         jobs = [Job(name, scan(tmp_path / f"{name}.nrrd"), f"{name}.nrrd") for name in "ab"]
         loaded = LoadedCheckpoint(tmp_path / "last.ckpt", "the loaded one's")
         segmenter = Segmenter(cast("Predictor", None), [loaded])

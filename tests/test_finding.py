@@ -9,7 +9,7 @@ from support.dicom_phantom import write_ct
 
 from lnq.data.readers import find_labels, find_scans, ordered_files
 from lnq.errors import UsageError
-from lnq.inference.scans import Format, plan
+from lnq.inference.mask_files import Format, plan
 
 
 def test_a_slice_chooses_its_series(tmp_path: Path) -> None:

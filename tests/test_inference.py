@@ -22,9 +22,9 @@ from lnq.data.readers import find_scans, read_label
 from lnq.data.store.inspection import inspect_case
 from lnq.data.store.preprocessing import Preprocessing
 from lnq.errors import CaseError, RunError, UsageError
+from lnq.inference.mask_files import Job, plan, segment
 from lnq.inference.post_processing import PostProcessing
 from lnq.inference.predictor import THRESHOLD, Predictor, choose_device
-from lnq.inference.scans import Job, plan, segment
 from lnq.inference.segmenter import LoadedCheckpoint, Segmenter
 from lnq.inference.sliding_window import Logits, SlidingWindow
 from lnq.inference.sliding_window import foreground_probability as by_branch

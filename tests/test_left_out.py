@@ -16,7 +16,7 @@ from lnq.data.datasets import PairsLayout, ScansLayout
 from lnq.data.readers import find_scans
 from lnq.data.readers.left_out import left_out, summary
 from lnq.data.store.examination import examine
-from lnq.inference.scans import plan
+from lnq.inference.mask_files import plan
 from lnq.volume import Array, Volume, to_sitk
 
 

@@ -14,6 +14,7 @@ from monai.metrics import (
 )
 from scipy import ndimage
 
+from lnq.evaluation.case_metrics import CaseMetrics, metrics_table
 from lnq.evaluation.metrics import (
     Mask,
     assd,
@@ -31,9 +32,9 @@ from lnq.evaluation.nodes import (
     false_positives,
     label_nodes,
     measure_nodes,
+    nodes_table,
 )
-from lnq.evaluation.summary import CaseCounts, Found, summarise
-from lnq.evaluation.tables import CaseMetrics, metrics_table, nodes_table
+from lnq.evaluation.summary import CaseCounts, Detection, summarise
 from lnq.node_shape import axes_mm
 from lnq.volume import Grid
 
@@ -283,7 +284,7 @@ def test_nodes_are_summed_up_by_annotation_and_size() -> None:
     rows = measure_nodes("c", label, prediction, grid, min_overlap=0.5, annotation=label == 2)
     summary = summarise(metrics_table([row("c", 1, 1, 1, 1)]), nodes_table(rows), 0).nodes
     assert (summary.n, summary.n_detected) == (3, 1)
-    assert summary.annotated == Found(n=1, n_detected=1, detection_recall=1.0)
+    assert summary.annotated == Detection(n=1, n_detected=1, detection_recall=1.0)
     never = summary.never_annotated
     assert (never.n, never.n_detected, never.detection_recall) == (2, 0, 0.0)
     assert never.voxel_recall == pytest.approx(1 / 6)

@@ -23,7 +23,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from lnq.data.store.preprocessing import CT_MEAN, CT_RANGE, CT_SD, Preprocessing
-from lnq.inference.scans import Job
+from lnq.inference.mask_files import Job
 from lnq.inference.segmenter import Segmentation, Segmenter
 from lnq.networks import DualBranchVNet, VNet
 from lnq.networks.checkpoint_file import load_file
@@ -306,7 +306,7 @@ def test_predict_uses_it_with_the_originals_constants(
         return Segmentation(chest(), chest(), nodes=(), notes=())
 
     # One scan at these constants takes minutes on a CPU; what would segment it is looked at.
-    monkeypatch.setattr("lnq.inference.folder.segment", noted)
+    monkeypatch.setattr("lnq.inference.scan_folder.segment", noted)
     write_volume(chest(), tmp_path / "scan.nrrd")
     weights = numbered()
     with pytest.raises(SystemExit) as stop:

@@ -22,10 +22,10 @@ from lnq.losses.supervised import SUPERVISED_TERMS
 from lnq.reporting import page as page_module
 from lnq.reporting import read_runs, select_runs, summary_rows, write_report
 from lnq.reporting.case_table import case_table, worst_cases
-from lnq.reporting.curves import logged_values, pseudo_label_curves, training_curves
+from lnq.reporting.curve_plots import logged_values, pseudo_label_curves, training_curves
 from lnq.reporting.history import histories
 from lnq.reporting.nodes_found import found_by_annotation
-from lnq.reporting.summary import NONE, tiles
+from lnq.reporting.summary_table import NONE, tiles
 
 
 class Page(HTMLParser):

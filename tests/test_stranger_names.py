@@ -13,9 +13,9 @@ from rich.table import Table
 from lnq.console import console
 from lnq.doctor import main as doctor
 from lnq.errors import CaseError
-from lnq.evaluation.folder import evaluate_case
+from lnq.evaluation.mask_folders import evaluate_case
 from lnq.evaluation.matching import Match
-from lnq.inference.scans import Job, segment
+from lnq.inference.mask_files import Job, segment
 from lnq.tables import read_table, write_table
 
 NAMES = [

@@ -25,7 +25,7 @@ from support.wandb_stub import KEY, WandbStub, wandb_stub
 
 from lnq import dashboard
 from lnq.callbacks import OfflineFirstWandbLogger, StepSeed, loggers
-from lnq.reporting.dashboard import CURVES
+from lnq.reporting.wandb_workspace import CURVES
 from lnq.run_folder import PANELS
 
 Train = Callable[..., int]

@@ -36,7 +36,7 @@ class DashboardConfig:
 def main(cfg: DashboardConfig) -> int:
     """Makes the dashboard in W&B and prints its address."""
     try:
-        from lnq.reporting.dashboard import save_dashboard
+        from lnq.reporting.wandb_workspace import save_dashboard
     except ModuleNotFoundError as error:
         raise UsageError(
             f"{error.name} is not installed",

@@ -30,9 +30,9 @@ from lnq.console import console
 from lnq.data.readers import find_scans, read_image
 from lnq.data.readers.left_out import summary
 from lnq.errors import UsageError, memory_for
-from lnq.inference.folder import Show, predict_folder
+from lnq.inference.mask_files import PREVIEWS, Format, Job, plan
 from lnq.inference.predictor import DEVICES
-from lnq.inference.scans import PREVIEWS, Format, Job, plan
+from lnq.inference.scan_folder import Show, predict_folder
 from lnq.inference.segmenter import Segmentation, Segmenter
 from lnq.inference.sliding_window import BatchSize, Overlap
 from lnq.reporting.preview import write_preview

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 from lnq.curves import read_rows
 from lnq.errors import LnqError, UsageError
 from lnq.files import read_json, sole_user
-from lnq.networks.record import TrainingRecord
+from lnq.networks.training_record import TrainingRecord
 from lnq.run_folder import RunFolder
 
 MAY_DIFFER = (

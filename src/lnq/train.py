@@ -38,7 +38,7 @@ from lnq.data.store.case_store import CaseStore
 from lnq.errors import RunError, UsageError
 from lnq.evaluation.measures import DICE
 from lnq.methods.method import Method
-from lnq.networks.record import InitialWeights, TrainingRecord
+from lnq.networks.training_record import InitialWeights, TrainingRecord
 from lnq.networks.transfer import Checkpoint, initialise_from, read_checkpoint, read_record
 from lnq.resuming import (
     AUTO,

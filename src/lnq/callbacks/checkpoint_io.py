@@ -12,7 +12,7 @@ from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 from lnq.callbacks.restoring import restorable
 from lnq.files import atomic_path
-from lnq.networks.checkpoint_file import CHECKSUM, PREVIOUS, RECORD, content_hash, load_file
+from lnq.networks.checkpoint_file import CHECKSUM, PREVIOUS, RECORD, load_file, values_hash
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -28,7 +28,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         """Saves `checkpoint` at `path`."""
         target, content = Path(path), io.BytesIO()
         if RECORD in checkpoint:
-            checkpoint[RECORD][CHECKSUM] = content_hash(checkpoint)
+            checkpoint[RECORD][CHECKSUM] = values_hash(checkpoint)
         torch.save(checkpoint, content)  # to a file it would hide that the disk is full
         with atomic_path(target) as temporary:
             temporary.write_bytes(content.getbuffer())

@@ -22,7 +22,7 @@ from pydantic import (
 from torch import Tensor
 
 from lnq.errors import UsageError
-from lnq.networks.record import REMEDY, trained
+from lnq.networks.training_record import REMEDY, trained
 
 PRECISION = "MixedPrecision"
 """Under which Lightning saves the state of a gradient scaler."""

@@ -11,7 +11,7 @@ import yaml
 
 from lnq.curves import HASH
 from lnq.files import sha256, write_json, write_manifest, write_text
-from lnq.networks.record import KEY, TrainingRecord
+from lnq.networks.training_record import KEY, TrainingRecord
 from lnq.resuming import FINISHED
 from lnq.run_folder import RunFolder
 

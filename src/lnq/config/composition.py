@@ -104,11 +104,13 @@ class Arguments:
 
     def several(self) -> list[int]:
         """Places of the overrides that give several values."""
-        return [n for n, item in enumerate(parsed(self.overrides)) if item.is_sweep_override()]
+        return [
+            n for n, item in enumerate(parsed_overrides(self.overrides)) if item.is_sweep_override()
+        ]
 
     def jobs(self) -> Iterator[list[str]]:
         """The overrides of every job: one list, or the product of all comma-separated values."""
-        given = parsed(self.overrides)
+        given = parsed_overrides(self.overrides)
         for item in given:
             named = item.is_add() and item.key_or_group == "sweep"
             if (named or item.is_sweep_override()) and not self.multirun:
@@ -127,7 +129,7 @@ class Arguments:
             yield list(job)
 
 
-def parsed(overrides: Sequence[str]) -> list[Override]:
+def parsed_overrides(overrides: Sequence[str]) -> list[Override]:
     """Overrides by Hydra's grammar.
 
     Raises:

@@ -14,7 +14,7 @@ from lnq.config.as_written import quoted
 from lnq.config.composition import Arguments, group_options
 from lnq.console import console
 from lnq.construction import nearest
-from lnq.data.datasets.layout_detection import Found, detect
+from lnq.data.datasets.layout_detection import LayoutCandidate, detect
 from lnq.errors import UsageError
 
 AUTO = "auto"
@@ -49,9 +49,9 @@ def with_layout_or_scans(argv: list[str]) -> list[str]:
     return with_layout(argv, anything=True)
 
 
-def _found(given: dict[str, Any], anything: bool) -> Found:
+def _found(given: dict[str, Any], anything: bool) -> LayoutCandidate:
     if any(key in given for key in _OF_PAIRS):
-        return Found("pairs", "a table or a folder of images is given")
+        return LayoutCandidate("pairs", "a table or a folder of images is given")
     root = given.get("data.root")
     if not isinstance(root, str | int):
         meant = [key for key in given if key != "data.root" and nearest(key, ["data.root"])]

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from lnq.errors import UsageError
+from lnq.evaluation.case_metrics import filled_assd
+from lnq.evaluation.evaluation_record import EvaluationRecord
 from lnq.evaluation.measures import (
     ASSD,
     ASSD_FILLED,
@@ -19,9 +21,7 @@ from lnq.evaluation.measures import (
     RECALL,
     Measure,
 )
-from lnq.evaluation.record import EvaluationRecord
 from lnq.evaluation.spread import Spread
-from lnq.evaluation.tables import filled_assd
 from lnq.seeding import generator
 
 COMPARED = {

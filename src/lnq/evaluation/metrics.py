@@ -2,7 +2,7 @@
 
 Nothing is hidden by a convenient number: a measure that does not exist for a pair of masks is NaN.
 What is done about it (the fill of missing surface distances) is decided over all cases, in
-`tables.py`.
+`case_metrics.py`.
 """
 
 from __future__ import annotations

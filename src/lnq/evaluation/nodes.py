@@ -5,10 +5,12 @@ A node is a 26-connected component of a binary reference, or one value of an ins
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
 from typing import Literal
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from scipy import ndimage
 
@@ -145,3 +147,21 @@ def false_positives(prediction: Mask, reference: Mask) -> tuple[Labels, NDArray[
     """
     pieces, count = components(prediction)
     return pieces, np.setdiff1d(np.arange(1, count + 1), pieces[reference])
+
+
+def nodes_table(nodes: Sequence[ReferenceNode]) -> pd.DataFrame:
+    """The nodes as a table; `annotated` is a nullable boolean, empty where unknown."""
+    table = pd.DataFrame(
+        [asdict(n) for n in nodes], columns=[f.name for f in fields(ReferenceNode)]
+    )
+    return table.astype({"detected": bool, "annotated": "boolean"})
+
+
+def voxel_recall(nodes: pd.DataFrame) -> float | None:
+    """Share of the nodes' voxels that is predicted; None without nodes.
+
+    Args:
+        nodes: With the columns of `reference_nodes.csv`.
+    """
+    voxels = int(nodes["voxels"].sum())
+    return float((nodes["overlap"] * nodes["voxels"]).sum()) / voxels if voxels else None

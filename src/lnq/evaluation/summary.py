@@ -10,8 +10,8 @@ import pandas as pd
 from pydantic import Field, TypeAdapter
 
 from lnq.evaluation.measures import FALSE_POSITIVES, PER_CASE, Measure
+from lnq.evaluation.nodes import voxel_recall
 from lnq.evaluation.spread import Spread
-from lnq.evaluation.tables import voxel_recall
 
 SIZE_BINS_MM = ((0.0, 5.0), (5.0, 10.0), (10.0, 15.0), (15.0, float("inf")))
 """Short axes `[low, high)`, mm; 10 mm is the usual limit of an enlarged node."""
@@ -62,7 +62,7 @@ class MeasureSpreads:
 
 
 @dataclass(frozen=True)
-class Found:
+class Detection:
     """How many of some nodes were found.
 
     Attributes:
@@ -77,7 +77,7 @@ class Found:
 
 
 @dataclass(frozen=True)
-class FoundUnannotated(Found):
+class DetectionUnannotated(Detection):
     """How many of the nodes were found that training never saw outlined.
 
     Attributes:
@@ -88,13 +88,13 @@ class FoundUnannotated(Found):
 
 
 @dataclass(frozen=True)
-class FoundOfSize:
+class DetectionOfSize:
     """How many nodes of a size were found.
 
     Attributes:
         low: Smallest short axis, mm.
         high: Short axis from which on nodes are larger, mm; None where there is no limit.
-        n: As of `Found`; so are the others.
+        n: As of `Detection`; so are the others.
         n_detected: Those found.
         detection_recall: Their share.
     """
@@ -107,7 +107,7 @@ class FoundOfSize:
 
 
 @dataclass(frozen=True)
-class NodeSummary(Found):
+class NodeSummary(Detection):
     """What was found of all nodes.
 
     Attributes:
@@ -119,10 +119,10 @@ class NodeSummary(Found):
         false_positives_per_case: The same by case; None without cases.
     """
 
-    annotated: Found
-    never_annotated: FoundUnannotated
+    annotated: Detection
+    never_annotated: DetectionUnannotated
     annotation_unknown: int
-    by_short_axis_mm: list[FoundOfSize]
+    by_short_axis_mm: list[DetectionOfSize]
     false_positives: int
     false_positives_per_case: float | None
 
@@ -191,11 +191,11 @@ def _node_summary(metrics: pd.DataFrame, nodes: pd.DataFrame) -> NodeSummary:
     false_positives = metrics[FALSE_POSITIVES.column]
     return NodeSummary(
         *_found(nodes),
-        annotated=Found(*_found(nodes[annotated])),
-        never_annotated=FoundUnannotated(*_found(never), voxel_recall(never)),
+        annotated=Detection(*_found(nodes[annotated])),
+        never_annotated=DetectionUnannotated(*_found(never), voxel_recall(never)),
         annotation_unknown=int((~known).sum()),
         by_short_axis_mm=[
-            FoundOfSize(
+            DetectionOfSize(
                 low,
                 high if np.isfinite(high) else None,
                 *_found(nodes[nodes["short_axis_mm"].between(low, high, inclusive="left")]),
@@ -208,6 +208,6 @@ def _node_summary(metrics: pd.DataFrame, nodes: pd.DataFrame) -> NodeSummary:
 
 
 def _found(nodes: pd.DataFrame) -> tuple[int, int, float | None]:
-    """The fields that all kinds of `Found` have, in their order."""
+    """The fields that all kinds of `Detection` have, in their order."""
     n, detected = len(nodes), int(nodes["detected"].sum())
     return n, detected, detected / n if n else None

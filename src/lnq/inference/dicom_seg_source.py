@@ -12,7 +12,7 @@ import pydicom
 from pydicom.valuerep import DA, TM
 
 from lnq.data.readers import ordered_files
-from lnq.data.readers.dicom_objects import class_of_tags, parsed
+from lnq.data.readers.dicom_objects import class_of_tags, parsed_tags
 from lnq.errors import CaseError
 
 _UIDS = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "FrameOfReferenceUID")
@@ -50,7 +50,7 @@ def source_images(scan: Path, step_mm: float) -> list[Any]:
 
 
 def _slice(file: Path, step_mm: float) -> Any:
-    data = parsed(file, _TAGS, pixels=False)
+    data = parsed_tags(file, _TAGS, pixels=False)
     data.SOPClassUID = class_of_tags(data)
     for tag in _UIDS:
         if not data.get(tag):

@@ -31,7 +31,7 @@ PREVIOUS = ".previous"
 RECORD = "lnq"
 """Entry of a checkpoint that `lnq.train` writes beside Lightning's."""
 CHECKSUM = "content_sha256"
-"""In the record: the hash of all that the file holds, by `content_hash`."""
+"""In the record: the hash of all that the file holds, by `values_hash`."""
 
 MOST_VALUES = 1_000_000
 """Checkpoints hold a few thousand; shared lists in lists can stand for any number."""
@@ -101,7 +101,7 @@ def load_file(path: Path) -> CheckpointFile:
         raise UsageError("no checkpoint", where=path, why=f"it holds a {type(contents).__name__}")
     record = contents.get(RECORD)
     written = record.get(CHECKSUM) if isinstance(record, dict) else None
-    if written is not None and written != content_hash(contents):
+    if written is not None and written != values_hash(contents):
         raise UsageError(
             "damaged checkpoint", where=path, why="it holds other values than lnq.train wrote",
             remedy=remedy,
@@ -109,7 +109,7 @@ def load_file(path: Path) -> CheckpointFile:
     return CheckpointFile(path, digest, contents)
 
 
-def content_hash(contents: Mapping[str, Any]) -> str:
+def values_hash(contents: Mapping[str, Any]) -> str:
     """SHA-256 of every tensor and value that a checkpoint holds, its own hash left out."""
     digest = hashlib.sha256()
     for part in _parts(contents):

@@ -12,7 +12,7 @@ from torch import Size, Tensor, nn
 from lnq.errors import UsageError
 from lnq.networks import original
 from lnq.networks.checkpoint_file import CheckpointFile, load_file
-from lnq.networks.record import TrainingRecord, trained, training_record
+from lnq.networks.training_record import TrainingRecord, trained, training_record
 from lnq.run_folder import RunFolder
 
 PREFIX = "network."

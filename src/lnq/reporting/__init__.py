@@ -2,11 +2,11 @@
 
 from lnq.reporting.collection import VALIDATION, Collection, collect
 from lnq.reporting.corruption import corrupted, corruption_figure
-from lnq.reporting.figures import save
 from lnq.reporting.page import write_report
+from lnq.reporting.plotting import save
 from lnq.reporting.runs import MANY_RUNS, Run, read_runs, select_runs
 from lnq.reporting.sensitivity import MEASURES, sensitivity, sensitivity_figure
-from lnq.reporting.summary import NONE, summary_rows
+from lnq.reporting.summary_table import NONE, summary_rows
 from lnq.reporting.table1 import table1, to_latex, to_markdown
 
 __all__ = [

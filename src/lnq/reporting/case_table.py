@@ -11,7 +11,7 @@ import pandas as pd
 
 from lnq.evaluation.measures import ASSD, ASSD_FILLED, DICE, FALSE_POSITIVES, PRECISION, RECALL
 from lnq.reporting.runs import MANY_RUNS, Run
-from lnq.reporting.summary import NONE, number
+from lnq.reporting.summary_table import NONE, number
 
 _COLUMNS = (
     (DICE.title, DICE.column, "{:.3f}"), (ASSD.title, ASSD.column, "{:.1f}"),

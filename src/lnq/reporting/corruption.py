@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from lnq.data.patches.corruption import BezierIntensity, GenesisCorruption, RandomBezierIntensity
 from lnq.data.patches.corruption.bezier import PERCENTILES
-from lnq.reporting.figures import RUN_COLOURS, hide, plain_style
+from lnq.reporting.plotting import RUN_COLOURS, hide, plain_style
 from lnq.volume import Array, Volume
 
 _WIDTH = 11.5  # inches

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 
 from lnq.evaluation import Measure
 from lnq.evaluation.measures import ASSD, DICE, FALSE_POSITIVES, PRECISION, RECALL
-from lnq.reporting.figures import PANEL_INCHES, Plot, inline_svg, literal, panel, style_of
+from lnq.reporting.plotting import PANEL_INCHES, Plot, inline_svg, literal, panel, style_of
 from lnq.reporting.runs import Run
 
 _MEASURES = (

@@ -10,10 +10,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from scipy.stats import binomtest
 
-from lnq.evaluation import Found, voxel_recall
-from lnq.evaluation.summary import FoundOfSize
+from lnq.evaluation import Detection, voxel_recall
+from lnq.evaluation.summary import DetectionOfSize
 from lnq.reporting.evaluations import ShownEvaluation
-from lnq.reporting.figures import Plot, inline_svg, panel, style_of
+from lnq.reporting.plotting import Plot, inline_svg, panel, style_of
 from lnq.reporting.runs import MANY_RUNS, Run
 
 _PERCENT = ([0, 0.25, 0.5, 0.75, 1], ["0 %", "25 %", "50 %", "75 %", "100 %"])
@@ -127,7 +127,7 @@ def _voxels_found(nodes: pd.DataFrame, annotated: bool) -> float:
     return np.nan if share is None else share
 
 
-def _counts(nodes: Found) -> tuple[int, int]:
+def _counts(nodes: Detection) -> tuple[int, int]:
     return nodes.n_detected, nodes.n
 
 
@@ -143,7 +143,7 @@ def _finish(axes: Axes, groups: Sequence[str]) -> None:
     axes.grid(False, axis="x")
 
 
-def _bin_name(found: FoundOfSize) -> str:
+def _bin_name(found: DetectionOfSize) -> str:
     low, high = found.low, found.high
     if high is None:
         return f"≥ {low:g} mm"

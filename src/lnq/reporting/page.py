@@ -17,15 +17,15 @@ from lnq.errors import UsageError
 from lnq.files import provenance, write_text
 from lnq.reporting.case_table import CaseTable, case_table
 from lnq.reporting.cases import by_scan, pictured_runs, view_cases
-from lnq.reporting.curves import pseudo_label_curves, training_curves
+from lnq.reporting.curve_plots import pseudo_label_curves, training_curves
 from lnq.reporting.distributions import distributions
-from lnq.reporting.figures import style_of
 from lnq.reporting.history import histories
 from lnq.reporting.nodes_found import found_by_annotation, found_by_size
+from lnq.reporting.plotting import style_of
 from lnq.reporting.runs import MANY_RUNS, Run
 from lnq.reporting.scenes import LINES
 from lnq.reporting.slices import UNITS_PER_MM
-from lnq.reporting.summary import NONE, summary_rows, tiles
+from lnq.reporting.summary_table import NONE, summary_rows, tiles
 
 MAX_BYTES = 15_000_000
 """No page is larger: it must open on a phone and pass as an attachment."""

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from lnq.evaluation import Spread
 from lnq.evaluation.measures import ASSD_FILLED, DICE
 from lnq.reporting.collection import Collection
-from lnq.reporting.figures import colour_of, literal, plain_style
+from lnq.reporting.plotting import colour_of, literal, plain_style
 from lnq.reporting.variation import SEED, alike
 
 PAPERS_BEST = {"tau": (0.3,), "gamma": (0.8,), "alpha": (0.4, 0.5), "lambda_max": (2.0,)}

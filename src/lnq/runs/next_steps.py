@@ -11,7 +11,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from lnq.config.composition import compose, parsed, quoted
+from lnq.config.composition import compose, parsed_overrides, quoted
 from lnq.data.readers import find_scans
 from lnq.data.store.case_record import CaseRecord
 from lnq.data.store.case_store import CaseStore
@@ -36,7 +36,7 @@ def fine_tuning(cfg: TrainConfig, overrides: Sequence[str]) -> str:
     """
     experiments = ["dbdmp"]
     kept = []
-    for given in parsed(overrides):
+    for given in parsed_overrides(overrides):
         if given.key_or_group == "experiment":
             value = given.value()
             names = value if isinstance(value, list) else [value]
@@ -72,7 +72,7 @@ def resuming(cfg: TrainConfig, overrides: Sequence[str]) -> str:
     """
     rest = [
         str(given.input_line)
-        for given in parsed(overrides)
+        for given in parsed_overrides(overrides)
         if given.key_or_group not in ("run_dir", "ckpt_path")
     ]
     return command_line("train", *rest, override("run_dir", cfg.run_dir), "ckpt_path=last")

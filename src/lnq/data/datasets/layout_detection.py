@@ -22,7 +22,7 @@ LOOKED_FOR = (
 
 
 @dataclass(frozen=True)
-class Found:
+class LayoutCandidate:
     """A layout that a folder could have.
 
     Attributes:
@@ -41,7 +41,7 @@ class Found:
         return f"data={self.layout}{given} ({self.evidence})"
 
 
-def detect(root: Path, anything: bool = False) -> Found:
+def detect(root: Path, anything: bool = False) -> LayoutCandidate:
     """The one layout that a folder has.
 
     Args:
@@ -54,7 +54,9 @@ def detect(root: Path, anything: bool = False) -> Found:
     """
     found = candidates(existing_folder(root, LOOKED_FOR))
     if not found and anything:
-        return Found("scans", "no known layout: every scan that lies there, without labels")
+        return LayoutCandidate(
+            "scans", "no known layout: every scan that lies there, without labels"
+        )
     if not found:
         below = [f"{folder.name}: {one}" for folder in _folders(root) for one in candidates(folder)]
         raise UsageError(
@@ -71,40 +73,42 @@ def detect(root: Path, anything: bool = False) -> Found:
     return found[0]
 
 
-def candidates(root: Path) -> list[Found]:
+def candidates(root: Path) -> list[LayoutCandidate]:
     """All layouts that a folder could have; each of `_SIGNS` looks for one."""
     return [found for sign in _SIGNS for found in sign(root)]
 
 
-def _lnq2023(root: Path) -> Iterator[Found]:
+def _lnq2023(root: Path) -> Iterator[LayoutCandidate]:
     if (root / RECORD).is_file():
         if any(root.glob("*/lnq2023-*")):
             raise older_phantom(root)
         # Listed as it lies: its settings, which data=phantom would compare, are not known here.
-        yield Found("lnq2023", f"{RECORD} with the challenge's folders", {"data.name": "phantom"})
+        yield LayoutCandidate(
+            "lnq2023", f"{RECORD} with the challenge's folders", {"data.name": "phantom"}
+        )
     elif has_cases(root):
-        yield Found("lnq2023", "train/, val/ or test/ with ID-ct.nrrd")
+        yield LayoutCandidate("lnq2023", "train/, val/ or test/ with ID-ct.nrrd")
 
 
-def _nnunet(root: Path) -> Iterator[Found]:
+def _nnunet(root: Path) -> Iterator[LayoutCandidate]:
     folders = [name for name in ("imagesTr", "imagesTs") if (root / name).is_dir()]
     if (root / DATASET).is_file() and folders:
-        yield Found("nnunet", f"{DATASET} with {folders[0]}/")
+        yield LayoutCandidate("nnunet", f"{DATASET} with {folders[0]}/")
 
 
-def _pairs(root: Path) -> Iterator[Found]:
+def _pairs(root: Path) -> Iterator[LayoutCandidate]:
     tables = [path for path in sorted(root.iterdir()) if is_table(path)]
     for path in tables:
-        yield Found("pairs", "a table", {"data.layout.table": path.name})
+        yield LayoutCandidate("pairs", "a table", {"data.layout.table": path.name})
     if not tables and (root / "images").is_dir():
         names = [name for name in ("images", "labels") if (root / name).is_dir()]
         values = {f"data.layout.{name}": name for name in names}
-        yield Found("pairs", " with ".join(f"{name}/" for name in names), values)
+        yield LayoutCandidate("pairs", " with ".join(f"{name}/" for name in names), values)
 
 
-def _tcia(root: Path) -> Iterator[Found]:
+def _tcia(root: Path) -> Iterator[LayoutCandidate]:
     if is_collection(root):
-        yield Found("tcia", "DICOM with a DICOM-SEG")
+        yield LayoutCandidate("tcia", "DICOM with a DICOM-SEG")
 
 
 _SIGNS = (_lnq2023, _nnunet, _pairs, _tcia)

@@ -10,7 +10,7 @@ import SimpleITK as sitk
 
 from lnq.data.readers.dicom_folder import SAME_PLACE_MM, files_of, series_files
 from lnq.data.readers.dicom_slices import Slice, read_slice
-from lnq.data.readers.dicom_values import check_decodable, check_values
+from lnq.data.readers.dicom_values import check_decodable, check_slices
 from lnq.data.readers.header import check_geometry, check_name, check_ratio, refusal
 from lnq.data.readers.quiet import quiet_itk
 from lnq.errors import memory_for
@@ -43,7 +43,7 @@ def read_series(path: Path) -> tuple[Volume, list[str]]:
     slices = _ordered(files)
     grid = _common_grid(folder, slices)
     volume = _read_ordered(folder, slices)
-    check_values(slices, volume.array)
+    check_slices(slices, volume.array)
     difference = grid.difference(volume.grid, 10 * _SHIFT_TOLERANCE_MM)
     if difference:
         raise refusal(folder, f"the reader places it elsewhere: {difference}", "export it again")

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pydicom
 
-from lnq.data.readers.dicom_objects import is_dicom, parsed, series_of
+from lnq.data.readers.dicom_objects import is_dicom, parsed_tags, series_of
 from lnq.data.readers.header import refusal
 from lnq.data.readers.names import SUFFIXES
 from lnq.errors import CaseError, UsageError
@@ -152,7 +152,7 @@ def _merged(found: dict[str, list[Path]]) -> dict[str, list[Path]]:
         return found
     try:
         with pydicom.config.disable_value_validation():
-            heads = [parsed(file, _PLACE, pixels=False) for file in files]
+            heads = [parsed_tags(file, _PLACE, pixels=False) for file in files]
         sizes = {(int(one.Rows), int(one.Columns)) for one in heads}
         axes = np.array([[float(v) for v in one.ImageOrientationPatient] for one in heads])
         places = np.array([[float(v) for v in one.ImagePositionPatient] for one in heads])

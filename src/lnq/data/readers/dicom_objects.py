@@ -37,14 +37,14 @@ def series_of(path: Path) -> str | None:
         CaseError: The file cannot be parsed.
     """
     with pydicom.config.disable_value_validation():
-        data = parsed(path, [*_MARKS], pixels=False)
+        data = parsed_tags(path, [*_MARKS], pixels=False)
         if not is_object(path, data):
             return None
         if not is_ct(path, data):
             return None
         series = str(data.get("SeriesInstanceUID") or "")
         # Cut off before it, a file would look like one whose UID was blanked.
-        if not series and "PixelData" not in parsed(path, ["PixelData"], pixels=True):
+        if not series and "PixelData" not in parsed_tags(path, ["PixelData"], pixels=True):
             raise refusal(path, "damaged DICOM file: it ends before its pixels", "copy it again")
         return series
 
@@ -113,10 +113,10 @@ def class_of(path: Path) -> str:
         CaseError: The file cannot be parsed.
     """
     with pydicom.config.disable_value_validation():
-        return class_of_tags(parsed(path, ["SOPClassUID"], pixels=False))
+        return class_of_tags(parsed_tags(path, ["SOPClassUID"], pixels=False))
 
 
-def parsed(path: Path, tags: list[str], pixels: bool) -> Any:
+def parsed_tags(path: Path, tags: list[str], pixels: bool) -> Any:
     """The chosen tags of a DICOM file, and no others.
 
     Args:

@@ -10,7 +10,7 @@ import numpy as np
 import pydicom
 
 from lnq.data.readers.dicom_frames import check_frames
-from lnq.data.readers.dicom_objects import damage_told, parsed
+from lnq.data.readers.dicom_objects import damage_told, parsed_tags
 from lnq.data.readers.header import refusal
 from lnq.data.readers.identity import Identity, Scan, check_belongs, identity_of
 from lnq.data.readers.plausibility import LabelKind
@@ -49,7 +49,7 @@ def read_dicom_seg(
     """
     identity = identity_of(scan)
     with pydicom.config.disable_value_validation():
-        data = parsed(path, _TAGS, pixels=True)
+        data = parsed_tags(path, _TAGS, pixels=True)
         with damage_told(path, "DICOM-SEG"):
             return _read(path, data, kind, names, scan, identity), []
 

@@ -10,7 +10,7 @@ import numpy as np
 import pydicom
 
 from lnq.data.readers.dicom_frames import check_frames
-from lnq.data.readers.dicom_objects import CT_IMAGE, class_of_tags, parsed
+from lnq.data.readers.dicom_objects import CT_IMAGE, class_of_tags, parsed_tags
 from lnq.data.readers.header import refusal
 from lnq.volume import Array
 
@@ -74,7 +74,7 @@ def read_slice(path: Path) -> Slice:
     """
     # Warnings about malformed values would quote them, and a damaged one may swallow a name.
     with pydicom.config.disable_value_validation():
-        return _slice(path, parsed(path, [*_TAGS, "PixelData"], pixels=True))
+        return _slice(path, parsed_tags(path, [*_TAGS, "PixelData"], pixels=True))
 
 
 def _slice(path: Path, data: Any) -> Slice:

@@ -10,7 +10,7 @@ import pydicom
 from pydicom.pixels import get_decoder
 
 from lnq.data.readers.agreement import compare
-from lnq.data.readers.dicom_objects import parsed
+from lnq.data.readers.dicom_objects import parsed_tags
 from lnq.data.readers.dicom_slices import Slice
 from lnq.data.readers.header import refusal
 from lnq.volume import Array
@@ -21,7 +21,7 @@ _TAGS = [
 ]  # fmt: skip
 
 
-def check_values(slices: Sequence[Slice], array: Array) -> None:
+def check_slices(slices: Sequence[Slice], array: Array) -> None:
     """Refuses values that are not the stored ones, rescaled slice by slice; all are compared.
 
     Args:
@@ -54,7 +54,7 @@ def check_decodable(slices: Sequence[Slice]) -> None:
 
 
 def _stored(one: Slice) -> Array | None:
-    data = parsed(one.path, _TAGS, pixels=True)
+    data = parsed_tags(one.path, _TAGS, pixels=True)
     syntax = data.file_meta.TransferSyntaxUID
     if syntax.is_encapsulated and not get_decoder(syntax).is_available:
         return None

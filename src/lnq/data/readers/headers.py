@@ -8,7 +8,7 @@ from typing import Any
 
 import pydicom
 
-from lnq.data.readers.dicom_objects import class_of_tags, damage_told, is_ct, is_object, parsed
+from lnq.data.readers.dicom_objects import class_of_tags, damage_told, is_ct, is_object, parsed_tags
 from lnq.data.readers.dicom_seg import LABEL_MAP, SEGMENTATION
 
 # No name among them. The patient's id is a pseudonym in a public collection, and groups scans.
@@ -49,7 +49,7 @@ def read_header(path: Path) -> ObjectHeader | None:
         CaseError: The file cannot be parsed.
     """
     with pydicom.config.disable_value_validation():
-        data = parsed(path, _TAGS, pixels=False)
+        data = parsed_tags(path, _TAGS, pixels=False)
         if not is_object(path, data):
             return None
         header = ObjectHeader(
@@ -65,7 +65,7 @@ def read_header(path: Path) -> ObjectHeader | None:
 
 
 def _with_references(path: Path, header: ObjectHeader) -> ObjectHeader:
-    data = parsed(path, _REFERENCES, pixels=False)
+    data = parsed_tags(path, _REFERENCES, pixels=False)
     series = data.get("ReferencedSeriesSequence") or ()
     slices = [one for item in series for one in item.get("ReferencedInstanceSequence") or ()]
     slices += data.get("SourceImageSequence") or ()

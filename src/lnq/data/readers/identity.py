@@ -10,7 +10,7 @@ import numpy as np
 import pydicom
 
 from lnq.data.readers.dicom_folder import series_files
-from lnq.data.readers.dicom_objects import parsed
+from lnq.data.readers.dicom_objects import parsed_tags
 from lnq.data.readers.header import refusal
 from lnq.data.readers.names import suffix_of
 from lnq.volume import Array, Grid
@@ -59,7 +59,7 @@ def identity_of(scan: Scan | None) -> Identity | None:
     if scan is None or (scan.path.is_file() and suffix_of(scan.path)):
         return None
     with pydicom.config.disable_value_validation():
-        headers = [parsed(file, _TAGS, pixels=False) for file in series_files(scan.path)]
+        headers = [parsed_tags(file, _TAGS, pixels=False) for file in series_files(scan.path)]
     positions = {
         str(one.get("SOPInstanceUID") or ""): np.array([float(v) for v in one.ImagePositionPatient])
         for one in headers

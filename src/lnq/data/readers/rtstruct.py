@@ -11,7 +11,7 @@ import numpy as np
 import pydicom
 
 from lnq.data.readers.contours import filled
-from lnq.data.readers.dicom_objects import damage_told, parsed
+from lnq.data.readers.dicom_objects import damage_told, parsed_tags
 from lnq.data.readers.header import refusal
 from lnq.data.readers.identity import (
     POSITION_TOLERANCE_MM,
@@ -77,7 +77,7 @@ def read_rtstruct(
         raise refusal(path, "contours have no voxels of their own", "give the scan beside them")
     identity = identity_of(scan)
     with pydicom.config.disable_value_validation():
-        data = parsed(path, _TAGS, pixels=False)
+        data = parsed_tags(path, _TAGS, pixels=False)
         with damage_told(path, "RTSTRUCT"):
             return _drawn(path, data, kind, names, scan.grid, identity)
 

@@ -10,8 +10,8 @@ from lnq.data.readers import unchanged
 from lnq.errors import CaseError
 from lnq.files import FAILURES, FailureLog, sole_user, write_manifest
 from lnq.inference.found_nodes import NODES, FoundNode, write_nodes
+from lnq.inference.mask_files import PREVIEWS, PROBABILITIES, Job, segment
 from lnq.inference.predicted import PredictedCase
-from lnq.inference.scans import PREVIEWS, PROBABILITIES, Job, segment
 from lnq.inference.segmenter import LoadedCheckpoint, Segmentation, Segmenter
 from lnq.inference.sliding_window import Counted
 

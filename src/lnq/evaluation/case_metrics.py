@@ -1,4 +1,4 @@
-"""A row a case, a row a node."""
+"""The measures of a case, and the table with a row a case."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 
 import pandas as pd
-
-from lnq.evaluation.nodes import ReferenceNode
 
 
 @dataclass(frozen=True)
@@ -76,21 +74,3 @@ def filled_assd(table: pd.DataFrame) -> pd.Series:
     """
     one_empty = (table["reference_ml"] > 0) ^ (table["prediction_ml"] > 0)
     return table["assd_mm"].mask(one_empty, table["assd_mm"].max())
-
-
-def nodes_table(nodes: Sequence[ReferenceNode]) -> pd.DataFrame:
-    """The nodes as a table; `annotated` is a nullable boolean, empty where unknown."""
-    table = pd.DataFrame(
-        [asdict(n) for n in nodes], columns=[f.name for f in fields(ReferenceNode)]
-    )
-    return table.astype({"detected": bool, "annotated": "boolean"})
-
-
-def voxel_recall(nodes: pd.DataFrame) -> float | None:
-    """Share of the nodes' voxels that is predicted; None without nodes.
-
-    Args:
-        nodes: With the columns of `reference_nodes.csv`.
-    """
-    voxels = int(nodes["voxels"].sum())
-    return float((nodes["overlap"] * nodes["voxels"]).sum()) / voxels if voxels else None

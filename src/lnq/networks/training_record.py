@@ -25,7 +25,7 @@ KEY = "lnq"
 REMEDY = "give a checkpoint that lnq.train or the authors' code wrote"
 
 
-def network_node(node: dict[str, Any]) -> dict[str, Any]:
+def checked_network_node(node: dict[str, Any]) -> dict[str, Any]:
     """The node itself, from which a network will be built: so it may name nothing else.
 
     Raises:
@@ -113,7 +113,7 @@ class Patches(BaseModel):
 class Configuration(BaseModel):
     """What is read of the run's configuration."""
 
-    network: Annotated[dict[str, Any], AfterValidator(network_node)]
+    network: Annotated[dict[str, Any], AfterValidator(checked_network_node)]
     datamodule: Patches
 
 

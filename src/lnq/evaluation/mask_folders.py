@@ -12,6 +12,8 @@ import numpy as np
 
 from lnq.data.readers import Scan, read_label, require_printable, unchanged
 from lnq.errors import CaseError, UsageError, memory_for
+from lnq.evaluation.case_metrics import CaseMetrics, metrics_table
+from lnq.evaluation.evaluation_record import CaseFiles, Hashes, write_evaluation
 from lnq.evaluation.matching import Match, match_cases
 from lnq.evaluation.metrics import (
     Mask,
@@ -30,10 +32,9 @@ from lnq.evaluation.nodes import (
     false_positives,
     label_nodes,
     measure_nodes,
+    nodes_table,
 )
-from lnq.evaluation.record import CaseFiles, Hashes, write_evaluation
 from lnq.evaluation.summary import Summary, summarise
-from lnq.evaluation.tables import CaseMetrics, metrics_table, nodes_table
 from lnq.files import FailureLog, sole_user
 from lnq.volume import reorient
 

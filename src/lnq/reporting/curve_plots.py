@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.ticker import MaxNLocator
 
-from lnq.reporting.figures import Plot, inline_svg, panel, style_of
+from lnq.reporting.plotting import Plot, inline_svg, panel, style_of
 from lnq.reporting.runs import Run
 
 _TITLES = {

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from lnq.evaluation import Found, Measure, Summary
+from lnq.evaluation import Detection, Measure, Summary
 from lnq.evaluation.measures import (
     ASSD,
     ASSD_FILLED,
@@ -165,7 +165,7 @@ def _distance(summary: Summary) -> Text:
     return value, f"{second}; {filled} cases filled, {missing} cases without prediction"
 
 
-def _found(nodes: Found) -> Text:
+def _found(nodes: Detection) -> Text:
     if not nodes.n:
         return NONE, "none known"
     return _percent(nodes.detection_recall), f"{nodes.n_detected} of {nodes.n}"

@@ -114,7 +114,8 @@ class EvaluationRecord:
         manifest: Content of `manifest.json`.
         facts: What that says of the evaluation.
         summary: Content of `summary.json`.
-        metrics: Content of `metrics.csv`, indexed by case; see `lnq.evaluation.tables.CaseMetrics`.
+        metrics: Content of `metrics.csv`, indexed by case; see
+            `lnq.evaluation.case_metrics.CaseMetrics`.
         nodes: Content of `reference_nodes.csv`; see `lnq.evaluation.nodes.ReferenceNode`. `case` is
             text, `annotated` a nullable boolean.
         failures: Content of `failures.json`; empty where there is none.
