@@ -61,10 +61,10 @@ class Box:
         Args:
             mask: Of any number of axes; every value but 0 counts as inside.
         """
-        found = ndimage.find_objects(mask.astype(bool, copy=False).view(np.uint8))
-        if not found:
+        boxes = ndimage.find_objects(mask.astype(bool, copy=False).view(np.uint8))
+        if not boxes:
             return cls((0,) * mask.ndim, (0,) * mask.ndim)
-        return cls(tuple(s.start for s in found[0]), tuple(s.stop for s in found[0]))
+        return cls(tuple(s.start for s in boxes[0]), tuple(s.stop for s in boxes[0]))
 
     @classmethod
     def covering(cls, inner: Grid, outer: Grid) -> Box:

@@ -34,11 +34,11 @@ def locate(target: str) -> type:
         ConfigError: It is not in the list of those that may be built, or cannot be imported.
     """
     if target not in BUILDABLE:
-        found = nearest(target, sorted(BUILDABLE))
+        similar = nearest(target, sorted(BUILDABLE))
         raise ConfigError(
             f"_target_ {target} is not allowed",
             why="it is not in the list of classes that may be built, lnq/buildable.py",
-            remedy=f"did you mean {found}?" if found else None,
+            remedy=f"did you mean {similar}?" if similar else None,
         )
     module_name, _, name = target.rpartition(".")
     try:
@@ -141,8 +141,8 @@ def lines_of(error: ValidationError, path: str) -> list[str]:
 
 def nearest(name: str, valid: Sequence[str]) -> str | None:
     """The valid name most like `name`, or None where none is alike."""
-    found = difflib.get_close_matches(name, valid, n=1, cutoff=0.5)
-    return found[0] if found else None
+    matches = difflib.get_close_matches(name, valid, n=1, cutoff=0.5)
+    return matches[0] if matches else None
 
 
 def _arguments(
@@ -192,8 +192,8 @@ def _argument_faults(
         if key in withheld:
             faults.append(f"{path}.{key}: the program gives it itself; leave it out")
         elif key not in names and not takes_any:
-            found = nearest(key, names)
-            hint = f"did you mean {found}?" if found else f"there are {', '.join(names)}"
+            similar = nearest(key, names)
+            hint = f"did you mean {similar}?" if similar else f"there are {', '.join(names)}"
             faults.append(f"{path}.{key}: {target.__name__} has no such argument; {hint}")
         elif value == "???":
             faults.append(f"{path}.{key} is required: give {path}.{key}=VALUE")

@@ -63,11 +63,11 @@ def main(cfg: DoctorConfig) -> int:
 
 def _inspect(cfg: DoctorConfig, cases: Sequence[Case]) -> int:
     bar = console(stderr=True)
-    found = track(
+    inspected = track(
         inspect_cases(cases, cfg.num_workers), "reading", total=len(cases), console=bar,
         transient=True, disable=not bar.is_terminal,
     )  # fmt: skip
-    reports = compare_cases(cases, list(found))
+    reports = compare_cases(cases, list(inspected))
     sick = [report for report in reports if report.problems]
     write_json(
         cfg.output,

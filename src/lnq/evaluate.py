@@ -82,9 +82,9 @@ def _progress(cases: Sequence[Match]) -> Iterable[Match]:
 
 def _table(summary: Summary) -> Table:
     table = Table("", "mean", "sd", "median", "q25", "q75", "n", "undefined")
-    found = summary.metrics
+    metrics = summary.metrics
     for measure in PER_CASE:
-        of = getattr(found, measure.column)
+        of = getattr(metrics, measure.column)
         numbers = (of.mean, of.sd, of.median, of.q25, of.q75)
         values = ["-" if number is None else f"{number:.3f}" for number in numbers]
         table.add_row(measure.title, *values, str(of.n), str(of.n_undefined))

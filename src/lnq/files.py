@@ -248,13 +248,13 @@ class FailureLog:
 
 
 def _versions() -> dict[str, str]:
-    found = {}
+    versions = {}
     for name in RECORDED_PACKAGES:
         try:
-            found[name] = metadata.version(name)
+            versions[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
-            found[name] = "not installed"
-    return found
+            versions[name] = "not installed"
+    return versions
 
 
 def _git_commit() -> str | None:

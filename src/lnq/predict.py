@@ -128,13 +128,13 @@ def main(cfg: PredictConfig) -> int:
 def _previews(output: Path, wanted: bool) -> Show:
     """Draws scans beside their masks; each is read again, for it is not kept beside its mask."""
 
-    def draw(job: Job, found: Segmentation) -> None:
+    def draw(job: Job, segmentation: Segmentation) -> None:
         picture = output / PREVIEWS / f"{job.name}.png"
         if not wanted:
             picture.unlink(missing_ok=True)  # nor one of an earlier mask
             return
         with memory_for(job.image):
-            write_preview(read_image(job.image), found.mask_volume, picture)
+            write_preview(read_image(job.image), segmentation.mask_volume, picture)
 
     return draw
 

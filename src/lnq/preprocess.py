@@ -133,10 +133,10 @@ def _settings(cfg: PreprocessConfig, out: Console) -> Preprocessing:
             remedy="leave out checkpoint=... or preprocessing.*=...",
         )  # fmt: skip
     checkpoint = read_checkpoint(cfg.checkpoint)
-    found = Preprocessing.from_dict(checkpoint.preprocessing, checkpoint.path)
-    shown = ", ".join(f"{key}={value}" for key, value in found.as_dict().items())
+    preprocessing = Preprocessing.from_dict(checkpoint.preprocessing, checkpoint.path)
+    shown = ", ".join(f"{key}={value}" for key, value in preprocessing.as_dict().items())
     out.print(f"as for {cfg.checkpoint}: {shown}")
-    return found
+    return preprocessing
 
 
 def _compare(

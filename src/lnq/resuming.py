@@ -115,17 +115,17 @@ def check_resumable(run: RunFolder, now: TrainingRecord, begun: TrainingRecord) 
         UsageError: Lists each key with its value now and then; or the run's curves are damaged.
     """
     known = begun.store_sha256 is not None
-    found = _config_differences(now.config, begun.config, OF_THE_STORE if known else ())
-    found += _differences(now.preprocessing, begun.preprocessing, "preprocessing")
-    found += _differences(now.cases, begun.cases, "cases")
+    differences = _config_differences(now.config, begun.config, OF_THE_STORE if known else ())
+    differences += _differences(now.preprocessing, begun.preprocessing, "preprocessing")
+    differences += _differences(now.cases, begun.cases, "cases")
     if known:
-        found += _differences(now.store_sha256, begun.store_sha256, "store_sha256")
-    _refuse(run, found)
+        differences += _differences(now.store_sha256, begun.store_sha256, "store_sha256")
+    _refuse(run, differences)
     read_rows(run)
 
 
-def _refuse(run: RunFolder, found: list[tuple[str, Any, Any]]) -> None:
-    differences = [f"{key}={value!r} (was {before!r})" for key, value, before in found]
+def _refuse(run: RunFolder, changed: list[tuple[str, Any, Any]]) -> None:
+    differences = [f"{key}={value!r} (was {before!r})" for key, value, before in changed]
     if differences:
         raise UsageError(
             "the configuration is not the one this run began with",
@@ -139,9 +139,9 @@ def _refuse(run: RunFolder, found: list[tuple[str, Any, Any]]) -> None:
 def _config_differences(
     now: dict[str, Any], before: dict[str, Any], free_too: tuple[str, ...] = ()
 ) -> list[tuple[str, Any, Any]]:
-    found = _differences(movable(now), movable(before))
+    differences = _differences(movable(now), movable(before))
     free = tuple(f"{key}." for key in (*MAY_DIFFER, *free_too))
-    return [difference for difference in found if not f"{difference[0]}.".startswith(free)]
+    return [difference for difference in differences if not f"{difference[0]}.".startswith(free)]
 
 
 def movable(config: dict[str, Any]) -> dict[str, Any]:
@@ -168,8 +168,10 @@ def movable(config: dict[str, Any]) -> dict[str, Any]:
 def _differences(now: Any, before: Any, path: str = "") -> list[tuple[str, Any, Any]]:
     if isinstance(now, dict) and isinstance(before, dict):
         return [
-            found
+            difference
             for key in sorted(now.keys() | before.keys())
-            for found in _differences(now.get(key), before.get(key), f"{path}.{key}".lstrip("."))
+            for difference in _differences(
+                now.get(key), before.get(key), f"{path}.{key}".lstrip(".")
+            )
         ]
     return [] if now == before else [(path, now, before)]

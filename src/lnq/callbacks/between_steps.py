@@ -34,8 +34,8 @@ class BetweenSteps(pl.Callback):
             yield  # only the main thread hears of them
             return
         for number in DEFERRED:
-            if callable(found := signal.getsignal(number)):
-                self._handlers[number] = found
+            if callable(previous := signal.getsignal(number)):
+                self._handlers[number] = previous
                 signal.signal(number, self._note)
         try:
             yield

@@ -102,7 +102,7 @@ def restorable(contents: Mapping[str, Any], path: Path) -> dict[str, Any]:
     Raises:
         UsageError: What a training goes on with is missing or of another kind.
     """
-    found = trained(contents, path)
+    checkpoint = trained(contents, path)
     try:
         training = Training.model_validate(contents)
         loops = _with_whole_validation(training.loops)
@@ -120,7 +120,7 @@ def restorable(contents: Mapping[str, Any], path: Path) -> dict[str, Any]:
         ) from error  # fmt: skip
     scaler = {PRECISION: contents[PRECISION]} if PRECISION in contents else {}
     return {
-        "state_dict": found.state_dict,
+        "state_dict": checkpoint.state_dict,
         **dict(training),
         "loops": loops,
         **scaler,
@@ -138,5 +138,5 @@ def _with_whole_validation(loops: dict[str, Any]) -> dict[str, Any]:
 
 
 def _states(contents: Mapping[str, Any]) -> dict[str, Any]:
-    found = contents.get("callbacks")
-    return {str(key): state for key, state in found.items()} if isinstance(found, dict) else {}
+    states = contents.get("callbacks")
+    return {str(key): state for key, state in states.items()} if isinstance(states, dict) else {}

@@ -240,8 +240,8 @@ def parse(
         raise ConfigError("cannot resolve the configuration", why=first_line(error)) from error
     names = [field.name for field in fields(schema)]  # type: ignore[arg-type]
     for key in [key for key in plain if key not in names]:
-        found = nearest(str(key), names)
-        hint = f"did you mean {found}?" if found else f"there are {', '.join(names)}"
+        similar = nearest(str(key), names)
+        hint = f"did you mean {similar}?" if similar else f"there are {', '.join(names)}"
         faults.append(f"{key}: no such key; {hint}")
         del plain[key]
     asked = [key for key, value in plain.items() if value == "???"]

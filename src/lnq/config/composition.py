@@ -254,10 +254,10 @@ def group_options(group: str) -> list[str]:
 
 
 def _did_you_mean(subject: str, name: str, valid: Sequence[str]) -> str:
-    found = nearest(name, valid)
-    if found is None:
+    similar = nearest(name, valid)
+    if similar is None:
         return f"there is no {subject}; there are {', '.join(valid[:20])}"
-    return f"there is no {subject}; did you mean {found}?"
+    return f"there is no {subject}; did you mean {similar}?"
 
 
 def first_line(error: Exception) -> str:

@@ -92,12 +92,12 @@ def one_line(file: Path) -> str:
 
 def options(group: str, roots: Sequence[Path]) -> dict[str, Path]:
     """Files of a configuration group by name; a later folder's replace those before."""
-    found = {
+    files = {
         path.relative_to(root / group).with_suffix("").as_posix(): path
         for root in roots
         for path in (root / group).rglob("*.yaml")
     }
-    return dict(sorted(found.items()))
+    return dict(sorted(files.items()))
 
 
 def _overlays(stage: str, roots: Sequence[Path]) -> list[str]:

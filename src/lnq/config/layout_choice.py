@@ -38,10 +38,10 @@ def with_layout(argv: list[str], anything: bool = False) -> list[str]:
     given = None if arguments.passes_through else _values(arguments)
     if given is None or given.get("data", AUTO) != AUTO:
         return argv
-    found = _found(given, anything)
+    candidate = _detected(given, anything)
     rest = [argument for argument in argv if not argument.startswith(("data=", "+data="))]
-    more = {key: value for key, value in found.values.items() if key not in given}
-    return [*rest, f"data={found.layout}", *(f"{k}={quoted(v)}" for k, v in more.items())]
+    more = {key: value for key, value in candidate.values.items() if key not in given}
+    return [*rest, f"data={candidate.layout}", *(f"{k}={quoted(v)}" for k, v in more.items())]
 
 
 def with_layout_or_scans(argv: list[str]) -> list[str]:
@@ -49,7 +49,7 @@ def with_layout_or_scans(argv: list[str]) -> list[str]:
     return with_layout(argv, anything=True)
 
 
-def _found(given: dict[str, Any], anything: bool) -> LayoutCandidate:
+def _detected(given: dict[str, Any], anything: bool) -> LayoutCandidate:
     if any(key in given for key in _OF_PAIRS):
         return LayoutCandidate("pairs", "a table or a folder of images is given")
     root = given.get("data.root")
@@ -64,9 +64,9 @@ def _found(given: dict[str, Any], anything: bool) -> LayoutCandidate:
             "which dataset?", where="data.root",
             remedy=f"give data.root=DIR, and data=NAME, one of {names}, to choose its layout",
         )  # fmt: skip
-    found = detect(Path(str(root)), anything)
-    console(stderr=True).print(f"layout of {root}: {found}")
-    return found
+    candidate = detect(Path(str(root)), anything)
+    console(stderr=True).print(f"layout of {root}: {candidate}")
+    return candidate
 
 
 def _values(arguments: Arguments) -> dict[str, Any] | None:

@@ -118,12 +118,12 @@ def _evaluate_all(
     for match in matches:
         try:
             with memory_for(match.reference), _used(match) as files:
-                row, found = evaluate_case(match, reference_kind, min_overlap)
+                row, case_nodes = evaluate_case(match, reference_kind, min_overlap)
         except CaseError as error:
             failures.add(match.case, error)
             continue
         rows.append(row)
-        nodes.extend(found)
+        nodes.extend(case_nodes)
         done.append((match, files))
     return rows, nodes, done, failures
 

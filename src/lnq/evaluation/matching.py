@@ -69,19 +69,19 @@ def match_cases(
         UsageError: A folder is missing or holds no mask, two files belong to one case, or no
             prediction has a reference.
     """
-    found = masks_by_case(predictions, "predictions", (*SUFFIXES, ".dcm"))
+    masks = masks_by_case(predictions, "predictions", (*SUFFIXES, ".dcm"))
     wanted = masks_by_case(references, "references")
     partial = {} if annotations is None else masks_by_case(annotations, "annotations")
-    wanted = _by_name_where_known(wanted, found)
+    wanted = _by_name_where_known(wanted, masks)
     partial = _by_name_where_known(partial, wanted)
-    _require_common(found, wanted, f"predictions={predictions}", f"references={references}")
+    _require_common(masks, wanted, f"predictions={predictions}", f"references={references}")
     if annotations is not None:
         _require_common(partial, wanted, f"annotations={annotations}", f"references={references}")
     matches = [
-        Match(case, path, found.get(case), partial.get(case))
+        Match(case, path, masks.get(case), partial.get(case))
         for case, path in sorted(wanted.items())
     ]
-    return matches, [path for case, path in sorted(found.items()) if case not in wanted]
+    return matches, [path for case, path in sorted(masks.items()) if case not in wanted]
 
 
 def masks_by_case(folder: Path, role: str, suffixes: tuple[str, ...] = SUFFIXES) -> dict[str, Path]:

@@ -203,5 +203,5 @@ def rank_teams(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _number(case: str) -> int | None:
-    found = _NUMBER.search(case)
-    return int(found.group(1)) if found else None
+    match = _NUMBER.search(case)
+    return int(match.group(1)) if match else None

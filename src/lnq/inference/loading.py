@@ -85,12 +85,12 @@ def require_ensemble(checkpoints: Sequence[Checkpoint]) -> None:
     first, *others = checkpoints
     expected = _way_of_seeing(first)
     for other in others:
-        found = _way_of_seeing(other)
-        differing = [key for key in expected if found[key] != expected[key]]
+        seen = _way_of_seeing(other)
+        differing = [key for key in expected if seen[key] != expected[key]]
         if differing:
             raise UsageError(
                 "checkpoints that see a scan differently cannot be averaged", where=other.path,
-                why=", ".join(f"{k}={found[k]} instead of {expected[k]}" for k in differing)
+                why=", ".join(f"{k}={seen[k]} instead of {expected[k]}" for k in differing)
                 + f" as in {first.path}",
                 remedy="predict with each of them by itself",
             )  # fmt: skip

@@ -102,14 +102,14 @@ def segment(
         RunError: The disk does not take the mask.
     """
     require_printable(job.image)
-    found = segmenter.segment(job.image, counted)
+    segmentation = segmenter.segment(job.image, counted)
     if job.dicom:
-        write_dicom_seg(found.mask_volume, job.image, output / job.mask_name)
+        write_dicom_seg(segmentation.mask_volume, job.image, output / job.mask_name)
     else:
-        write_volume(found.mask_volume, output / job.mask_name)
+        write_volume(segmentation.mask_volume, output / job.mask_name)
     if save_probabilities:
-        write_volume(found.probability_volume, output / PROBABILITIES / job.probability_name)
-    return found
+        write_volume(segmentation.probability_volume, output / PROBABILITIES / job.probability_name)
+    return segmentation
 
 
 def _check_dicom(scans: Sequence[Path]) -> None:

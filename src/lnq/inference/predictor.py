@@ -114,11 +114,11 @@ class Predictor:
         number = len(self.networks)
         mean: NDArray[np.float32] | None = None
         for before, network in enumerate(self.networks):
-            found = foreground_probability(
+            probability = foreground_probability(
                 network, image, self.windows, device=self.device, mirror=self.mirror,
                 counted=counted and _of_all(counted, before, number),
             )  # fmt: skip
-            mean = found if mean is None else np.add(mean, found, out=mean)
+            mean = probability if mean is None else np.add(mean, probability, out=mean)
         assert mean is not None
         return np.divide(mean, number, out=mean)
 

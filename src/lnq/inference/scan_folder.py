@@ -58,15 +58,15 @@ def predict_folder(
             for job in track(jobs):
                 try:
                     with unchanged(job.image) as digest:
-                        found = segment(job, segmenter, output, save_probabilities, counted)
+                        segmentation = segment(job, segmenter, output, save_probabilities, counted)
                         if show is not None:
-                            show(job, found)
+                            show(job, segmentation)
                 except CaseError as error:
                     record.failed(job, error)
                     say(f"{job.name}: failed: {error}")
                     continue
-                record.add(job, digest, found)
-                for note in found.notes:
+                record.add(job, digest, segmentation)
+                for note in segmentation.notes:
                     say(f"{job.name}: note: {note}")
         finally:
             # Also where the run is interrupted: the manifest tells which masks are there.
@@ -101,10 +101,10 @@ class _Record:
         """Of the nodes in all masks."""
         return sum(map(len, self._nodes.values()))
 
-    def add(self, job: Job, digest: str, found: Segmentation) -> None:
+    def add(self, job: Job, digest: str, segmentation: Segmentation) -> None:
         image = job.image.absolute()
-        self.done.append(PredictedCase(job.name, image, job.mask_name, digest, found.notes))
-        self._nodes[job.name] = found.nodes
+        self.done.append(PredictedCase(job.name, image, job.mask_name, digest, segmentation.notes))
+        self._nodes[job.name] = segmentation.nodes
 
     def failed(self, job: Job, error: CaseError) -> None:
         probability, preview = (

@@ -146,10 +146,10 @@ class Segmenter:
                 image, anatomy = examined.image, examined.anatomy
                 if image is None or anatomy is None:
                     raise examined.problems[0]
-                found = self.predictor.predict(image, anatomy.chest, counted)
-                nodes = tuple(found_nodes(found, image))
+                predicted = self.predictor.predict(image, anatomy.chest, counted)
+                nodes = tuple(found_nodes(predicted, image))
         except CaseError as error:
             raise error.at(place) from error
         doubts = [str(problem) for problem in examined.problems]
-        notes = tuple(joined_notes([*doubts, *examined.notes], found.notes))
-        return Segmentation(found.mask, found.probability, nodes, notes)
+        notes = tuple(joined_notes([*doubts, *examined.notes], predicted.notes))
+        return Segmentation(predicted.mask, predicted.probability, nodes, notes)

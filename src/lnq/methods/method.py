@@ -148,8 +148,8 @@ class Method(pl.LightningModule):
         if not leaves_out:
             self.settle()
         elif scaler is None:  # which would set it itself
-            found = ~norm.isfinite()
-            self._stopped = found if self._stopped is None else self._stopped | found
+            overflow = ~norm.isfinite()
+            self._stopped = overflow if self._stopped is None else self._stopped | overflow
             optimizer.found_inf = self._stopped.float()  # type: ignore[attr-defined]
         if gradient_clip_val and gradient_clip_algorithm == "value":
             nn.utils.clip_grad_value_(parameters, gradient_clip_val)

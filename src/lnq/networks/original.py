@@ -64,14 +64,14 @@ def weights(contents: Mapping[str, Any], source: Path) -> dict[str, Tensor]:
     Raises:
         UsageError: Something else than numbers stands among the weights.
     """
-    found = contents[WEIGHTS]
-    if not isinstance(found, Mapping):
+    tensors = contents[WEIGHTS]
+    if not isinstance(tensors, Mapping):
         raise UsageError(
-            "no weights", where=source, why=f"{WEIGHTS} is a {type(found).__name__}",
+            "no weights", where=source, why=f"{WEIGHTS} is a {type(tensors).__name__}",
             remedy="use another checkpoint",
         )  # fmt: skip
     foreign = [
-        f"{key} ({type(value).__name__})" for key, value in found.items()
+        f"{key} ({type(value).__name__})" for key, value in tensors.items()
         if not (isinstance(key, str) and isinstance(value, Tensor) and value.is_floating_point())
     ]  # fmt: skip
     if foreign:
@@ -79,9 +79,9 @@ def weights(contents: Mapping[str, Any], source: Path) -> dict[str, Tensor]:
             f"{WEIGHTS} holds more than weights", where=source, why=", ".join(foreign[:6]),
             remedy="use another checkpoint",
         )  # fmt: skip
-    plain = {key: key.removeprefix(_PARALLEL) for key in found}
+    plain = {key: key.removeprefix(_PARALLEL) for key in tensors}
     return {
-        key if key != name and name in found else name: found[key].float()
+        key if key != name and name in tensors else name: tensors[key].float()
         for key, name in plain.items()
     }
 

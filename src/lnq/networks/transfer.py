@@ -69,15 +69,15 @@ def read_checkpoint(run_or_file: Path) -> Checkpoint:
     file = load_file(path)
     if original.is_original(file.contents):
         return _read_original(file)
-    found = trained(file.contents, path)
+    checkpoint = trained(file.contents, path)
     state = {
         key.removeprefix(PREFIX): value
-        for key, value in found.state_dict.items()
+        for key, value in checkpoint.state_dict.items()
         if key.startswith(PREFIX)
     }
-    config = found.lnq.config
+    config = checkpoint.lnq.config
     return Checkpoint(
-        path, file.sha256, state, config.network, found.lnq.preprocessing,
+        path, file.sha256, state, config.network, checkpoint.lnq.preprocessing,
         config.datamodule.patch_size,
     )  # fmt: skip
 

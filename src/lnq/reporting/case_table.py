@@ -79,6 +79,6 @@ def _cells(row: dict[Any, Any] | None, columns: Sequence[str]) -> list[Cell]:
             value = float(row[key])
             cells.append(("" if math.isnan(value) else repr(value), number(value, form)))
     if _NODES in columns:
-        found, nodes = int(row["nodes_detected"]), int(row["nodes"])
-        cells.append((repr(found / nodes) if nodes else "", f"{found} of {nodes}"))
+        detected, nodes = int(row["nodes_detected"]), int(row["nodes"])
+        cells.append((repr(detected / nodes) if nodes else "", f"{detected} of {nodes}"))
     return cells

@@ -27,13 +27,13 @@ def found_by_size(runs: Sequence[Run]) -> list[Plot]:
     Args:
         runs: In the order of their styles; those without evaluated nodes are left out.
     """
-    found = [(i, r.evaluation) for i, r in enumerate(runs) if r.evaluation is not None]
-    evaluated = [(i, evaluation) for i, evaluation in found if len(evaluation.nodes)]
+    records = [(i, r.evaluation) for i, r in enumerate(runs) if r.evaluation is not None]
+    evaluated = [(i, evaluation) for i, evaluation in records if len(evaluation.nodes)]
     if not evaluated:
         return []
     bins = [evaluation.summary.nodes.by_short_axis_mm for _, evaluation in evaluated]
     groups = [_bin_name(b) for b in bins[0]]
-    counts = [[(b.n_detected, b.n) for b in found] for found in bins]
+    counts = [[(b.n_detected, b.n) for b in classes] for classes in bins]
     shares = _shares("Nodes found, by short axis", groups, [i for i, _ in evaluated], counts)
     # The nodes of many runs, on top of each other, tell nothing apart.
     return [shares, _overlaps(evaluated)] if len(evaluated) <= MANY_RUNS else [shares]
@@ -143,8 +143,8 @@ def _finish(axes: Axes, groups: Sequence[str]) -> None:
     axes.grid(False, axis="x")
 
 
-def _bin_name(found: DetectionOfSize) -> str:
-    low, high = found.low, found.high
+def _bin_name(size_bin: DetectionOfSize) -> str:
+    low, high = size_bin.low, size_bin.high
     if high is None:
         return f"≥ {low:g} mm"
     return f"{low:g}–{high:g} mm" if low else f"< {high:g} mm"

@@ -160,7 +160,7 @@ def inline_svg(axes: Axes, tooltips: Sequence[str] = ()) -> str:
 
 def _with_variables(style: str) -> str:
     return re.sub(
-        r"#[0-9a-f]{6}", lambda found: _VARIABLES.get(found.group(), found.group()), style
+        r"#[0-9a-f]{6}", lambda match: _VARIABLES.get(match.group(), match.group()), style
     )
 
 

@@ -131,16 +131,16 @@ def _read_run(folder: Path, name: str, evaluation: Path | None) -> Run:
         notes.append("There is no config.yaml: the configuration is the manifest's.")
     curves = _read_curves(run, notes)
     if evaluation is None:
-        found = _own_evaluation(run, notes)
+        evaluated = _own_evaluation(run, notes)
         if not run.evaluation.is_dir():
             notes.append("There is no evaluation yet: run the commands predict and evaluate on it.")
     elif evaluation.is_dir():
-        found = with_scans(evaluation, run.predictions)
+        evaluated = with_scans(evaluation, run.predictions)
     else:
         raise UsageError("no such folder", where=f"evaluation={evaluation}")
     training = _own_evaluation(run.training, notes)
     panels = sorted(run.panels.glob("*.png"), key=_epoch)
-    return Run(name, run, manifest, config, curves, found, training, panels, notes)
+    return Run(name, run, manifest, config, curves, evaluated, training, panels, notes)
 
 
 def _own_evaluation(folder: MeasuredFolder, notes: list[str]) -> ShownEvaluation | None:

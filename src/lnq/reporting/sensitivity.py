@@ -27,14 +27,14 @@ COLUMNS = [
 ]  # fmt: skip
 
 
-def sensitivity(found: Collection) -> pd.DataFrame:
+def sensitivity(collection: Collection) -> pd.DataFrame:
     """Runs that differ from the others of their experiment in one parameter alone.
 
     What the parameters are when they are not varied is what most runs have. Runs that differ in
     anything else but their seed are an experiment of their own, named by it.
 
     Args:
-        found: Runs, of which those with an evaluation count.
+        collection: Runs, of which those with an evaluation count.
 
     Returns:
         A row for each experiment, parameter and value, where a parameter has two values or more:
@@ -42,19 +42,20 @@ def sensitivity(found: Collection) -> pd.DataFrame:
         there is one seed.
     """
     rows = []
-    varied = {name: key for name in PAPERS_BEST if (key := f"method.{name}") in found.varied}
-    others = [key for key in found.varied if key not in varied.values()]
-    for experiment, runs in found.evaluated.groupby("experiment"):
+    varied = {name: key for name in PAPERS_BEST if (key := f"method.{name}") in collection.varied}
+    others = [key for key in collection.varied if key not in varied.values()]
+    for experiment, runs in collection.evaluated.groupby("experiment"):
         for words, own in alike(runs, others):
             rows += [
-                {"experiment": f"{experiment}{words}", **row} for row in _rows(own, varied, found)
+                {"experiment": f"{experiment}{words}", **row}
+                for row in _rows(own, varied, collection)
             ]
     numbers = [column for column in COLUMNS if column.endswith(("_mean", "_sd"))]
     return pd.DataFrame(rows, columns=COLUMNS).astype(dict.fromkeys(numbers, float))  # None: NaN
 
 
 def _rows(
-    runs: pd.DataFrame, varied: Mapping[str, str], found: Collection
+    runs: pd.DataFrame, varied: Mapping[str, str], collection: Collection
 ) -> Iterator[dict[str, object]]:
     """The points of runs that may be put together; `varied` has each parameter's column."""
     usual = {key: runs[key].mode().iloc[0] for key in varied.values() if runs[key].notna().any()}
@@ -67,7 +68,7 @@ def _rows(
             yield {
                 "parameter": name,
                 "value": value,
-                **_measures(at_value, found.cases),
+                **_measures(at_value, collection.cases),
                 "paper_best": value in PAPERS_BEST[name],
             }
 

@@ -118,13 +118,13 @@ def tiles(run: Run) -> list[tuple[str, str, str]]:
     if run.evaluation is None:
         return []
     summary = run.evaluation.summary
-    found = [
+    known = [
         ("Dice coefficient", *_spread(summary.metrics.dice, DICE)),
         (ASSD.title, *_distance(summary)),
         ("Nodes found", *_found(summary.nodes)),
         ("Never annotated nodes found", *_found(_annotated(run).never_annotated)),
     ]
-    return [tile for tile in found if tile[1] != NONE]
+    return [tile for tile in known if tile[1] != NONE]
 
 
 def number(value: float | None, form: str) -> str:

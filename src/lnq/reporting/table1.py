@@ -71,12 +71,12 @@ PUBLISHED = {
 }  # fmt: skip
 
 
-def table1(found: Collection) -> pd.DataFrame:
+def table1(collection: Collection) -> pd.DataFrame:
     """Our runs of the table's experiments, a row of text each, beside the published figures.
 
     Args:
-        found: Runs, of which those with an evaluation count. Seeds of a row are pooled; runs that
-            differ in anything else have rows of their own, named by it.
+        collection: Runs, of which those with an evaluation count. Seeds of a row are pooled; runs
+            that differ in anything else have rows of their own, named by it.
 
     Returns:
         A row for each experiment `table1_*` among the runs, in the paper's order, with text in all
@@ -84,14 +84,14 @@ def table1(found: Collection) -> pd.DataFrame:
         all seeds, `by seed` gives each seed's mean DSC. A mode other than the paper's stands beside
         the row's name.
     """
-    experiments = dict(list(found.evaluated.groupby("experiment")))
+    experiments = dict(list(collection.evaluated.groupby("experiment")))
     rows = []
     for name, published in PUBLISHED.items():
         runs = experiments.get(PREFIX + name)
         if runs is None:
             continue
-        for words, own in alike(runs.sort_values(SEED, kind="stable"), found.varied):
-            cases = found.cases[found.cases["run"].isin(own["run"])]
+        for words, own in alike(runs.sort_values(SEED, kind="stable"), collection.varied):
+            cases = collection.cases[collection.cases["run"].isin(own["run"])]
             rows.append({"row": name + words, **_row(own, cases, published)})
     return pd.DataFrame(rows)
 
@@ -133,8 +133,8 @@ def to_latex(table: pd.DataFrame) -> str:
 
 
 def _spread(values: pd.Series) -> str:
-    found = Spread.of(values)
-    return mean_and_sd(found.mean, found.sd)
+    spread = Spread.of(values)
+    return mean_and_sd(spread.mean, spread.sd)
 
 
 def _share(part: pd.Series, whole: pd.Series) -> str:

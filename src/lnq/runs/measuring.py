@@ -117,9 +117,9 @@ def measure(
     place, config = MeasuredFolder(measurement.output), measurement.record()
     jobs = plan(find_scans(measurement.input), measurement.input, place.predictions, None)
     code = predict_folder(segmenter, jobs, place.predictions, config=config, say=say)
-    found = evaluate_folders(
+    evaluation = evaluate_folders(
         place.predictions, measurement.references, place.evaluation,
         config=config, reference_kind=measurement.reference_kind,
         min_overlap=measurement.min_overlap, annotations=measurement.annotations,
     )  # fmt: skip
-    return Measured(found, max(code, found.exit_code))
+    return Measured(evaluation, max(code, evaluation.exit_code))

@@ -99,12 +99,12 @@ def _differences(cfg: TrainConfig, composed: Any) -> list[str]:
     words = []
     if Path(composed["store"]) != cfg.store:
         words.append(override("store", cfg.store))
-    wanted, found = _plain(cfg.network), _plain(composed["network"])
-    words += [f"~network.{key}" for key in found.keys() - wanted.keys()]
+    wanted, chosen = _plain(cfg.network), _plain(composed["network"])
+    words += [f"~network.{key}" for key in chosen.keys() - wanted.keys()]
     for key, value in wanted.items():
-        if key not in found:
+        if key not in chosen:
             words.append("+" + override(f"network.{key}", value))
-        elif found[key] != value:
+        elif chosen[key] != value:
             words.append(override(f"network.{key}", value))
     patch = list(cfg.datamodule["patch_size"])
     if list(composed["datamodule"]["patch_size"]) != patch:

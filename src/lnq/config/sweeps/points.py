@@ -79,15 +79,15 @@ class OneAtATime:
             ConfigError: It has no such key.
         """
         names = short_names(list(self.values))
-        found = [Point("default")]
+        points = [Point("default")]
         for key, values in self.values.items():
             own = value_of(base, key)
-            found += [
+            points += [
                 Point(f"{names[key]}-{value}", (f"{key}={value}",))
                 for value in values
                 if value != own
             ]
-        yield from found
+        yield from points
 
 
 def value_of(base: DictConfig, key: str) -> Any:

@@ -138,8 +138,8 @@ class Study:
             say(f"study: {done} of {self.n_trials} trials are done, in {folder / STUDY}")
             while trials := self._next(study, self.at_once or at_once):
                 jobs = [job_at(self._point(trial, folder)) for trial in trials]
-                found = launch([job.overrides for job in jobs], trials[0].number)
-                for trial, job, result in zip(trials, jobs, found, strict=True):
+                results = launch([job.overrides for job in jobs], trials[0].number)
+                for trial, job, result in zip(trials, jobs, results, strict=True):
                     codes.append(self._tell(study, trial, job, result))
                 if USERS_MISTAKE in codes:  # which the others would repeat
                     break

@@ -77,8 +77,8 @@ def claims(chest: Chest, outline: Mask) -> list[Claim]:
         chest: Body and lungs, axes in LPS order as the header says; its size is a chest's.
         outline: The body with all that lies inside.
     """
-    found = [_upside_down(chest, outline), _spine_elsewhere(chest, outline)]
-    said = [claim for claim in found if claim is not None]
+    candidates = [_upside_down(chest, outline), _spine_elsewhere(chest, outline)]
+    said = [claim for claim in candidates if claim is not None]
     return said or [claim for claim in [_mirrored(chest, outline)] if claim is not None]
 
 

@@ -82,12 +82,12 @@ def is_safe_id(name: str) -> bool:
 def numbered(names: Sequence[str]) -> list[str]:
     """The names, of which each later one that is there already gets a number."""
     seen = Counter[str]()
-    found = []
+    ids = []
     for name in names:
         seen[name.casefold()] += 1
         number = seen[name.casefold()]
-        found.append(name if number == 1 else f"{name}_{number}")
-    return found
+        ids.append(name if number == 1 else f"{name}_{number}")
+    return ids
 
 
 def shortened(items: Sequence[str]) -> str:

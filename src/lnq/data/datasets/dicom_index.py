@@ -159,7 +159,7 @@ def _candidates(root: Path) -> list[Path]:
 
 def _files(root: Path) -> list[Path]:
     """All visible files."""
-    found: list[Path] = []
+    paths: list[Path] = []
     seen: set[Path] = set()
     for folder, subfolders, names in os.walk(root, followlinks=True):
         here = Path(folder)
@@ -168,8 +168,8 @@ def _files(root: Path) -> list[Path]:
             continue
         seen.add(here.resolve())
         subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
-        found += [here / name for name in sorted(names) if not name.startswith(".")]
-    return [path for path in found if path.is_file()]
+        paths += [here / name for name in sorted(names) if not name.startswith(".")]
+    return [path for path in paths if path.is_file()]
 
 
 def _annotation(path: Path, header: ObjectHeader, slices: dict[str, str]) -> Annotation:

@@ -71,8 +71,8 @@ def duplicates(cases: Sequence[Case], hashes: Mapping[str, str]) -> dict[str, Du
     """
     first: dict[str, Case] = {}
     read = [case for case in _by_split(cases) if case.case_id in hashes]
-    found = [Duplicate(case, first.setdefault(hashes[case.case_id], case)) for case in read]
-    return {one.case.case_id: one for one in found if one.case is not one.earlier}
+    pairs = [Duplicate(case, first.setdefault(hashes[case.case_id], case)) for case in read]
+    return {one.case.case_id: one for one in pairs if one.case is not one.earlier}
 
 
 def _by_split(cases: Sequence[Case]) -> list[Case]:

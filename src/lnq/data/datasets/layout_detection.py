@@ -52,12 +52,12 @@ def detect(root: Path, anything: bool = False) -> LayoutCandidate:
         UsageError: It is missing, or has no layout that is known, or could have several; all of
             them are named.
     """
-    found = candidates(existing_folder(root, LOOKED_FOR))
-    if not found and anything:
+    layouts = candidates(existing_folder(root, LOOKED_FOR))
+    if not layouts and anything:
         return LayoutCandidate(
             "scans", "no known layout: every scan that lies there, without labels"
         )
-    if not found:
+    if not layouts:
         below = [f"{folder.name}: {one}" for folder in _folders(root) for one in candidates(folder)]
         raise UsageError(
             "the layout of this folder is not known", where=root,
@@ -65,17 +65,18 @@ def detect(root: Path, anything: bool = False) -> LayoutCandidate:
             + (f"; but a folder below has one, {shortened(below)}" if below else ""),
             remedy="give data.root=DIR, the folder that holds these, or data=NAME",
         )  # fmt: skip
-    if len(found) > 1:
+    if len(layouts) > 1:
         raise UsageError(
             "this folder could have several layouts", where=root,
-            why=shortened([str(one) for one in found]), remedy="choose one by giving its arguments",
+            why=shortened([str(one) for one in layouts]),
+            remedy="choose one by giving its arguments",
         )  # fmt: skip
-    return found[0]
+    return layouts[0]
 
 
 def candidates(root: Path) -> list[LayoutCandidate]:
     """All layouts that a folder could have; each of `_SIGNS` looks for one."""
-    return [found for sign in _SIGNS for found in sign(root)]
+    return [layout for sign in _SIGNS for layout in sign(root)]
 
 
 def _lnq2023(root: Path) -> Iterator[LayoutCandidate]:

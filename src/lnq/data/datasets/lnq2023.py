@@ -52,8 +52,8 @@ class Lnq2023Layout:
                 why="looked for train/, val/ or test/ with ID-ct.nrrd and ID-seg.nrrd",
                 remedy="give data.root=DIR, the folder that holds these",
             )
-        found = [case for split, folder in folders.items() for case in self._split(split, folder)]
-        return checked(found, self.root, self.allow_links_outside)
+        cases = [case for split, folder in folders.items() for case in self._split(split, folder)]
+        return checked(cases, self.root, self.allow_links_outside)
 
     def _split(self, split: Split, folder: Path) -> list[Case]:
         scans, labels = _scans_and_labels(folder.iterdir())

@@ -62,8 +62,8 @@ class NnunetLayout:
                 f"{len(train)} training cases, {DATASET} promises {dataset.num_training}",
                 where=self.root, remedy="copy the dataset again, or correct numTraining",
             )  # fmt: skip
-        found = [*self._split(train), *self._part("test", dataset)]
-        return checked([dataset.told(c) for c in found], self.root, self.allow_links_outside)
+        cases = [*self._split(train), *self._part("test", dataset)]
+        return checked([dataset.told(c) for c in cases], self.root, self.allow_links_outside)
 
     def _listed(self, dataset: _Dataset) -> list[Case]:
         """The training cases, where `dataset.json` names the files of each."""

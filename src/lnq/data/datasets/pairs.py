@@ -70,8 +70,8 @@ class PairsLayout:
                 an id is unsafe or given twice, a file lies outside `root`.
         """
         existing_folder(self.root, "scans and labels")
-        found = self._from_table(self.table) if self.table else self._from_folders()
-        return checked(found, self.root, self.allow_links_outside)
+        cases = self._from_table(self.table) if self.table else self._from_folders()
+        return checked(cases, self.root, self.allow_links_outside)
 
     def _from_table(self, table: Path) -> list[Case]:
         path = self.root / table

@@ -34,7 +34,7 @@ def read_splits(table: Path, cases: Sequence[Case]) -> list[Case]:
             completely annotated, so that its ids must mean other cases.
     """
     rows, has_splits = _rows(table)
-    found: dict[str, Split] = {}
+    listed: dict[str, Split] = {}
     missing = []
     for key, split in rows.items():
         mine = [case for case in cases if _fits(key, case)]
@@ -42,21 +42,21 @@ def read_splits(table: Path, cases: Sequence[Case]) -> list[Case]:
             raise _refusal(table, f"'{key}' fits {shortened([c.case_id for c in mine])}")
         if not mine:
             missing.append(key)
-        found |= {case.case_id: split for case in mine}
+        listed |= {case.case_id: split for case in mine}
     if missing:
         raise _refusal(
             table, f"{len(missing)} of its {len(rows)} ids are not there: {shortened(missing)}; do "
             "they mean other cases, or is only a part of the collection here?",
         )  # fmt: skip
     placed = [
-        replace(case, split=found[case.case_id]) if case.case_id in found
+        replace(case, split=listed[case.case_id]) if case.case_id in listed
         else replace(case, split="val") if case.supervision == "full" and not has_splits
         else case
         for case in cases
     ]  # fmt: skip
     wrong = [
         case.case_id for case in placed
-        if case.case_id in found and case.split == "test" and case.supervision == "partial"
+        if case.case_id in listed and case.split == "test" and case.supervision == "partial"
     ]  # fmt: skip
     if wrong:
         raise _refusal(

@@ -81,7 +81,7 @@ class TciaLayout:
     def _labels(self, index: Index) -> dict[str, Annotation]:
         """The segmentation of each series that has one."""
         faults: list[str] = []
-        found: dict[str, Annotation] = {}
+        annotations: dict[str, Annotation] = {}
         for annotation in index.annotations:
             mine = [uid for uid in index.series if uid in annotation.series]
             if not mine:
@@ -89,22 +89,24 @@ class TciaLayout:
                 faults.append(f"{annotation.path}: its CT series {meant} is missing")
             elif len(mine) > 1:
                 faults.append(f"{annotation.path}: it refers to {len(mine)} CT series")
-            elif mine[0] in found:
-                faults.append(f"{annotation.path}: {found[mine[0]].path} annotates the same CT")
+            elif mine[0] in annotations:
+                faults.append(
+                    f"{annotation.path}: {annotations[mine[0]].path} annotates the same CT"
+                )
             elif self._supervision(annotation) is None:
                 faults.append(
                     f"{annotation.path}: its description '{annotation.description}' tells neither "
                     "Fully nor Partially Annotated"
                 )
             else:
-                found[mine[0]] = annotation
+                annotations[mine[0]] = annotation
         if faults:
             raise UsageError(
                 "segmentations that cannot be used", where=self.root, why=shortened(faults),
                 remedy="download what is missing, move the others away; data.layout.supervision="
                 "partial (or full) serves where descriptions say nothing",
             )  # fmt: skip
-        return found
+        return annotations
 
     def _supervision(self, annotation: Annotation) -> Supervision | None:
         match = re.search(r"\b(fully|partially)\b[\s_-]*annotated", annotation.description, re.I)

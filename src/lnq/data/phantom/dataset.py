@@ -163,19 +163,19 @@ class PhantomDataset:
         if not path.exists():
             return False
         record, wanted = read_json(path), self.settings()
-        found = record.get("settings") if isinstance(record, dict) else None
-        if not isinstance(found, dict):
+        settings = record.get("settings") if isinstance(record, dict) else None
+        if not isinstance(settings, dict):
             raise UsageError("the phantom's record is damaged", where=path,
                              remedy="delete the folder: it is written again")  # fmt: skip
-        if found == wanted:
+        if settings == wanted:
             return True
-        if found.get("version") != VERSION:
+        if settings.get("version") != VERSION:
             raise older_phantom(path.parent)
-        differing = [key for key in wanted if found.get(key) != wanted[key]]
+        differing = [key for key in wanted if settings.get(key) != wanted[key]]
         raise UsageError(
             "a phantom dataset of other settings is already there",
             where=path.parent,
-            why=", ".join(f"{key} is {found.get(key)}, not {wanted[key]}" for key in differing),
+            why=", ".join(f"{key} is {settings.get(key)}, not {wanted[key]}" for key in differing),
             remedy="choose another root, or delete this one",
         )
 

@@ -122,13 +122,13 @@ def _settle(
     free = (gap > -0.6) & (gap < np.where(depth < -0.25 * short_axis_mm, 7.0, 1.5))
     if others:
         free &= _gap(probes, others) > _GAP_MM
-    found = np.flatnonzero(free)
-    if not len(found):
+    places = np.flatnonzero(free)
+    if not len(places):
         return None
-    touching = found[gap[found] < 1.0]
+    touching = places[gap[places] < 1.0]
     if len(touching) and rng.random() < 0.75:
-        found = touching
-    return shapes[int(rng.choice(found))]
+        places = touching
+    return shapes[int(rng.choice(places))]
 
 
 def _gap(probes: FloatArray, solids: Sequence[Tube | Ellipsoid]) -> FloatArray:

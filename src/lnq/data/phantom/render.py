@@ -139,9 +139,9 @@ def _mediastinum(torso: Torso, thorax: Thorax, canvas: Canvas) -> FloatArray:
     coats += [(node.shape, 2.0) for node in thorax.nodes]
     coats += [(pad, 0.0) for pad in thorax.fat_pads]
     for shape, coat in coats:
-        found = canvas.distance(shape, coat + _REACH_MM)
-        if found is not None:
-            box, distance = found
+        reached = canvas.distance(shape, coat + _REACH_MM)
+        if reached is not None:
+            box, distance = reached
             field[box] = _join(field[box], np.minimum(distance - coat, _REACH_MM))
     return field
 
@@ -161,11 +161,11 @@ def _draw_nodes(
     """Paints the nodes and returns each one's box and its share of every point there."""
     shares: list[tuple[Slices, FloatArray] | None] = []
     for node in thorax.nodes:
-        found = canvas.distance(node.shape, canvas.soft_mm)
-        if found is None:
+        reached = canvas.distance(node.shape, canvas.soft_mm)
+        if reached is None:
             shares.append(None)
             continue
-        box, distance = found
+        box, distance = reached
         share = canvas.edge(distance)
         _blend(image[box], share, node.hu)
         shares.append((box, share))
@@ -183,10 +183,10 @@ def _label(
     factor = canvas.factor
     size = (canvas.shape[0] // factor, *canvas.shape[1:])
     labels, best = np.zeros(size, np.uint8), np.zeros(size, np.float32)
-    for number, found in enumerate(shares, start=1):
-        if found is None:
+    for number, drawn in enumerate(shares, start=1):
+        if drawn is None:
             continue
-        box, share = found
+        box, share = drawn
         part = (slice(box[0].start // factor, box[0].stop // factor), box[1], box[2])
         share = share * free[box]
         share = share.reshape(-1, factor, *share.shape[1:]).mean(axis=1)
@@ -200,10 +200,10 @@ def _label(
 
 
 def _paint(canvas: Canvas, image: FloatArray, organ: Organ, free: FloatArray) -> None:
-    found = canvas.distance(organ.shape, canvas.soft_mm)
-    if found is None:
+    reached = canvas.distance(organ.shape, canvas.soft_mm)
+    if reached is None:
         return
-    box, distance = found
+    box, distance = reached
     share = canvas.edge(distance)
     _blend(image[box], share, organ.hu)
     free[box] *= 1 - share
@@ -211,18 +211,18 @@ def _paint(canvas: Canvas, image: FloatArray, organ: Organ, free: FloatArray) ->
 
 def _paint_soft(canvas: Canvas, image: FloatArray, shape: Ellipsoid, hu: float) -> None:
     """Paints what is no obstacle to anything and never leaves the body."""
-    found = canvas.distance(shape, canvas.soft_mm)
-    if found is not None:
-        box, distance = found
+    reached = canvas.distance(shape, canvas.soft_mm)
+    if reached is not None:
+        box, distance = reached
         _blend(image[box], canvas.edge(distance) * (image[box] > -500), hu)
 
 
 def _paint_thin(canvas: Canvas, image: FloatArray, tube: Tube, air: FloatArray) -> None:
     """Paints a vessel inside the lung; one thinner than a pixel is as faint as it is thin."""
-    found = canvas.distance(tube, canvas.soft_mm)
-    if found is None:
+    reached = canvas.distance(tube, canvas.soft_mm)
+    if reached is None:
         return
-    box, distance = found
+    box, distance = reached
     faint = min(1.0, 2.2 * float(tube.radii.mean()) / canvas.soft_mm)
     _blend(image[box], canvas.edge(distance) * air[box] * np.float32(faint), 45.0)
 

@@ -39,10 +39,10 @@ def files_of(path: Path) -> tuple[list[Path], list[CaseError]]:
     series = series_of(path)
     if series is None:
         raise refusal(path, "a DICOM object that is no CT slice", "give a slice or its folder")
-    found, damaged = _ct_files(path.parent)
-    if damaged and len(found) == 1:
+    by_series, damaged = _ct_files(path.parent)
+    if damaged and len(by_series) == 1:
         raise damaged[0]
-    return next(files for files in found.values() if path in files), damaged
+    return next(files for files in by_series.values() if path in files), damaged
 
 
 def series_files(path: Path) -> list[Path]:
@@ -76,7 +76,7 @@ def spread(scans: Sequence[Path]) -> dict[Path, list[Path]]:
     Args:
         scans: Folders and first slices, as of `places`; files of other formats are skipped.
     """
-    found: dict[str, list[Path]] = {}
+    series: dict[str, list[Path]] = {}
     for scan in scans:
         try:
             inside = _ct_files(scan)[0].values() if scan.is_dir() else ()
@@ -85,10 +85,10 @@ def spread(scans: Sequence[Path]) -> dict[Path, list[Path]]:
         except CaseError:
             continue  # told where it is read
         if uid:
-            found.setdefault(uid, []).append(scan)
+            series.setdefault(uid, []).append(scan)
     return {
         scan: [other for other in together if other != scan]
-        for together in found.values()
+        for together in series.values()
         for scan in together
         if len(together) > 1
     }
@@ -122,7 +122,7 @@ def one_series(folder: Path) -> list[Path]:
 
 def _ct_files(folder: Path) -> tuple[dict[str, list[Path]], list[CaseError]]:
     """The folder's CT slices by series UID, and what is wrong with files that cannot be read."""
-    found: dict[str, list[Path]] = {}
+    slices: dict[str, list[Path]] = {}
     damaged: list[CaseError] = []
     for file in sorted(folder.iterdir()):
         if file.name.startswith(".") or not file.is_file():
@@ -138,18 +138,18 @@ def _ct_files(folder: Path) -> tuple[dict[str, list[Path]], list[CaseError]]:
             damaged.append(error)
             continue
         if series is not None:
-            found.setdefault(series, []).append(file)
-    return _merged(found), damaged
+            slices.setdefault(series, []).append(file)
+    return _merged(slices), damaged
 
 
-def _merged(found: dict[str, list[Path]]) -> dict[str, list[Path]]:
+def _merged(series: dict[str, list[Path]]) -> dict[str, list[Path]]:
     """Slices that have a series UID each, as after some de-identification, as one series.
 
     Their positions must speak for it: one size, one orientation, none twice.
     """
-    files = [file for files in found.values() for file in files]
-    if len(found) < max(len(files), _FEWEST_MERGED):
-        return found
+    files = [file for files in series.values() for file in files]
+    if len(series) < max(len(files), _FEWEST_MERGED):
+        return series
     try:
         with pydicom.config.disable_value_validation():
             heads = [parsed_tags(file, _PLACE, pixels=False) for file in files]
@@ -157,8 +157,8 @@ def _merged(found: dict[str, list[Path]]) -> dict[str, list[Path]]:
         axes = np.array([[float(v) for v in one.ImageOrientationPatient] for one in heads])
         places = np.array([[float(v) for v in one.ImagePositionPatient] for one in heads])
     except (CaseError, AttributeError, TypeError, ValueError):
-        return found
+        return series
     if len(sizes) > 1 or np.abs(axes - axes[0]).max() > _SAME_AXES:
-        return found
+        return series
     heights = np.sort(places @ np.cross(axes[0, :3], axes[0, 3:]))
-    return {next(iter(found)): files} if np.diff(heights).min() > SAME_PLACE_MM else found
+    return {next(iter(series)): files} if np.diff(heights).min() > SAME_PLACE_MM else series

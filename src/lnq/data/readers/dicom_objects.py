@@ -98,12 +98,12 @@ def is_ct(path: Path, data: Any) -> bool:
     """
     kind = class_of_tags(data)
     # Below the class of single slices stand the multi-frame ones, which read_slice refuses.
-    found = kind == CT_IMAGE or kind.startswith(CT_IMAGE + ".")
-    if found and data.get("Modality") and data.Modality != "CT":
+    is_image = kind == CT_IMAGE or kind.startswith(CT_IMAGE + ".")
+    if is_image and data.get("Modality") and data.Modality != "CT":
         raise refusal(
             path, f"a CT image by its class, {data.Modality} by its modality", "copy it again"
         )
-    return found
+    return is_image
 
 
 def class_of(path: Path) -> str:

@@ -38,19 +38,19 @@ def find_scans(path: Path) -> list[Path]:
         raise UsageError("there is no such file or folder", where=path, remedy="correct the path")
     if path.is_file():
         return [_single(path)]
-    found: list[Path] = []
+    scans: list[Path] = []
     for here, files in visible(path):
-        found += _without_annotations([file for file in files if suffix_of(file)])
+        scans += _without_annotations([file for file in files if suffix_of(file)])
         if _is_series(here, files):
-            found.append(here)
-    if not found:
+            scans.append(here)
+    if not scans:
         raise UsageError(
             "no scans found",
             where=path,
             why=f"looked for {', '.join(SUFFIXES)} and folders of DICOM CT slices",
             remedy="give another file or folder",
         )
-    return sorted(found)
+    return sorted(scans)
 
 
 def every_scan(folder: Path) -> list[Path]:
@@ -59,12 +59,12 @@ def every_scan(folder: Path) -> list[Path]:
     Args:
         folder: A directory tree; it may hold no scan at all.
     """
-    found: list[Path] = []
+    scans: list[Path] = []
     for here, files in visible(folder):
-        found += _without_annotations([file for file in files if suffix_of(file)])
+        scans += _without_annotations([file for file in files if suffix_of(file)])
         if _has_dicom(files):
-            found += places(here)
-    return sorted(found)
+            scans += places(here)
+    return sorted(scans)
 
 
 def find_labels(folder: Path) -> list[Path]:
@@ -73,16 +73,16 @@ def find_labels(folder: Path) -> list[Path]:
     Raises:
         UsageError: There is none.
     """
-    found = [
+    labels = [
         file for _, files in visible(folder) for file in files
         if suffix_of(file) or is_dicom_name(file)
     ]  # fmt: skip
-    if not found:
+    if not labels:
         raise UsageError(
             "no labels found", where=folder, why=f"looked for {', '.join(SUFFIXES)} and .dcm",
             remedy="give another folder",
         )  # fmt: skip
-    return sorted(found)
+    return sorted(labels)
 
 
 def visible(path: Path) -> Iterator[tuple[Path, list[Path]]]:

@@ -51,26 +51,26 @@ def left_out(root: Path | None) -> list[str]:
     """
     if root is None or not root.is_dir():
         return []
-    found: list[str] = []
+    entries: list[str] = []
     for folder, files in visible(root):
         kinds: Counter[str] = Counter()
         for file in files:
             if why := _by_name(file):
-                found.append(f"{file.relative_to(root)} ({why})")
+                entries.append(f"{file.relative_to(root)} ({why})")
             elif suffix_of(file) is None and (kind := _kind(file)):
                 kinds[kind] += 1
         place = folder.relative_to(root)
-        found += [f"{place} ({count} files: {kind})" for kind, count in kinds.items()]
-    return found
+        entries += [f"{place} ({count} files: {kind})" for kind, count in kinds.items()]
+    return entries
 
 
 def summary(root: Path | None, most: int = 5) -> str | None:
     """`left_out` in one line; None where nothing is."""
-    found: Sequence[str] = left_out(root)
-    if not found:
+    entries: Sequence[str] = left_out(root)
+    if not entries:
         return None
-    more = f"; and {len(found) - most} more" if len(found) > most else ""
-    return f"{len(found)} left out: {'; '.join(found[:most])}{more}"
+    more = f"; and {len(entries) - most} more" if len(entries) > most else ""
+    return f"{len(entries)} left out: {'; '.join(entries[:most])}{more}"
 
 
 def _by_name(path: Path) -> str | None:

@@ -71,8 +71,8 @@ def _fields(path: Path) -> tuple[dict[str, str], int]:
     end = 0
     for line in head.split(b"\n"):
         end += len(line) + 1
-        name, found, value = line.decode("utf-8", "replace").partition("=")
-        if not found:
+        name, equals, value = line.decode("utf-8", "replace").partition("=")
+        if not equals:
             break
         fields[name.strip()] = value.strip()
         if name.strip() == "ElementDataFile":
@@ -117,14 +117,14 @@ def _check_intensity(path: Path, fields: dict[str, str]) -> None:
             )  # fmt: skip
 
 
-def _check_packed(path: Path, fields: dict[str, str], found: int) -> None:
+def _check_packed(path: Path, fields: dict[str, str], packed: int) -> None:
     """The native reader unpacks as many bytes as the header says, and no others."""
-    said = _numbers(path, fields, ("CompressedDataSize",), f"{found}")
-    if said != [float(found)]:
+    said = _numbers(path, fields, ("CompressedDataSize",), f"{packed}")
+    if said != [float(packed)]:
         raise refusal(
             path,
             f"damaged or cut off: CompressedDataSize is {fields['CompressedDataSize']}, the file "
-            f"holds {found}",
+            f"holds {packed}",
             "copy or export the file again",
         )
 

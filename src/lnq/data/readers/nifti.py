@@ -89,8 +89,8 @@ def _beginning(path: Path, packed: bool) -> bytes:
             return stream.read(540)
     except gzip.BadGzipFile as error:
         with path.open("rb") as handle:
-            found = describe_content(handle.read(540))
-        raise refusal(path, f"not a gzip file, {found}", "give it its right suffix") from error
+            content = describe_content(handle.read(540))
+        raise refusal(path, f"not a gzip file, {content}", "give it its right suffix") from error
     except (EOFError, zlib.error) as error:
         raise refusal(path, f"damaged at its beginning ({error})", "copy it again") from error
 

@@ -100,7 +100,7 @@ def key_values(path: Path) -> dict[str, str]:
         CaseError: No NRRD, or its header does not end.
     """
     lines = (line.partition(":=") for line in _lines(path)[0])
-    return {key: value.strip() for key, found, value in lines if found}
+    return {key: value.strip() for key, colon, value in lines if colon}
 
 
 def detached_payload(path: Path, name: str) -> Path:
@@ -137,8 +137,8 @@ def _fields(path: Path) -> tuple[dict[str, str], int]:
     fields: dict[str, str] = {}
     for line in lines:
         # `key:=value` lines are free text of other programs.
-        name, found, value = line.partition(":")
-        if not line.startswith("#") and found and not value.startswith("="):
+        name, colon, value = line.partition(":")
+        if not line.startswith("#") and colon and not value.startswith("="):
             fields[name.strip().lower()] = value.strip()
     return fields, end
 

@@ -75,10 +75,10 @@ def _check_plain_length(header: Header) -> None:
     _compare_length(header, size - (header.offset or 0) - header.skip, at_end=header.offset is None)
 
 
-def _compare_length(header: Header, found: int, at_end: bool = False) -> None:
-    if found < header.num_bytes or (found > header.num_bytes and not at_end):
+def _compare_length(header: Header, length: int, at_end: bool = False) -> None:
+    if length < header.num_bytes or (length > header.num_bytes and not at_end):
         shown = " x ".join(map(str, header.size_xyz))
-        held = "more" if found > header.num_bytes else str(max(found, 0))
+        held = "more" if length > header.num_bytes else str(max(length, 0))
         raise refusal(
             header.path,
             f"the header promises {header.num_bytes} bytes of voxels ({shown}, "

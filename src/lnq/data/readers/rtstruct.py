@@ -111,7 +111,7 @@ def _closed(
     Raises:
         CaseError: Nothing is left.
     """
-    found, left_out = {}, []
+    contours, left_out = {}, []
     for number, roi in rois.items():
         items = list((roi is not None and roi.get("ContourSequence")) or ())
         closed = [one for one in items if str(one.ContourGeometricType) in _CLOSED]
@@ -129,10 +129,10 @@ def _closed(
                 f"{names_of[number]} are drawn as {', '.join(shapes)}, which encloses nothing"
             )
         if closed:
-            found[number] = closed
-    if not found:
+            contours[number] = closed
+    if not contours:
         raise refusal(path, "; ".join(left_out), "choose others, or draw closed contours")
-    return found, [f"{one}: left out. If it is a node, draw it" for one in left_out]
+    return contours, [f"{one}: left out. If it is a node, draw it" for one in left_out]
 
 
 def _series(data: Any) -> set[str]:
@@ -189,7 +189,7 @@ def _voxels(path: Path, name: str, contours: Sequence[_Contour], grid: Grid) -> 
     planes: dict[int, list[_Contour]] = {}
     for contour in contours:
         planes.setdefault(round(contour.height), []).append(contour)
-    found = []
+    indices = []
     for slice_, members in sorted(planes.items()):
         if np.ptp([contour.height for contour in members]) > _PLANAR:
             raise refusal(
@@ -198,8 +198,8 @@ def _voxels(path: Path, name: str, contours: Sequence[_Contour], grid: Grid) -> 
             )  # fmt: skip
         z = min(max(slice_, 0), grid.size[0] - 1)
         inside = filled([contour.points[:, 1:] for contour in members], grid.size[1:])
-        found.append(z * inside.size + np.flatnonzero(inside))
-    flat = np.concatenate(found)
+        indices.append(z * inside.size + np.flatnonzero(inside))
+    flat = np.concatenate(indices)
     if len(flat) == 0:
         raise refusal(path, f"the ROI {name} is smaller than the scan's voxels",
                       "use a scan of finer grid, or leave the ROI out")  # fmt: skip

@@ -76,13 +76,13 @@ def chosen_segments(
     """
     ordered = sorted(segments, key=lambda one: one.number)
     if names is not None:
-        found = [one for one in ordered if re.search(checked_pattern(names) or "", one.name, re.I)]
-        if not found:
+        named = [one for one in ordered if re.search(checked_pattern(names) or "", one.name, re.I)]
+        if not named:
             raise refusal(
                 path, f"no segment's name fits '{names}'; it has {_listed(ordered)}",
                 "correct data.layout.label_names=REGEX",
             )  # fmt: skip
-        return found
+        return named
     nodes = [one for one in ordered if one.is_node]
     if bystanders and nodes:
         return nodes

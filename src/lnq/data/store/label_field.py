@@ -42,12 +42,13 @@ def label_field(label: Volume, grid: Grid) -> Volume:
         return Volume(field, grid)
     box = Box.covering(target.grid, grid)
     part = grid.crop(box.start, box.stop)
-    found = resample(target, part, "linear").array
+    fitted = resample(target, part, "linear").array
     for _ in range(CORRECTIONS):
-        given = resample(Volume(found, part), target.grid, "linear", outside=np.nan).array
+        given = resample(Volume(fitted, part), target.grid, "linear", outside=np.nan).array
         missing = np.nan_to_num(target.array - given)  # nothing comes back from outside the grid
-        found = found + resample(smoothed(Volume(missing, target.grid), part), part, "linear").array
-    field[box.slices] = found
+        correction = smoothed(Volume(missing, target.grid), part)
+        fitted = fitted + resample(correction, part, "linear").array
+    field[box.slices] = fitted
     return Volume(field, grid)
 
 

@@ -93,11 +93,11 @@ class Preprocessing:
                 remedy="convert it again from its source",
             )
         upright = reorient(image)
-        found = lung_box(upright.grid, chest or find_chest(image), self.margin_mm)
-        crop = upright.grid.crop(found.box.start, found.box.stop)
+        lungs = lung_box(upright.grid, chest or find_chest(image), self.margin_mm)
+        crop = upright.grid.crop(lungs.box.start, lungs.box.stop)
         # Clipped before resampling, so that padding does not bleed into the body.
         low, high = HU_RANGE if self.normalisation == "zscore" else CT_RANGE
-        hu = np.clip(upright.array[found.box.slices].astype(np.float32), low, high)
+        hu = np.clip(upright.array[lungs.box.slices].astype(np.float32), low, high)
         grid = working_grid(crop, self.spacing_mm)
         if (voxels := math.prod(grid.size)) > MOST_VOXELS:
             raise CaseError(
@@ -116,7 +116,7 @@ class Preprocessing:
             )
         normalised = ((array - mean) / sd).astype(np.float32)
         return Prepared(
-            Volume(normalised, grid), crop, found.lungs_found, float(mean), float(sd), found.notes
+            Volume(normalised, grid), crop, lungs.lungs_found, float(mean), float(sd), lungs.notes
         )
 
     def label_field(self, label: Volume, grid: Grid) -> Volume:
