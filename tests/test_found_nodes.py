@@ -13,11 +13,12 @@ from torch import Tensor
 
 from lnq.data.store.preprocessing import Preprocessing
 from lnq.evaluation import label_nodes, measure_nodes
-from lnq.inference.found_nodes import found_nodes, write_nodes
+from lnq.inference.found_nodes import found_nodes
 from lnq.inference.post_processing import PostProcessing
 from lnq.inference.predictor import Prediction, Predictor
 from lnq.inference.sliding_window import SlidingWindow
 from lnq.node_shape import measure_shape
+from lnq.predictions import write_nodes
 from lnq.volume import Array, Grid, Volume, reorient
 
 

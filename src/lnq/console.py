@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, TextIO
 
 from rich.console import Console
@@ -35,6 +37,16 @@ def print_on() -> None:
         sys.stdout = _Lasting(sys.__stdout__)
     if sys.stderr is sys.__stderr__ and sys.stderr is not None:
         sys.stderr = _Lasting(sys.__stderr__)
+
+
+@contextmanager
+def told_when_interrupted(line: str) -> Iterator[None]:
+    """Says what stands and how to go on, where Ctrl-C ends the block."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        console(stderr=True).print(line)
+        raise
 
 
 class _Printable(Console):

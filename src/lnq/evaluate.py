@@ -18,7 +18,7 @@ from rich.progress import track
 from rich.table import Table
 
 from lnq.config import Paths, command
-from lnq.console import console
+from lnq.console import console, told_when_interrupted
 from lnq.errors import CaseError, LnqError
 from lnq.evaluation import Match, ReferenceKind, Summary, evaluate_folders
 from lnq.evaluation.measures import PER_CASE
@@ -61,11 +61,12 @@ class EvaluateConfig:
 def main(cfg: EvaluateConfig) -> int:
     """Evaluates and prints the summary."""
     output = cfg.place
-    result = evaluate_folders(
-        cfg.predictions, cfg.references, output,
-        config=asdict(cfg), reference_kind=cfg.reference_kind, min_overlap=cfg.min_overlap,
-        annotations=cfg.annotations, track=_progress,
-    )  # fmt: skip
+    with told_when_interrupted("no table was written; the same command begins again"):
+        result = evaluate_folders(
+            cfg.predictions, cfg.references, output,
+            config=asdict(cfg), reference_kind=cfg.reference_kind, min_overlap=cfg.min_overlap,
+            annotations=cfg.annotations, track=_progress,
+        )  # fmt: skip
     out = console()
     out.print(_table(result.summary))
     for note in result.notes:

@@ -17,13 +17,15 @@ from rich.progress import track
 
 from lnq.config import DataConfig, Paths, command, instantiate
 from lnq.config.layout_choice import with_layout
-from lnq.console import console
+from lnq.console import console, told_when_interrupted
 from lnq.data.case import Case
 from lnq.data.datasets import listed
 from lnq.data.datasets.nnunet_export import Ending, check_target, export_cases, finish
 from lnq.data.datasets.patients import check_patients, split_hash, split_table
 from lnq.files import FAILURES, FailureLog, sole_user, write_manifest
 from lnq.volume_file import write_volume
+
+_GO_ON = "to go on, give the same command again: cases that are done stay"
 
 
 @dataclass(frozen=True)
@@ -64,17 +66,18 @@ def main(cfg: ExportConfig) -> int:
     failures, done, states = FailureLog(), list[Case](), Counter[str]()
     with sole_user(folder):
         write_manifest(folder, "export", asdict(cfg), **facts)
-        work = export_cases(cases, folder, cfg.file_ending, write_volume, cfg.instances)
         quiet = not out.is_terminal
-        for one in track(work, "export", len(cases), console=out, disable=quiet):
-            for note in one.notes:
-                out.print(f"{one.case.case_id}: note: {note}")
-            if one.error is not None:
-                failures.add(one.case.case_id, one.error)
-                out.print(f"{one.case.case_id}: failed: {one.error}")
-                continue
-            done.append(one.case)
-            states["kept" if one.kept else "written"] += 1
+        with told_when_interrupted(_GO_ON):
+            work = export_cases(cases, folder, cfg.file_ending, write_volume, cfg.instances)
+            for one in track(work, "export", len(cases), console=out, disable=quiet):
+                for note in one.notes:
+                    out.print(f"{one.case.case_id}: note: {note}")
+                if one.error is not None:
+                    failures.add(one.case.case_id, one.error)
+                    out.print(f"{one.case.case_id}: failed: {one.error}")
+                    continue
+                done.append(one.case)
+                states["kept" if one.kept else "written"] += 1
         finish(done, folder, cfg.file_ending)
         write_manifest(folder, "export", asdict(cfg), **facts, cases=[c.case_id for c in done])
         code = failures.write(folder)

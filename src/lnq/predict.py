@@ -26,15 +26,16 @@ from rich.progress import (
 from lnq.acceleration import Precision
 from lnq.callbacks import duration
 from lnq.config import Paths, command, instantiate
-from lnq.console import console
+from lnq.console import console, told_when_interrupted
 from lnq.data.readers import find_scans, read_image
 from lnq.data.readers.left_out import summary
 from lnq.errors import UsageError, memory_for
-from lnq.inference.mask_files import PREVIEWS, Format, Job, plan
+from lnq.inference.mask_files import Format, Job, plan
 from lnq.inference.predictor import DEVICES
 from lnq.inference.scan_folder import Show, predict_folder
 from lnq.inference.segmenter import Segmentation, Segmenter
 from lnq.inference.sliding_window import BatchSize, Overlap
+from lnq.predictions import PREVIEWS
 from lnq.reporting.preview import write_preview
 from lnq.resuming import unfinished
 from lnq.run_folder import RunFolder
@@ -117,23 +118,23 @@ def main(cfg: PredictConfig) -> int:
         if told := unfinished(RunFolder(run)):
             out.print(f"note: {run}: {told}")
     progress = _Progress(out)
-    return predict_folder(
-        segmenter, jobs, output, config=asdict(cfg), say=out.print,
-        save_probabilities=cfg.save_probabilities,
-        track=progress.scans, counted=progress.windows,
-        show=_previews(output, cfg.previews),
-    )  # fmt: skip
+    with told_when_interrupted(
+        "masks that are done are listed in manifest.json; the same command begins again"
+    ):
+        return predict_folder(
+            segmenter, jobs, output, config=asdict(cfg), say=out.print,
+            save_probabilities=cfg.save_probabilities,
+            track=progress.scans, counted=progress.windows,
+            show=_draws_in(output) if cfg.previews else None,
+        )  # fmt: skip
 
 
-def _previews(output: Path, wanted: bool) -> Show:
+def _draws_in(output: Path) -> Show:
     """Draws scans beside their masks; each is read again, for it is not kept beside its mask."""
 
     def draw(job: Job, segmentation: Segmentation) -> None:
-        picture = output / PREVIEWS / f"{job.name}.png"
-        if not wanted:
-            picture.unlink(missing_ok=True)  # nor one of an earlier mask
-            return
         with memory_for(job.image):
+            picture = output / PREVIEWS / f"{job.name}.png"
             write_preview(read_image(job.image), segmentation.mask_volume, picture)
 
     return draw

@@ -8,7 +8,7 @@ if __name__ == "__main__":
     answer_help("preprocess")  # before the imports below, which take seconds
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,7 +19,7 @@ from rich.progress import track
 
 from lnq.config import DataConfig, Paths, command, instantiate
 from lnq.config.layout_choice import with_layout
-from lnq.console import console
+from lnq.console import console, told_when_interrupted
 from lnq.data.case import Case
 from lnq.data.datasets import listed
 from lnq.data.datasets.checks import shortened
@@ -38,6 +38,8 @@ from lnq.data.store.preprocessing import Preprocessing
 from lnq.errors import UsageError
 from lnq.files import FAILURES, FailureLog, sole_user, write_manifest
 from lnq.networks.transfer import read_checkpoint
+
+_GO_ON = "to go on, give the same command again: cases that are done stay"
 
 
 @dataclass(frozen=True)
@@ -79,13 +81,12 @@ def main(cfg: PreprocessConfig) -> int:
         }
         write_manifest(cfg.output, "preprocess", asdict(cfg), **facts)
         outcomes = {}
-        work = build_store(cases, cfg.output, cfg.num_workers)
         quiet = not out.is_terminal
-        for outcome in _told_how_to_go_on(
-            track(work, "preprocess", len(cases), console=out, disable=quiet)
-        ):
-            outcomes[outcome.case_id] = outcome
-            _tell(outcome, out)
+        with told_when_interrupted(_GO_ON):
+            work = build_store(cases, cfg.output, cfg.num_workers)
+            for outcome in track(work, "preprocess", len(cases), console=out, disable=quiet):
+                outcomes[outcome.case_id] = outcome
+                _tell(outcome, out)
         outcomes |= _compare(cases, outcomes, CaseStore(cfg.output), out)
         counts = _counts(list(outcomes.values()))
         write_manifest(cfg.output, "preprocess", asdict(cfg), **facts, counts=counts)
@@ -98,16 +99,6 @@ def main(cfg: PreprocessConfig) -> int:
     if code:
         out.print(f"failed cases are listed in {cfg.output / FAILURES}")
     return code
-
-
-def _told_how_to_go_on(outcomes: Iterable[Outcome]) -> Iterator[Outcome]:
-    """The outcomes; an interrupt is answered with what becomes of them."""
-    try:
-        yield from outcomes
-    except KeyboardInterrupt:
-        line = "to go on, give the same command again: cases that are done stay"
-        console(stderr=True).print(line)
-        raise
 
 
 def _split(cases: Sequence[Case], output: Path, out: Console) -> dict[str, Any]:

@@ -13,12 +13,11 @@ from lnq.errors import UsageError
 from lnq.inference.dicom_seg_writer import check_writable, write_dicom_seg
 from lnq.inference.segmenter import Segmentation, Segmenter
 from lnq.inference.sliding_window import Counted
+from lnq.predictions import PROBABILITIES
 from lnq.volume_file import write_volume
 
 Format = Literal["nrrd", "nii.gz", "mha", "dicom-seg"]
 
-PROBABILITIES = "probabilities"
-PREVIEWS = "previews"
 # Formats of two files are answered with their one-file form.
 _ONE_FILE = {".nhdr": ".nrrd", ".mhd": ".mha"}
 

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from lnq.data.datasets.checks import shortened
 from lnq.data.readers import unchanged
 from lnq.errors import CaseError
 from lnq.files import FAILURES, FailureLog, sole_user, write_manifest
-from lnq.inference.found_nodes import NODES, FoundNode, write_nodes
-from lnq.inference.mask_files import PREVIEWS, PROBABILITIES, Job, segment
-from lnq.inference.predicted import PredictedCase
+from lnq.inference.leftovers import other_masks, remove_leftovers
+from lnq.inference.mask_files import Job, segment
 from lnq.inference.segmenter import LoadedCheckpoint, Segmentation, Segmenter
 from lnq.inference.sliding_window import Counted
+from lnq.predictions import (
+    NODES,
+    PREVIEWS,
+    PROBABILITIES,
+    FoundNode,
+    PredictedCase,
+    write_nodes,
+)
 
 Track = Callable[[Sequence[Job]], Iterable[Job]]
 Show = Callable[[Job, Segmentation], object]
@@ -33,7 +41,8 @@ def predict_folder(
 ) -> int:
     """Segments every scan; a bad one is listed at the end and the others go on.
 
-    Writes the masks, `nodes.csv`, `manifest.json` and, where a scan failed, `failures.json`.
+    Writes the masks, `nodes.csv`, `manifest.json` and, where a scan failed, `failures.json`. What
+    an earlier prediction left of the same scans goes before; masks of others stay, and are told.
 
     Args:
         segmenter: The trained networks.
@@ -54,6 +63,7 @@ def predict_folder(
     """
     record = _Record(output)
     with sole_user(output):
+        remove_leftovers(output, jobs)
         try:
             for job in track(jobs):
                 try:
@@ -65,18 +75,19 @@ def predict_folder(
                     record.failed(job, error)
                     say(f"{job.name}: failed: {error}")
                     continue
+                except BaseException:  # such as Ctrl-C: no mask that nothing lists
+                    record.remove(job)
+                    raise
                 record.add(job, digest, segmentation)
                 for note in segmentation.notes:
                     say(f"{job.name}: note: {note}")
         finally:
             # Also where the run is interrupted: the manifest tells which masks are there.
-            gone = record.miss_masks()
+            for case, missing in record.miss_masks().items():
+                say(f"{case}: failed: {missing}")
             code = record.write(config, segmenter.checkpoints)
-    for case, missing in gone.items():
-        say(f"{case}: failed: {missing}")
-    say(f"{len(record.done)} of {len(jobs)} scans segmented, {record.count} nodes -> {output}")
-    if code:
-        say(f"failed scans are listed in {output / FAILURES}")
+            for line in record.told(jobs):
+                say(line)
     return code
 
 
@@ -96,24 +107,20 @@ class _Record:
         self._nodes: dict[str, Sequence[FoundNode]] = {}
         self._failures = FailureLog()
 
-    @property
-    def count(self) -> int:
-        """Of the nodes in all masks."""
-        return sum(map(len, self._nodes.values()))
-
     def add(self, job: Job, digest: str, segmentation: Segmentation) -> None:
         image = job.image.absolute()
         self.done.append(PredictedCase(job.name, image, job.mask_name, digest, segmentation.notes))
         self._nodes[job.name] = segmentation.nodes
 
     def failed(self, job: Job, error: CaseError) -> None:
-        probability, preview = (
-            f"{PROBABILITIES}/{job.probability_name}",
-            f"{PREVIEWS}/{job.name}.png",
-        )
-        for name in (job.mask_name, probability, preview):
-            (self._output / name).unlink(missing_ok=True)  # nor one of an earlier run
+        self.remove(job)
         self._failures.add(job.name, error)
+
+    def remove(self, job: Job) -> None:
+        """Takes away what has been written of a scan that is not done."""
+        probability = f"{PROBABILITIES}/{job.probability_name}"
+        for name in (job.mask_name, probability, f"{PREVIEWS}/{job.name}.png"):
+            (self._output / name).unlink(missing_ok=True)
 
     def miss_masks(self) -> dict[str, CaseError]:
         """Takes out the scans whose masks have gone since; they failed."""
@@ -135,6 +142,15 @@ class _Record:
         cases = [one.to_dict() for one in self.done]
         write_manifest(self._output, "predict", config, checkpoints=used, cases=cases)
         return self._failures.write(self._output)
+
+    def told(self, jobs: Sequence[Job]) -> Iterator[str]:
+        """What the folder holds, a line each."""
+        nodes = sum(map(len, self._nodes.values()))
+        yield f"{len(self.done)} of {len(jobs)} scans segmented, {nodes} nodes -> {self._output}"
+        if others := other_masks(self._output, jobs):
+            yield f"note: masks of other scans stay in it, listed nowhere: {shortened(others)}"
+        if self._failures.entries:
+            yield f"failed scans are listed in {self._output / FAILURES}"
 
 
 def _gone(mask: Path) -> CaseError:

@@ -14,12 +14,13 @@ from lnq.acceleration import Precision
 from lnq.data.readers.in_memory import IN_MEMORY
 from lnq.data.store.examination import examine_scan, joined_notes
 from lnq.errors import CaseError, memory_for
-from lnq.inference.found_nodes import FoundNode, found_nodes
+from lnq.inference.found_nodes import found_nodes
 from lnq.inference.loading import load_predictor
 from lnq.inference.post_processing import PostProcessing
 from lnq.inference.predictor import Predictor
 from lnq.inference.sliding_window import Counted
 from lnq.networks.transfer import read_checkpoint
+from lnq.predictions import FoundNode
 from lnq.volume import Volume, to_sitk
 
 

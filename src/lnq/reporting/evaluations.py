@@ -8,7 +8,7 @@ from typing import Any
 
 from lnq.errors import LnqError, UsageError
 from lnq.evaluation import EvaluationRecord, read_evaluation
-from lnq.inference.predicted import PredictedCase, read_predicted
+from lnq.predictions import PredictedCase, read_predicted
 from lnq.run_folder import MeasuredFolder
 
 

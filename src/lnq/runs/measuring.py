@@ -15,10 +15,10 @@ from lnq.errors import LnqError, UsageError
 from lnq.evaluation import Evaluation, ReferenceKind, evaluate_folders, read_evaluation
 from lnq.files import FAILURES, MANIFEST
 from lnq.inference.mask_files import plan
-from lnq.inference.predicted import read_predicted
 from lnq.inference.scan_folder import predict_folder
 from lnq.inference.segmenter import Segmenter
 from lnq.inference.sliding_window import Overlap
+from lnq.predictions import read_predicted
 from lnq.run_folder import MeasuredFolder
 
 
