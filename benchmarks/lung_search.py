@@ -12,7 +12,8 @@ from collections.abc import Callable
 import numpy as np
 from scipy import ndimage
 
-from lnq.data.chest.lungs import AIRWAY_RADIUS_MM, RIM_MM, Mask, within
+from lnq.data.chest.lungs import AIRWAY_RADIUS_MM, RIM_MM
+from lnq.data.chest.morphology import Mask, within
 
 SPACING_MM = (5.0, 3.0, 3.0)
 SIZE = (40, 128, 128)

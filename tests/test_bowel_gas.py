@@ -10,7 +10,8 @@ from support.synthetic_chest import coordinates
 
 from lnq.box import Box
 from lnq.data.chest.anatomy import Anatomy, examine_anatomy
-from lnq.data.chest.lungs import find_chest, lung_box
+from lnq.data.chest.lung_box import lung_box
+from lnq.data.chest.lungs import find_chest
 from lnq.data.readers import read_image
 from lnq.volume import Array, Grid, Volume, reorient
 

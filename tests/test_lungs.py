@@ -21,7 +21,8 @@ from support.synthetic_chest import (
 )
 
 from lnq.box import Box
-from lnq.data.chest.lungs import LungBox, find_chest, lung_box
+from lnq.data.chest.lung_box import LungBox, lung_box
+from lnq.data.chest.lungs import find_chest
 from lnq.volume import Array, Grid, Volume, from_sitk, reorient, resample
 
 LungCase = Callable[[Path], tuple[Volume, Array]]

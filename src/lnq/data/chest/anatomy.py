@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from lnq.box import Box
-from lnq.data.chest.lungs import NO_LUNGS, Chest, find_body, find_chest, shrink
+from lnq.data.chest.coarse import shrink
+from lnq.data.chest.lungs import NO_LUNGS, Chest, find_body, find_chest
 from lnq.data.chest.orientation import axes_swapped, claims
 from lnq.data.chest.outline import ends, whole_in_plane
 from lnq.volume import Array, Grid, Volume, reorient

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from lnq.box import Box
-from lnq.data.chest.lungs import Chest, within
+from lnq.data.chest.lungs import Chest
+from lnq.data.chest.morphology import within
 from lnq.data.chest.outline import ends
 
 Mask = NDArray[np.bool_]
