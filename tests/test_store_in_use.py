@@ -15,7 +15,8 @@ import pytest
 from support.runs import TINY
 
 from lnq.callbacks import StepSeed
-from lnq.data.store.case_store import ARRAYS, CaseStore
+from lnq.data.store.case_folder import ARRAYS
+from lnq.data.store.case_store import CaseStore
 from lnq.errors import CaseError
 from lnq.files import sha256
 

@@ -1,21 +1,13 @@
 """The folder of preprocessed cases that training reads.
 
-    root/manifest.json              settings of the preprocessing, all cases, their split, its hash
-    root/cases/<id>/image.npy       float16, z y x, normalised, on the working grid
-    root/cases/<id>/label_field.npy int8, the label's field; missing where the case has no label
-    root/cases/<id>/foreground.npy  (n, 3) int32, z y x of annotated voxels, at most 10,000 of them
-    root/cases/<id>/case.json       record, settings, SHA-256 of each array and of all this
+    root/manifest.json  settings of the preprocessing, all cases, their split, its hash
+    root/cases/<id>/    a case's arrays and record, see `lnq.data.store.case_folder`
 
 A case appears whole or not at all, and carries what is needed to tell that it is damaged or stale.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
-import shutil
-import tokenize
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -23,25 +15,30 @@ from typing import Any
 import numpy as np
 
 from lnq.data.case import Case, Split, Supervision
+from lnq.data.store.case_folder import (
+    ARRAYS,
+    FOREGROUND,
+    IMAGE,
+    LABEL_FIELD,
+    REBUILD,
+    CaseEntry,
+    digest_of,
+    map_array,
+    other_array,
+    read_entry,
+    remove_case,
+    write_case,
+)
 from lnq.data.store.case_record import CaseRecord
 from lnq.data.store.checked_files import CheckedFiles
 from lnq.data.store.label_field import SURFACE, annotated, encoded
 from lnq.data.store.preprocessing import ALGORITHM
-from lnq.errors import CaseError, LnqError, RunError, UsageError
+from lnq.errors import CaseError, RunError, UsageError
 from lnq.files import MANIFEST, FailureLog, read_json, sha256
 from lnq.seeding import generator
 from lnq.volume import Array
 
 MAX_FOREGROUND = 10_000  # plenty of places to centre a patch on, and small to read
-CASE_FILE = "case.json"
-ARRAYS = ("image.npy", "label_field.npy", "foreground.npy")
-_CHECKSUM = "sha256"
-_REBUILD = "run lnq.preprocess again: it rebuilds what is damaged"
-
-# What numpy raises of a header, by trial; most of it from Python's own parser.
-_BAD_ARRAY = (
-    OSError, ValueError, EOFError, TypeError, OverflowError, SyntaxError, tokenize.TokenError,
-)  # fmt: skip
 
 
 class CaseStore:
@@ -92,8 +89,8 @@ class CaseStore:
         finished = []
         for case_id in self._listed:
             if case_id not in self._records:
-                entry = self._entry(case_id)
-                if entry is None or entry["settings"] != self.settings:
+                entry = read_entry(self._folder(case_id))
+                if entry is None or entry.settings != self.settings:
                     continue
                 self._keep(entry)
             record = self._records[case_id]
@@ -118,12 +115,12 @@ class CaseStore:
             RunError: It is damaged.
         """
         if case_id not in self._records:
-            entry = self._entry(case_id)
+            entry = read_entry(self._folder(case_id))
             if entry is None:
                 raise CaseError(
                     "the store does not hold this case",
                     where=self._folder(case_id),
-                    remedy=_REBUILD,
+                    remedy=REBUILD,
                 )
             self._keep(entry)
         return self._records[case_id]
@@ -137,7 +134,7 @@ class CaseStore:
         """
         for case_id in case_ids:
             self.record(case_id)
-        return _digest({case_id: self._hashes[case_id] for case_id in case_ids})
+        return digest_of({case_id: self._hashes[case_id] for case_id in case_ids})
 
     def image(self, case_id: str) -> Array:
         """The normalised scan as a read-only memory map, float16 z y x.
@@ -145,7 +142,7 @@ class CaseStore:
         Raises:
             CaseError: The array is missing or not of the recorded size.
         """
-        return self._mapped(case_id, "image.npy", np.float16)
+        return self._mapped(case_id, IMAGE, np.float16)
 
     def label_field(self, case_id: str) -> Array | None:
         """The label's field as a read-only memory map, z y x; None where there is no label.
@@ -157,7 +154,7 @@ class CaseStore:
         """
         if self.record(case_id).label is None:
             return None
-        return self._mapped(case_id, "label_field.npy", np.int8)
+        return self._mapped(case_id, LABEL_FIELD, np.int8)
 
     def label(self, case_id: str) -> Array | None:
         """The label on the working grid, uint8 z y x of 0 and 1; None where there is none.
@@ -172,9 +169,9 @@ class CaseStore:
         """Coordinates (n, 3) z y x of annotated voxels, int32; a fixed sample of 10,000 at most."""
         if self.record(case_id).label is None:
             return np.zeros((0, 3), np.int32)
-        array = self._load(case_id, "foreground.npy")
+        array = self._load(case_id, FOREGROUND)
         if array.dtype != np.int32 or array.ndim != 2 or array.shape[1] != 3:
-            raise self._other(case_id, "foreground.npy")
+            raise other_array(self._folder(case_id) / FOREGROUND)
         return np.array(array)
 
     def write(self, record: CaseRecord, image: Array, field: Array | None) -> None:
@@ -190,26 +187,12 @@ class CaseStore:
         """
         if image.shape != record.grid.size or (field is None) != (record.label is None):
             raise ValueError(f"arrays of {record.case_id} do not fit their record")
-        folder = self._folder(record.case_id)
-        temporary = folder.with_name(f".{os.getpid()}.tmp.{record.case_id}")
-        arrays: dict[str, Array] = {"image.npy": image.astype(np.float16)}
+        arrays: dict[str, Array] = {IMAGE: image.astype(np.float16)}
         if field is not None:
-            arrays["label_field.npy"] = encoded(field)
-            arrays["foreground.npy"] = _foreground(field, record.case_id)
-        try:
-            shutil.rmtree(temporary, ignore_errors=True)
-            temporary.mkdir(parents=True)
-            entry = self._fill(temporary, record, arrays)
-            self.remove(record.case_id)
-            temporary.replace(folder)
-        except OSError as error:
-            raise RunError(
-                "cannot write a preprocessed case", where=folder, why=str(error),
-                remedy="free space or choose another output folder",
-            ) from error  # fmt: skip
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
-        self._keep(entry)
+            arrays[LABEL_FIELD] = encoded(field)
+            arrays[FOREGROUND] = _foreground(field, record.case_id)
+        self._forget(record.case_id)
+        self._keep(write_case(self._folder(record.case_id), record, self.settings, arrays))
 
     def remove(self, case_id: str) -> None:
         """Takes a case out, if it is there: out of sight first, so that a kill leaves no half.
@@ -217,20 +200,8 @@ class CaseStore:
         Raises:
             RunError: The disk does not allow it.
         """
-        folder = self._folder(case_id)
-        leaving = folder.with_name(f".{os.getpid()}.tmp.old.{case_id}")
-        try:
-            shutil.rmtree(leaving, ignore_errors=True)
-            if folder.exists():
-                folder.replace(leaving)
-        except OSError as error:
-            raise RunError(
-                "cannot remove a preprocessed case", where=folder, why=str(error),
-                remedy="make the folder writable or choose another output folder",
-            ) from error  # fmt: skip
-        shutil.rmtree(leaving, ignore_errors=True)
-        self._records.pop(case_id, None)
-        self._hashes.pop(case_id, None)
+        remove_case(self._folder(case_id))
+        self._forget(case_id)
 
     def fault(self, case: Case, image_sha256: str, label_sha256: str | None) -> str | None:
         """Why the stored form of a case cannot be used, or None where it can; reads it in full.
@@ -241,20 +212,20 @@ class CaseStore:
             label_sha256: Of the annotation as it is now.
         """
         try:
-            entry = self._entry(case.case_id)
+            entry = read_entry(self._folder(case.case_id))
         except RunError:
             return "its record cannot be read"
         if entry is None:
             return "missing"
-        if entry["settings"] != self.settings:
-            older = entry["settings"].get("algorithm") != ALGORITHM
+        if entry.settings != self.settings:
+            older = entry.settings.get("algorithm") != ALGORITHM
             return f"it was made {'by another version' if older else 'with other settings'}"
-        record = CaseRecord.from_dict(entry["record"])
+        record = CaseRecord.from_dict(entry.record)
         if (record.image_sha256, record.label_sha256) != (image_sha256, label_sha256):
             return "the scan or its label has changed"
         if any(getattr(record, k) != getattr(case, k) for k in ("split", "supervision", "group")):
             return "its split, supervision or group has changed"
-        for name, digest in entry["arrays"].items():
+        for name, digest in entry.arrays.items():
             file = self._folder(case.case_id) / name
             if not file.is_file() or sha256(file) != digest:
                 return f"{name} is damaged"
@@ -263,80 +234,35 @@ class CaseStore:
     def _folder(self, case_id: str) -> Path:
         return self.root / "cases" / case_id
 
-    def _entry(self, case_id: str) -> dict[str, Any] | None:
-        """The content of `case.json` as it was written; None where there is no such case.
-
-        Raises:
-            RunError: It is damaged.
-        """
-        path = self._folder(case_id) / CASE_FILE
-        if not path.exists():
-            return None
-        why = "its checksum is missing or another one"
-        try:
-            entry = read_json(path)
-            if isinstance(entry, dict) and entry.pop(_CHECKSUM, None) == _digest(entry):
-                return entry
-        except LnqError as error:
-            why = str(error.why)
-        raise RunError(
-            "the record of a preprocessed case is damaged", where=path, why=why, remedy=_REBUILD
-        )
-
-    def _keep(self, entry: dict[str, Any]) -> None:
+    def _keep(self, entry: CaseEntry) -> None:
         """Remembers a case as it is now: what its arrays become later is another case's."""
-        record = CaseRecord.from_dict(entry["record"])
+        record = CaseRecord.from_dict(entry.record)
         self._records[record.case_id] = record
-        self._hashes[record.case_id] = entry["arrays"]
+        self._hashes[record.case_id] = entry.arrays
 
-    def _fill(self, folder: Path, record: CaseRecord, arrays: dict[str, Array]) -> dict[str, Any]:
-        for name, array in arrays.items():
-            with (folder / name).open("wb") as handle:
-                np.save(handle, np.ascontiguousarray(array))
-                handle.flush()
-                os.fsync(handle.fileno())
-        entry = {
-            "record": record.to_dict(),
-            "settings": self.settings,
-            "arrays": {name: sha256(folder / name) for name in arrays},
-        }
-        with (folder / CASE_FILE).open("w", encoding="utf-8") as handle:
-            json.dump({**entry, _CHECKSUM: _digest(entry)}, handle, indent=2, allow_nan=False)
-            handle.flush()
-            os.fsync(handle.fileno())
-        return entry
+    def _forget(self, case_id: str) -> None:
+        self._records.pop(case_id, None)
+        self._hashes.pop(case_id, None)
 
     def _mapped(self, case_id: str, name: str, dtype: type[np.generic]) -> Array:
         array = self._load(case_id, name)
         if array.dtype != dtype or array.shape != self.record(case_id).grid.size:
-            raise self._other(case_id, name)
+            raise other_array(self._folder(case_id) / name)
         return array
 
-    def _other(self, case_id: str, name: str, why: str | None = None) -> CaseError:
-        return CaseError(
-            "a preprocessed array is not what was recorded", where=self._folder(case_id) / name,
-            why=why, remedy=_REBUILD,
-        )  # fmt: skip
-
     def _load(self, case_id: str, name: str) -> Array:
-        """The array as a map, so that no header makes memory be taken before it is looked at."""
         path = self._folder(case_id) / name
         self.record(case_id)
         try:
             digest = self._hashes[case_id].get(name, "")
-            if not self._checked.holds(f"{case_id}/{name}", path, digest):
-                raise self._other(case_id, name, "it is damaged, or was rebuilt since")
-            array: Array = np.load(path, mmap_mode="r", allow_pickle=False)
-        except _BAD_ARRAY as error:
+            unchanged = self._checked.holds(f"{case_id}/{name}", path, digest)
+        except OSError as error:
             raise CaseError(
-                "cannot read a preprocessed array", where=path, why=str(error), remedy=_REBUILD
+                "cannot read a preprocessed array", where=path, why=str(error), remedy=REBUILD
             ) from error
-        return array
-
-
-def _digest(entry: dict[str, Any]) -> str:
-    """SHA-256 of an entry's content, however its file is laid out."""
-    return hashlib.sha256(json.dumps(entry, sort_keys=True).encode()).hexdigest()
+        if not unchanged:
+            raise other_array(path, "it is damaged, or was rebuilt since")
+        return map_array(path)
 
 
 def _foreground(field: Array, case_id: str) -> Array:
