@@ -118,6 +118,7 @@ def check_resumable(run: RunFolder, now: TrainingRecord, begun: TrainingRecord) 
     differences = _config_differences(now.config, begun.config, OF_THE_STORE if known else ())
     differences += _differences(now.preprocessing, begun.preprocessing, "preprocessing")
     differences += _differences(now.cases, begun.cases, "cases")
+    differences += _differences(now.held_out, begun.held_out, "held_out")
     if known:
         differences += _differences(now.store_sha256, begun.store_sha256, "store_sha256")
     _refuse(run, differences)

@@ -27,6 +27,7 @@ from lnq.config import command, given_overrides, instantiate, is_one_of_several
 from lnq.console import console
 from lnq.curves import last_logged
 from lnq.data.store.case_store import CaseStore
+from lnq.data.store.training_cases import training_cases
 from lnq.evaluation.measures import DICE
 from lnq.methods.method import Method
 from lnq.networks.training_record import TrainingRecord
@@ -78,10 +79,11 @@ def main(cfg: TrainConfig) -> int:
 def _train(cfg: TrainConfig) -> tuple[pl.Trainer, Method]:
     """Trains; trainer and method as they are then."""
     store = CaseStore(cfg.store)
-    cases = store.case_ids(split="train")
+    cases = training_cases(store, cfg.holdout, cfg.seed)
     fresh = TrainingRecord(
-        cfg.plain(), store.settings, cases, store.split_sha256, store.content_sha256(cases)
-    )
+        cfg.plain(), store.settings, cases.trained, store.split_sha256,
+        store.content_sha256(cases.trained), held_out=cases.held_out,
+    )  # fmt: skip
     if cfg.ckpt_path is None:
         method, init_from = build_method(cfg, store, cfg.init_from)
     else:
@@ -101,6 +103,8 @@ def _train(cfg: TrainConfig) -> tuple[pl.Trainer, Method]:
     # With several devices, each is a process of its own; the first one speaks for the run.
     if trainer.is_global_zero:
         _warn_of_unfinished(store)
+        if cases.held_out:
+            console().print(f"held out: {', '.join(cases.held_out)}")
         _tell_acceleration(cfg)
     claim = claimed(RunFolder(cfg.run_dir), resuming=cfg.ckpt_path is not None)
     with claim if trainer.is_global_zero else contextlib.nullcontext(), between_steps.handler():

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 
@@ -14,13 +16,16 @@ from lnq.volume import Grid
 
 
 def write_store(
-    root: Path, cases: dict[str, tuple[np.ndarray, np.ndarray | None, str, str]]
+    root: Path,
+    cases: dict[str, tuple[np.ndarray, np.ndarray | None, str, str]],
+    patients: Mapping[str, str] = MappingProxyType({}),
 ) -> Path:
     """A store as `lnq.preprocess` leaves it.
 
     Args:
         root: Where.
         cases: By id: normalised image z y x, label or None, split, supervision.
+        patients: Of cases whose patient is not called as they are.
     """
     settings = Preprocessing(spacing_mm=(3.0, 1.0, 1.0)).as_dict()
     write_json(root / "manifest.json", {"settings": settings, "cases": list(cases)})
@@ -28,7 +33,8 @@ def write_store(
     for case_id, (image, label, split, supervision) in cases.items():
         grid = Grid(image.shape, (3.0, 1.0, 1.0))
         record = CaseRecord(
-            case_id, split, supervision, case_id, Path(f"/scans/{case_id}.nrrd"),
+            case_id, split, supervision, patients.get(case_id, case_id),
+            Path(f"/scans/{case_id}.nrrd"),
             None if label is None else Path(f"/labels/{case_id}.nrrd"), "0" * 64,
             None if label is None else "1" * 64, case_id, grid, grid, -500.0, 400.0,
             0 if label is None else int(label.sum()), lungs_found=True,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -74,6 +74,7 @@ class TrainingRecord:
         split_sha256: Hash of the dataset's split.
         store_sha256: Hash of the arrays of its training cases.
         init_from: The weights that it began with, if not with random ones.
+        held_out: Ids of cases that it never saw, of patients held out of the training split.
     """
 
     config: dict[str, Any]
@@ -82,6 +83,7 @@ class TrainingRecord:
     split_sha256: str | None = None
     store_sha256: str | None = None
     init_from: InitialWeights | None = None
+    held_out: list[str] = field(default_factory=list)
 
     def facts(self) -> dict[str, Any]:
         """Plain types, for a manifest, which has the configuration already."""

@@ -94,6 +94,11 @@ class TrainConfig:
         steps = steps if limit < 0 else min(limit, steps)
         return self.acceleration.on(device_type(self.trainer["accelerator"]), steps)
 
+    @property
+    def holdout(self) -> float:
+        """Share of the patients with annotations that training never sees."""
+        return float(self.datamodule.get("holdout", 0.0))
+
     def measurements(self) -> list[Measurement]:
         """Those that were not set to null."""
         return [measurement for measurement in self.measure.values() if measurement is not None]

@@ -1,10 +1,10 @@
-"""Splits are by patient: checked, hashed, and compared with those of an earlier run."""
+"""Splits are by patient: checked, hashed, compared with an earlier run's; patients held out."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from lnq.data.datasets.checks import shortened
 from lnq.data.datasets.faults import shared_patients
 from lnq.errors import LnqError, UsageError
 from lnq.files import MANIFEST, read_json
+from lnq.seeding import derive_seed
 
 
 def check_patients(cases: Sequence[Case], root: object) -> None:
@@ -67,3 +68,20 @@ def split_changes(before: Any, now: Mapping[str, Mapping[str, str]]) -> list[str
         for case_id, entry in now.items()
         if case_id in before and before[case_id]["split"] != entry["split"]
     ]
+
+
+def held_out_patients(patients: Collection[str], share: float, seed: int) -> frozenset[str]:
+    """A share of the patients, drawn by seed.
+
+    Each patient's place in the draw is its own: neither the others nor the order in which they are
+    listed move it, so that a dataset that grows keeps most of whom it held out.
+
+    Args:
+        patients: Whom to draw from, at least two.
+        share: Of the patients, in [0, 1). Unless it is 0, at least one is drawn, and one is left.
+        seed: Of the draw.
+    """
+    if share == 0:
+        return frozenset()
+    drawn = sorted(set(patients), key=lambda patient: derive_seed(seed, "holdout", patient))
+    return frozenset(drawn[: min(max(1, round(share * len(drawn))), len(drawn) - 1)])

@@ -20,7 +20,8 @@ from lnq.data.patches.cutting import PatchDataset, PatchRule
 from lnq.data.patches.loader import PatchLoader
 from lnq.data.patches.queue import DrawSampler, PatchQueue, collate
 from lnq.data.store.case_store import CaseStore
-from lnq.errors import CaseError, RunError, UsageError
+from lnq.data.store.training_cases import training_cases
+from lnq.errors import CaseError, RunError
 
 QUEUED_BATCHES = 4
 MOST_WORKERS = 16
@@ -44,6 +45,7 @@ class PatchDataModule(pl.LightningDataModule):
             GPU its share of the CPUs there are, less one; one on a CPU.
         seed: Seed of the patches.
         overfit: Train on the first batch alone, over and over.
+        holdout: Share of the patients with annotations that training never sees, drawn by the seed.
         known_background_hu: As in `PatchDataset`; what the method asks for.
     """
 
@@ -58,17 +60,12 @@ class PatchDataModule(pl.LightningDataModule):
         num_workers: Literal["auto"] | Annotated[int, Field(ge=0)] = 0,
         seed: int = 0,
         overfit: bool = False,
+        holdout: Annotated[float, Field(ge=0, lt=1)] = 0.0,
         known_background_hu: tuple[float, float] | None = None,
     ) -> None:
         super().__init__()
         self.store = CaseStore(Path(store))
-        case_ids = self.store.case_ids(split="train")
-        if not case_ids:
-            raise UsageError(
-                "no training cases",
-                where=store,
-                remedy="run lnq.preprocess on a dataset that has some",
-            )
+        case_ids = training_cases(self.store, holdout, seed).trained
         rule = PatchRule(case_ids, patch_size, foreground_share, seed)
         self.patches = PatchDataset(self.store, rule, transform, known_background_hu)
         self.batch_size = batch_size
