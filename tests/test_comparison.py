@@ -25,7 +25,8 @@ GRID = Grid((4, 12, 12), (3.0, 1.0, 1.0))
 
 def table(dice: dict[str, float], assd: dict[str, float], **more: float) -> pd.DataFrame:
     """`metrics.csv` of a run; a case without ASSD has a reference and no prediction."""
-    values = {"precision": 0.5, "recall": 0.5, "false_positives": 0, "reference_ml": 1.0, **more}
+    values = {"precision": 0.5, "recall": 0.5, "hd95_mm": 5.0, "nsd": 0.5, "node_f1": 0.5,
+              "false_positives": 0, "reference_ml": 1.0, **more}  # fmt: skip
     rows = {
         case: {**values, "dice": dice[case], "assd_mm": assd[case],
                "prediction_ml": 0.0 if math.isnan(assd[case]) else 1.0}
@@ -52,6 +53,16 @@ def test_cases_are_paired_by_name_and_missing_distances_filled_alike() -> None:
     assert (filled.n, filled.a_mean, filled.b_mean) == (3, 4, pytest.approx(13 / 3))
     assert (filled.b_better, filled.equal, filled.b_worse) == (0, 2, 1)
     assert (rows["assd_mm"].n, rows["assd_mm"].n_undefined) == (2, 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "a", "b", "b_better"),
+    [("hd95_mm", 5.0, 4.0, 1), ("nsd", 0.5, 0.4, 0), ("node_f1", 0.5, 0.75, 1)],
+)
+def test_surfaces_and_nodes_are_compared_too(name: str, a: float, b: float, b_better: int) -> None:
+    first, second = (table({"x": 0.5}, {"x": 4.0}, **{name: value}) for value in (a, b))
+    rows = {row.measure: row for row in compare_runs(first, second).differences}
+    assert (rows[name].a_mean, rows[name].b_mean, rows[name].b_better) == (a, b, b_better)
 
 
 def signed_rank_p(differences: list[float]) -> float:

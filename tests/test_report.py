@@ -74,7 +74,8 @@ def test_the_page_is_whole_and_needs_nothing_beside_it(run: Path, tmp_path: Path
     ids = [a["id"] for tag, a in page.tags if "id" in a and tag not in ("path", "clippath")]
     assert len(ids) == len(set(ids))
     for expected in ("Dice coefficient", "Never annotated", "python -m lnq.train +experiment=dbdmp",
-                     "python -m lnq.report run=", "abc1234", "Nodes found, by size", "3 of 4",
+                     "python -m lnq.report run=", "abc1234", "3 of 4",
+                     "Nodes found, by size and by false positives",
                      "the reference has no node",
                      "nothing was predicted"):  # fmt: skip
         assert expected in page.text
@@ -106,7 +107,11 @@ def test_runs_stand_side_by_side(run: Path, tmp_path: Path) -> None:
     rows = dict(case_table(runs).rows)
     assert rows["good"][0][0] == ("1.0", "1.000")
     assert rows["good"][1][-1] == ("0.5", "1 of 2")
-    assert rows["more"][0] == [("", "–")] * 6
+    assert rows["more"][0] == [("", "–")] * 9
+    assert case_table(runs).columns == [
+        "DSC", "ASSD, mm", "HD95, mm", "NSD at 2 mm", "Precision", "Recall", "F1 of nodes",
+        "False pos.", "Nodes",
+    ]  # fmt: skip
     # "good" has one scan in both runs, by its content as by its name it need not.
     assert "other scans in other runs" in page.text
 
@@ -310,7 +315,7 @@ def test_the_page_is_never_too_large(
 
 
 def test_a_long_table_keeps_the_largest_errors(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lnq.reporting.case_table.MAX_CELLS", 12)
+    monkeypatch.setattr("lnq.reporting.case_table.MAX_CELLS", 18)
     table = case_table(read_runs([run]))
     assert ([case for case, _ in table.rows], table.left_out) == ([EVIL, "good"], 1)
 

@@ -21,6 +21,7 @@ from lnq.config import Paths, command
 from lnq.console import console, told_when_interrupted
 from lnq.errors import CaseError, LnqError
 from lnq.evaluation import Match, ReferenceKind, Summary, evaluate_folders
+from lnq.evaluation.froc import rate_name
 from lnq.evaluation.measures import PER_CASE
 from lnq.run_folder import MeasuredFolder
 
@@ -69,6 +70,12 @@ def main(cfg: EvaluateConfig) -> int:
         )  # fmt: skip
     out = console()
     out.print(_table(result.summary))
+    if (froc := result.summary.froc) is not None:
+        shown = ", ".join(f"{point.sensitivity:.2f}" for point in froc.at)
+        rates = ", ".join(rate_name(point.false_positives_per_scan) for point in froc.at)
+        out.print(
+            f"FROC {froc.score:.3f}: {shown} of the nodes at {rates} false positives per case"
+        )
     for note in result.notes:
         out.print(str(LnqError(f"note: {note}")))
     for failure in result.failures:

@@ -17,6 +17,9 @@ from lnq.evaluation.measures import (
     ASSD_FILLED,
     DICE,
     FALSE_POSITIVES,
+    HD95,
+    NODE_F1,
+    NSD,
     PRECISION,
     RECALL,
     Measure,
@@ -24,10 +27,10 @@ from lnq.evaluation.measures import (
 from lnq.evaluation.spread import Spread
 from lnq.seeding import generator
 
-COMPARED = {
-    measure.column: measure
-    for measure in (DICE, ASSD_FILLED, ASSD, PRECISION, RECALL, FALSE_POSITIVES)
-}
+_MEASURES = (
+    DICE, ASSD_FILLED, ASSD, HD95, NSD, PRECISION, RECALL, NODE_F1, FALSE_POSITIVES,
+)  # fmt: skip
+COMPARED = {measure.column: measure for measure in _MEASURES}
 """What is compared, by its column."""
 
 _RESAMPLES = 9999

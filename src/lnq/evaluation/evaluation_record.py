@@ -1,8 +1,8 @@
 """An evaluation's folder: who writes its files reads them.
 
 `metrics.csv` holds a row a case, `reference_nodes.csv` a row a node of the references,
-`summary.json` what they say together. The manifest, written last, holds the hash of each: tables
-that are not the ones it was written for are refused.
+`summary.json` what they say together, `froc.csv` a curve where one is known. The manifest, written
+last, holds the hash of each: tables that are not the ones it was written for are refused.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from lnq.run_folder import MeasuredFolder
 from lnq.tables import read_table, write_table
 
 METRICS, NODES, SUMMARY = "metrics.csv", "reference_nodes.csv", "summary.json"
+FROC = "froc.csv"
 _MAY_LACK = [measure.column for measure in PER_CASE]
 
 
@@ -119,6 +120,7 @@ class EvaluationRecord:
         nodes: Content of `reference_nodes.csv`; see `lnq.evaluation.nodes.ReferenceNode`. `case` is
             text, `annotated` a nullable boolean.
         failures: Content of `failures.json`; empty where there is none.
+        froc: Content of `froc.csv`, see `lnq.evaluation.froc.froc_curve`; None where there is none.
     """
 
     folder: Path
@@ -128,6 +130,7 @@ class EvaluationRecord:
     metrics: pd.DataFrame
     nodes: pd.DataFrame
     failures: list[dict[str, str | None]]
+    froc: pd.DataFrame | None
 
     @property
     def cases(self) -> dict[str, CaseFiles]:
@@ -141,6 +144,7 @@ def write_evaluation(
     *,
     metrics: pd.DataFrame,
     nodes: pd.DataFrame,
+    froc: pd.DataFrame | None,
     summary: Summary,
     failures: FailureLog,
     **facts: Any,
@@ -152,6 +156,7 @@ def write_evaluation(
         config: The resolved configuration, for the manifest.
         metrics: From `metrics_table`.
         nodes: From `nodes_table`.
+        froc: From `froc_curve`.
         summary: From `summarise`.
         failures: The cases that could not be evaluated.
         **facts: Those of `EvaluationFacts` but the hashes.
@@ -163,7 +168,12 @@ def write_evaluation(
     write_table(folder / NODES, nodes)
     write_json(folder / SUMMARY, summary.to_dict())
     exit_code = failures.write(folder)
-    hashes = {name: sha256(folder / name) for name in (METRICS, NODES, SUMMARY)}
+    if froc is None:
+        (folder / FROC).unlink(missing_ok=True)
+    else:
+        write_table(folder / FROC, froc)
+    tables = (METRICS, NODES, SUMMARY, *(() if froc is None else (FROC,)))
+    hashes = {name: sha256(folder / name) for name in tables}
     known = EvaluationFacts(**facts, tables_sha256=hashes)
     write_manifest(folder, "evaluate", config, **known.to_dict())
     return exit_code
@@ -200,6 +210,7 @@ def read_evaluation(folder: Path) -> EvaluationRecord:
             read_table(folder / METRICS, _MAY_LACK).set_index("case"),
             read_table(folder / NODES, ["annotated"]).astype({"annotated": "boolean"}),
             read_json(folder / FAILURES) if (folder / FAILURES).is_file() else [],
+            read_table(folder / FROC, []) if FROC in facts.tables_sha256 else None,
         )  # fmt: skip
     except (LnqError, OSError, ValueError, KeyError, TypeError) as error:
         raise UsageError(
@@ -209,7 +220,7 @@ def read_evaluation(folder: Path) -> EvaluationRecord:
 
 
 def _check_hashes(folder: Path, expected: Mapping[str, str]) -> None:
-    for name in (METRICS, NODES, SUMMARY):
+    for name in (METRICS, NODES, SUMMARY, *((FROC,) if FROC in expected else ())):
         if sha256(folder / name) != expected.get(name):
             raise ValueError(f"{name} is not the one that the manifest was written for")
 

@@ -8,35 +8,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+import pandas as pd
 
-from lnq.data.readers import Scan, read_label, require_printable, unchanged
+from lnq.data.readers import unchanged
 from lnq.errors import CaseError, UsageError, memory_for
-from lnq.evaluation.case_metrics import CaseMetrics, metrics_table
+from lnq.evaluation.case_evaluation import CaseEvaluation, evaluate_case, prediction_of
+from lnq.evaluation.case_metrics import metrics_table
 from lnq.evaluation.evaluation_record import CaseFiles, Hashes, write_evaluation
+from lnq.evaluation.froc import Froc, froc_curve, froc_of
 from lnq.evaluation.matching import Match, match_cases
-from lnq.evaluation.metrics import (
-    Mask,
-    assd_of,
-    dice,
-    hd95_of,
-    node_f1,
-    nsd_of,
-    precision,
-    recall,
-    surface_distances,
-)  # fmt: skip
-from lnq.evaluation.nodes import (
-    ReferenceKind,
-    ReferenceNode,
-    false_positives,
-    label_nodes,
-    measure_nodes,
-    nodes_table,
-)
+from lnq.evaluation.nodes import ReferenceKind, nodes_table
 from lnq.evaluation.summary import Summary, summarise
 from lnq.files import FailureLog, sole_user
-from lnq.volume import reorient
+from lnq.predictions import FoundNode, nodes_of_masks
 
 Track = Callable[[Sequence[Match]], Iterable[Match]]
 
@@ -72,7 +56,8 @@ def evaluate_folders(
     """Evaluates every reference that has a prediction and writes the tables.
 
     Writes `metrics.csv` (a row a case), `reference_nodes.csv` (a row a node), `summary.json`,
-    `manifest.json` and, where a case failed, `failures.json`.
+    `manifest.json`, where `nodes.csv` beside the predictions tells how certain each of their nodes
+    is `froc.csv`, and, where a case failed, `failures.json`.
 
     Args:
         predictions: Folder of binary masks under test.
@@ -93,113 +78,77 @@ def evaluate_folders(
         raise UsageError("the output folder holds the masks", where=f"output={output}")
     matches, unused = match_cases(predictions, references, annotations)
     with sole_user(output):
-        rows, nodes, done, failures = _evaluate_all(track(matches), reference_kind, min_overlap)
-        metrics, node_rows = metrics_table(rows), nodes_table(nodes)
-        summary = summarise(metrics, node_rows, len(failures.entries))
-        notes = _notes(unused, [match for match, _ in done], annotations)
+        nodes_by_mask, why = _predicted_nodes(predictions)
+        done, failures = _evaluate_all(track(matches), reference_kind, min_overlap, nodes_by_mask)
+        metrics = metrics_table([one.measured.metrics for one in done])
+        nodes = nodes_table([node for one in done for node in one.measured.nodes])
+        curve, froc = (None, None) if _unscored(done) else _froc(done)
+        summary = summarise(metrics, nodes, len(failures.entries), froc)
+        notes = _notes(unused, [one.match for one in done], annotations)
+        if why is None and nodes_by_mask and (others := _unscored(done)):
+            why = f"nodes.csv knows nothing of {len(others)} masks: {', '.join(others[:3])}"
+        notes += [] if why is None else [f"no FROC: {why}"]
         exit_code = write_evaluation(
-            output, config, metrics=metrics, nodes=node_rows, summary=summary, failures=failures,
+            output, config, metrics=metrics, nodes=nodes, froc=curve, summary=summary,
+            failures=failures,
             predictions=predictions.resolve(), references=references.resolve(),
             annotations=None if annotations is None else annotations.resolve(),
             reference_kind=reference_kind, min_overlap=min_overlap, notes=notes,
-            cases=[files for _, files in done],
+            cases=[one.files for one in done],
         )  # fmt: skip
     return Evaluation(summary, failures.entries, notes, exit_code)
 
 
+@dataclass(frozen=True)
+class _Done:
+    """A case that went well."""
+
+    match: Match
+    files: CaseFiles
+    measured: CaseEvaluation
+
+
 def _evaluate_all(
-    matches: Iterable[Match], reference_kind: ReferenceKind, min_overlap: float
-) -> tuple[list[CaseMetrics], list[ReferenceNode], list[tuple[Match, CaseFiles]], FailureLog]:
-    """Rows, nodes and files of the cases that went well, and the others' faults."""
-    rows: list[CaseMetrics] = []
-    nodes: list[ReferenceNode] = []
-    done: list[tuple[Match, CaseFiles]] = []
+    matches: Iterable[Match],
+    reference_kind: ReferenceKind,
+    min_overlap: float,
+    nodes_by_mask: Mapping[str, Sequence[FoundNode]],
+) -> tuple[list[_Done], FailureLog]:
+    """The cases that went well, and the others' faults."""
+    done: list[_Done] = []
     failures = FailureLog()
     for match in matches:
+        nodes = nodes_by_mask.get(match.prediction.name) if match.prediction else None
         try:
             with memory_for(match.reference), _used(match) as files:
-                row, case_nodes = evaluate_case(match, reference_kind, min_overlap)
+                measured = evaluate_case(match, reference_kind, min_overlap, nodes)
         except CaseError as error:
             failures.add(match.case, error)
             continue
-        rows.append(row)
-        nodes.extend(case_nodes)
-        done.append((match, files))
-    return rows, nodes, done, failures
+        done.append(_Done(match, files, measured))
+    return done, failures
 
 
-def evaluate_case(
-    match: Match, reference_kind: ReferenceKind, min_overlap: float
-) -> tuple[CaseMetrics, list[ReferenceNode]]:
-    """Measures one case.
-
-    Args:
-        match: Its files.
-        reference_kind: Whether the reference is binary or numbers its nodes.
-        min_overlap: Share of a node's voxels that makes it detected, in (0, 1].
-
-    Raises:
-        CaseError: There is no prediction, a file cannot be read, or the grids differ.
-    """
-    prediction = _prediction(match)
-    require_printable(match.reference)
-    label = reorient(read_label(match.reference, kind=reference_kind))
-    voxels = Scan(match.reference, label.grid)
-    predicted = _mask_on(voxels, prediction, "binary")
-    annotation = None
-    if match.annotation is not None:  # partial labels often number their instances
-        annotation = _mask_on(voxels, match.annotation, "instances")
-    reference = label.array > 0
-    nodes = measure_nodes(
-        match.case, label_nodes(label.array, reference_kind), predicted, label.grid,
-        min_overlap=min_overlap, annotation=annotation,
-    )  # fmt: skip
-    distances = surface_distances(predicted, reference, label.grid.spacing_mm)
-    detected = sum(node.detected for node in nodes)
-    wrong = len(false_positives(predicted, reference)[1])
-    voxel_ml = label.grid.voxel_volume_mm3 / 1000
-    row = CaseMetrics(
-        case=match.case,
-        dice=dice(predicted, reference),
-        precision=precision(predicted, reference),
-        recall=recall(predicted, reference),
-        assd_mm=assd_of(distances),
-        hd95_mm=hd95_of(distances),
-        nsd=nsd_of(distances),
-        node_f1=node_f1(len(nodes), detected, wrong),
-        reference_ml=float(np.count_nonzero(reference) * voxel_ml),
-        prediction_ml=float(np.count_nonzero(predicted) * voxel_ml),
-        nodes=len(nodes),
-        nodes_detected=detected,
-        false_positives=wrong,
-    )
-    return row, nodes
+def _predicted_nodes(predictions: Path) -> tuple[Mapping[str, Sequence[FoundNode]], str | None]:
+    """What `nodes.csv` beside the masks says of each; and why nothing, where it is unusable."""
+    try:
+        return nodes_of_masks(predictions) or {}, None
+    except UsageError as error:
+        return {}, str(error)
 
 
-def _mask_on(reference: Scan, path: Path, kind: ReferenceKind) -> Mask:
-    """A file's foreground, in the reference's axis order.
-
-    An image's grid must be the reference's; a DICOM-SEG's frames, of which only some slices need
-    have one, are put where they belong on it.
-    """
-    volume = reorient(read_label(path, kind=kind, scan=reference))
-    difference = volume.grid.difference(reference.grid)
-    if difference is not None:
-        raise CaseError(
-            f"not on the grid of the reference {reference.path.name}", where=path, why=difference,
-            remedy="write the mask on the scan's own grid",
-        )  # fmt: skip
-    mask: Mask = volume.array > 0
-    return mask
+def _unscored(done: Sequence[_Done]) -> list[str]:
+    """The masks of which `nodes.csv` says nothing, or which are not those that it is of."""
+    return [one.files.prediction.name for one in done if one.measured.detections is None]
 
 
-def _prediction(match: Match) -> Path:
-    if match.prediction is None:
-        raise CaseError(
-            "no prediction", where=match.case, why=f"{match.reference} has no counterpart",
-            remedy="predict this case, or take its reference out of the folder",
-        )  # fmt: skip
-    return match.prediction
+def _froc(done: Sequence[_Done]) -> tuple[pd.DataFrame | None, Froc | None]:
+    """Of cases that all have scores; None where no reference has a node."""
+    cases = [one.measured.detections for one in done if one.measured.detections is not None]
+    if not any(case.nodes for case in cases):
+        return None, None
+    curve = froc_curve(cases)
+    return curve, froc_of(curve, cases)
 
 
 @contextmanager
@@ -212,13 +161,13 @@ def _used(match: Match) -> Iterator[CaseFiles]:
     partial = match.annotation
     with (
         unchanged(match.reference) as reference,
-        unchanged(_prediction(match)) as prediction,
+        unchanged(prediction_of(match)) as prediction,
         nullcontext() if partial is None else unchanged(partial) as annotation,
     ):
         yield CaseFiles(
             match.case,
             match.reference.resolve(),
-            _prediction(match).resolve(),
+            prediction_of(match).resolve(),
             None if partial is None else partial.resolve(),
             Hashes(reference, prediction, annotation),
         )

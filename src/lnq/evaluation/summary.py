@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from pydantic import Field, TypeAdapter
 
+from lnq.evaluation.froc import Froc
 from lnq.evaluation.measures import FALSE_POSITIVES, PER_CASE, Measure
 from lnq.evaluation.nodes import voxel_recall
 from lnq.evaluation.spread import Spread
@@ -135,11 +136,13 @@ class Summary:
         cases: How many there are.
         metrics: How their measures are spread.
         nodes: Which nodes were found.
+        froc: How many at how many false positives; None where no probabilities are known.
     """
 
     cases: CaseCounts
     metrics: MeasureSpreads
     nodes: NodeSummary
+    froc: Froc | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain types, for JSON; None stands for what does not exist."""
@@ -159,13 +162,16 @@ class Summary:
 _SCHEMA = TypeAdapter(Summary)
 
 
-def summarise(metrics: pd.DataFrame, nodes: pd.DataFrame, n_failed: int) -> Summary:
+def summarise(
+    metrics: pd.DataFrame, nodes: pd.DataFrame, n_failed: int, froc: Froc | None = None
+) -> Summary:
     """Sums up an evaluation.
 
     Args:
         metrics: From `metrics_table`.
         nodes: From `nodes_table`.
         n_failed: Cases that could not be evaluated.
+        froc: From `froc_of`.
     """
     no_reference = metrics["reference_ml"] == 0
     cases = CaseCounts(
@@ -181,7 +187,7 @@ def summarise(metrics: pd.DataFrame, nodes: pd.DataFrame, n_failed: int) -> Summ
         return MeasureSpread(**values, n_missing=cases.n_missing)
 
     spreads = MeasureSpreads(**{measure.column: spread(measure) for measure in PER_CASE})
-    return Summary(cases, spreads, _node_summary(metrics, nodes))
+    return Summary(cases, spreads, _node_summary(metrics, nodes), froc)
 
 
 def _node_summary(metrics: pd.DataFrame, nodes: pd.DataFrame) -> NodeSummary:

@@ -9,12 +9,13 @@ from typing import Any
 from lnq.data.datasets.checks import shortened
 from lnq.data.readers import unchanged
 from lnq.errors import CaseError
-from lnq.files import FAILURES, FailureLog, sole_user, write_manifest
+from lnq.files import FAILURES, FailureLog, sha256, sole_user, write_manifest
 from lnq.inference.leftovers import other_masks, remove_leftovers
 from lnq.inference.mask_files import Job, segment
 from lnq.inference.segmenter import LoadedCheckpoint, Segmentation, Segmenter
 from lnq.inference.sliding_window import Counted
 from lnq.predictions import (
+    HASH,
     NODES,
     PREVIEWS,
     PROBABILITIES,
@@ -140,7 +141,8 @@ class _Record:
         write_nodes(self._output / NODES, list(self._nodes.items()))
         used = [{"path": str(one.path.absolute()), "sha256": one.sha256} for one in checkpoints]
         cases = [one.to_dict() for one in self.done]
-        write_manifest(self._output, "predict", config, checkpoints=used, cases=cases)
+        facts = {"checkpoints": used, "cases": cases, HASH: sha256(self._output / NODES)}
+        write_manifest(self._output, "predict", config, **facts)
         return self._failures.write(self._output)
 
     def told(self, jobs: Sequence[Job]) -> Iterator[str]:

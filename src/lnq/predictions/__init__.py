@@ -8,18 +8,20 @@ manifest.json        which mask is of which scan, and the hash of nodes.csv; wri
 """
 
 from lnq.predictions.manifest import PredictedCase, read_predicted
-from lnq.predictions.nodes import ENLARGED_MM, NODES, FoundNode, write_nodes
+from lnq.predictions.nodes import ENLARGED_MM, HASH, NODES, FoundNode, nodes_of_masks, write_nodes
 
 PROBABILITIES = "probabilities"
 PREVIEWS = "previews"
 
 __all__ = [
     "ENLARGED_MM",
+    "HASH",
     "NODES",
     "PREVIEWS",
     "PROBABILITIES",
     "FoundNode",
     "PredictedCase",
+    "nodes_of_masks",
     "read_predicted",
     "write_nodes",
 ]

@@ -9,13 +9,25 @@ from typing import Any
 
 import pandas as pd
 
-from lnq.evaluation.measures import ASSD, ASSD_FILLED, DICE, FALSE_POSITIVES, PRECISION, RECALL
+from lnq.evaluation.measures import (
+    ASSD,
+    ASSD_FILLED,
+    DICE,
+    FALSE_POSITIVES,
+    HD95,
+    NODE_F1,
+    NSD,
+    PRECISION,
+    RECALL,
+)
 from lnq.reporting.runs import MANY_RUNS, Run
 from lnq.reporting.summary_table import NONE, number
 
 _COLUMNS = (
     (DICE.title, DICE.column, "{:.3f}"), (ASSD.title, ASSD.column, "{:.1f}"),
+    (HD95.title, HD95.column, "{:.1f}"), (NSD.title, NSD.column, "{:.2f}"),
     (PRECISION.title, PRECISION.column, "{:.2f}"), (RECALL.title, RECALL.column, "{:.2f}"),
+    (NODE_F1.title, NODE_F1.column, "{:.2f}"),
     (FALSE_POSITIVES.short, FALSE_POSITIVES.column, "{:.0f}"),
 )  # fmt: skip
 _NODES = "Nodes"

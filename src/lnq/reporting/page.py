@@ -19,6 +19,7 @@ from lnq.reporting.case_table import CaseTable, case_table
 from lnq.reporting.cases import by_scan, pictured_runs, view_cases
 from lnq.reporting.curve_plots import pseudo_label_curves, training_curves
 from lnq.reporting.distributions import distributions
+from lnq.reporting.froc_plot import froc_curves
 from lnq.reporting.history import histories
 from lnq.reporting.nodes_found import found_by_annotation, found_by_size
 from lnq.reporting.plotting import style_of
@@ -102,7 +103,7 @@ def _content(runs: Sequence[Run], table: CaseTable) -> dict[str, Any]:
         "curves": training_curves(runs),
         "pseudo_curves": pseudo_label_curves(runs),
         "distributions": distributions(runs, table.anchors),
-        "by_size": found_by_size(runs),
+        "by_size": [*found_by_size(runs), *froc_curves(runs)],
         "by_annotation": found_by_annotation(runs),
         "table": table,
         "phantom": any(map(is_phantom, table.anchors)),

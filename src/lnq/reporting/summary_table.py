@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from lnq.evaluation import Detection, Measure, Summary
+from lnq.evaluation.froc import RATES, Froc, rate_name
 from lnq.evaluation.measures import (
     ASSD,
     ASSD_FILLED,
@@ -23,6 +24,7 @@ from lnq.evaluation.summary import MeasureSpread, NodeSummary
 from lnq.reporting.runs import Run
 
 NONE = "–"
+FROC_RATES = f"{', '.join(map(rate_name, RATES[:-1]))} and {rate_name(RATES[-1])}"
 
 Text = tuple[str, str]
 """A value and a smaller second line."""
@@ -90,6 +92,8 @@ def _of_nodes() -> list[_Row]:
              lambda run, _: (_percent(_annotated(run).never_annotated.voxel_recall), "")),
         _Row("Nodes found, annotated", "of those that training saw outlined",
              lambda run, _: _found(_annotated(run).annotated)),
+        _Row("FROC score", f"mean of the nodes found at {FROC_RATES} false positives per case",
+             lambda _, s: _froc(s.froc)),
         _Row(FALSE_POSITIVES.title, "predicted components that touch no reference node",
              lambda _, s: (number(s.nodes.false_positives_per_case, _form(FALSE_POSITIVES)),
                            f"{s.nodes.false_positives} in all"), True),
@@ -169,6 +173,14 @@ def _found(nodes: Detection) -> Text:
     if not nodes.n:
         return NONE, "none known"
     return _percent(nodes.detection_recall), f"{nodes.n_detected} of {nodes.n}"
+
+
+def _froc(froc: Froc | None) -> Text:
+    if froc is None:
+        return NONE, ""
+    return f"{froc.score:.3f}", ", ".join(
+        f"{100 * point.sensitivity:.0f}" for point in froc.at
+    ) + " %"
 
 
 def _percent(value: float | None) -> str:
