@@ -11,7 +11,7 @@ from pandas.testing import assert_frame_equal
 from support.mutations import mutated
 
 from lnq.callbacks import CurvesLogger
-from lnq.curves import HASH, last_logged, read_curves, read_rows
+from lnq.curves import last_logged, read_curves, read_rows
 from lnq.errors import UsageError
 from lnq.files import sha256, write_json
 from lnq.run_folder import RunFolder
@@ -39,7 +39,8 @@ def test_no_damage_is_a_traceback_and_none_at_all_passes_at_the_end(run: RunFold
     content, rows = run.curves.read_bytes(), read_rows(run)
     (run.path / "ended").mkdir()
     ended = RunFolder(run.path / "ended")
-    write_json(ended.manifest, {HASH: sha256(run.curves)})
+    written = {"config": {"name": "run", "seed": 0}, "curves_sha256": sha256(run.curves)}
+    write_json(ended.manifest, written)
     refused = 0
     for seed in range(150):
         run.curves.write_bytes(mutated(content, np.random.default_rng(seed)))

@@ -16,13 +16,12 @@ from collections.abc import Iterator, Sequence
 
 import pandas as pd
 
-from lnq.errors import LnqError, UsageError
-from lnq.files import read_json, sha256
+from lnq.errors import UsageError
+from lnq.files import sha256
 from lnq.run_folder import RunFolder
+from lnq.run_manifest import read_manifest
 
 STEP, EPOCH = "step", "epoch"
-HASH = "curves_sha256"
-"""Key of the manifest of a run that came to its end."""
 
 Row = dict[str, str]
 """By quantity the number as it was written; empty where it was not logged."""
@@ -77,10 +76,9 @@ def _check_hash(run: RunFolder) -> None:
     if not run.manifest.is_file():
         return
     try:
-        manifest = read_json(run.manifest)
-    except LnqError:  # whoever needs the manifest says so
+        expected = read_manifest(run).curves_sha256
+    except UsageError:  # whoever needs the manifest says so
         return
-    expected = manifest.get(HASH) if isinstance(manifest, dict) else None
     if expected not in (None, sha256(run.curves)):
         raise ValueError("it is not what the run's manifest says that training left")
 

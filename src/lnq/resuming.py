@@ -7,13 +7,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
-
 from lnq.curves import read_rows
-from lnq.errors import LnqError, UsageError
-from lnq.files import read_json, sole_user
+from lnq.errors import UsageError
+from lnq.files import sole_user
 from lnq.networks.training_record import TrainingRecord
 from lnq.run_folder import RunFolder
+from lnq.run_manifest import read_manifest
 
 MAY_DIFFER = (
     "run_dir", "ckpt_path", "init_from", "paths", "logger", "measure",
@@ -25,45 +24,6 @@ OF_THE_STORE = ("store", "data.name")
 """The same where the store's content is known to be the same: it may be copied elsewhere."""
 AUTO = Path("auto")
 """`ckpt_path=auto`: the run's last checkpoint, if there is one."""
-FINISHED = "finished"
-"""Key of the manifest: when training came to its end."""
-
-
-class _Config(BaseModel):
-    name: str
-    seed: int
-    paths: dict[str, Any] = {}
-
-
-class _Manifest(BaseModel):
-    """What is read of a run's manifest."""
-
-    config: _Config
-    command: list[str] = []
-    created: str | None = None
-    versions: dict[str, str] = {}
-    git_commit: str | None = None
-    finished: str | None = None
-
-
-def read_manifest(run: RunFolder) -> dict[str, Any]:
-    """The manifest that training left.
-
-    Raises:
-        UsageError: There is none, or it is damaged.
-    """
-    try:
-        manifest: dict[str, Any] = read_json(run.manifest)
-        _Manifest.model_validate(manifest)
-    except (LnqError, ValidationError) as error:
-        faults = error.errors() if isinstance(error, ValidationError) else []
-        why = [f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in faults]
-        raise UsageError(
-            "the run's manifest is damaged", where=run.manifest,
-            why="; ".join(why) or str(error),
-            remedy="put a copy in its place, or move the run's folder away",
-        ) from error  # fmt: skip
-    return manifest
 
 
 def is_trained(run: RunFolder, config: dict[str, Any]) -> bool:
@@ -73,16 +33,17 @@ def is_trained(run: RunFolder, config: dict[str, Any]) -> bool:
         UsageError: It is a run of another configuration, or its manifest is damaged.
     """
     manifest = read_manifest(run)
-    _refuse(run, _config_differences(config, manifest["config"]))
-    return FINISHED in manifest
+    _refuse(run, _config_differences(config, manifest.config))
+    return manifest.finished is not None
 
 
 def unfinished(run: RunFolder) -> str | None:
-    """What to say of a run whose training has not come to its end; None of others and of files."""
-    if not run.manifest.is_file():
-        return None
-    manifest = read_json(run.manifest)
-    if not isinstance(manifest, dict) or FINISHED in manifest:
+    """What to say of a run whose training has not come to its end; None of others and of files.
+
+    Raises:
+        UsageError: Its manifest is damaged.
+    """
+    if not run.manifest.is_file() or read_manifest(run).finished is not None:
         return None
     return "its training has not come to its end (ckpt_path=last goes on with it)"
 

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import yaml
 
-from lnq.curves import HASH
-from lnq.files import sha256, write_json, write_manifest, write_text
-from lnq.networks.training_record import KEY, TrainingRecord
-from lnq.resuming import FINISHED
+from lnq.files import write_manifest, write_text
+from lnq.networks.checkpoint_file import RECORD
+from lnq.networks.training_record import TrainingRecord
 from lnq.run_folder import RunFolder
+from lnq.run_manifest import write_finished
 
 
 class RunRecord(pl.Callback):
@@ -46,13 +45,10 @@ class RunRecord(pl.Callback):
 
     def finish(self) -> None:
         """Notes that training came to its end, and the hash of the curves that it left."""
-        end = {FINISHED: datetime.now(UTC).isoformat(timespec="seconds")}
-        if self.run.curves.is_file():
-            end[HASH] = sha256(self.run.curves)
-        write_json(self.run.manifest, {**self._manifest, **end})
+        write_finished(self.run, self._manifest)
 
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Adds the record."""
-        checkpoint[KEY] = self.record.to_dict()
+        checkpoint[RECORD] = self.record.to_dict()

@@ -11,7 +11,7 @@ from pydantic import (
     AfterValidator,
     BaseModel,
     ConfigDict,
-    TypeAdapter,
+    Field,
     ValidationError,
 )
 from torch import Tensor
@@ -19,9 +19,8 @@ from torch import Tensor
 from lnq.box import PatchSize
 from lnq.buildable import BUILDABLE
 from lnq.errors import UsageError
+from lnq.networks.checkpoint_file import RECORD
 
-KEY = "lnq"
-"""Of the record in a checkpoint."""
 REMEDY = "give a checkpoint that lnq.train or the authors' code wrote"
 
 
@@ -45,6 +44,22 @@ def _is_plain(value: Any) -> bool:
     if isinstance(value, list | tuple):
         return all(map(_is_plain, value))
     return isinstance(value, int | float | str | None)
+
+
+class _Patches(BaseModel):
+    patch_size: PatchSize
+
+
+class _Used(BaseModel):
+    """What is read of the run's configuration."""
+
+    network: Annotated[dict[str, Any], AfterValidator(checked_network_node)]
+    datamodule: _Patches
+
+
+def _usable(config: dict[str, Any]) -> dict[str, Any]:
+    _Used.model_validate(config)
+    return config
 
 
 @dataclass(frozen=True)
@@ -77,13 +92,25 @@ class TrainingRecord:
         held_out: Ids of cases that it never saw, of patients held out of the training split.
     """
 
-    config: dict[str, Any]
+    config: Annotated[dict[str, Any], AfterValidator(_usable)]
     preprocessing: dict[str, Any]
     cases: list[str] | None = None
     split_sha256: str | None = None
     store_sha256: str | None = None
     init_from: InitialWeights | None = None
     held_out: list[str] = field(default_factory=list)
+
+    @property
+    def network(self) -> dict[str, Any]:
+        """Configuration node of the network."""
+        node: dict[str, Any] = self.config["network"]
+        return node
+
+    @property
+    def patch_size(self) -> tuple[int, int, int]:
+        """Of the training patches, z y x."""
+        z, y, x = map(int, self.config["datamodule"]["patch_size"])
+        return z, y, x
 
     def facts(self) -> dict[str, Any]:
         """Plain types, for a manifest, which has the configuration already."""
@@ -92,38 +119,6 @@ class TrainingRecord:
     def to_dict(self) -> dict[str, Any]:
         """Plain types, for a checkpoint."""
         return asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: Any) -> TrainingRecord:
-        """The inverse of `to_dict`.
-
-        Raises:
-            ValueError: Something is missing or of another type.
-        """
-        return _SCHEMA.validate_python(values)
-
-
-_SCHEMA = TypeAdapter(TrainingRecord)
-
-
-class Patches(BaseModel):
-    """What is read of the run's `datamodule`."""
-
-    patch_size: PatchSize
-
-
-class Configuration(BaseModel):
-    """What is read of the run's configuration."""
-
-    network: Annotated[dict[str, Any], AfterValidator(checked_network_node)]
-    datamodule: Patches
-
-
-class Record(BaseModel):
-    """What is read of the entry `lnq`; the preprocessing has a schema of its own."""
-
-    config: Configuration
-    preprocessing: dict[str, Any]
 
 
 def weight(tensor: Tensor) -> Tensor:
@@ -143,7 +138,7 @@ class Trained(BaseModel):
     model_config = ConfigDict(arbitrary_types_allowed=True)
 
     state_dict: dict[str, Annotated[Tensor, AfterValidator(weight)]]
-    lnq: Record
+    record: Annotated[TrainingRecord, Field(alias=RECORD)]
 
 
 def trained(contents: Mapping[str, Any], path: Path) -> Trained:
@@ -156,7 +151,7 @@ def trained(contents: Mapping[str, Any], path: Path) -> Trained:
     Raises:
         UsageError: Something else wrote it, or what it holds does not fit; all faults are listed.
     """
-    if not {KEY, "state_dict"} <= contents.keys():
+    if not {RECORD, "state_dict"} <= contents.keys():
         raise UsageError(
             "a foreign checkpoint", where=path,
             why=f"it has {', '.join(sorted(map(str, contents))[:8])} but no record of lnq.train",
@@ -165,28 +160,7 @@ def trained(contents: Mapping[str, Any], path: Path) -> Trained:
     try:
         return Trained.model_validate(contents)
     except ValidationError as error:
-        raise _not_ours(error, path) from error
-
-
-def training_record(contents: Mapping[str, Any], path: Path) -> TrainingRecord:
-    """The record in a checkpoint of `lnq.train`.
-
-    Args:
-        contents: The whole file.
-        path: Named in errors.
-
-    Raises:
-        UsageError: As of `trained`.
-    """
-    trained(contents, path)
-    try:
-        return TrainingRecord.from_dict(contents[KEY])
-    except ValidationError as error:
-        raise _not_ours(error, path) from error
-
-
-def _not_ours(error: ValidationError, path: Path) -> UsageError:
-    faults = [f"{'.'.join(map(str, f['loc']))}: {f['msg']}" for f in error.errors()]
-    return UsageError(
-        "not a checkpoint of lnq.train", where=path, why="; ".join(faults), remedy=REMEDY
-    )
+        faults = [f"{'.'.join(map(str, f['loc']))}: {f['msg']}" for f in error.errors()]
+        raise UsageError(
+            "not a checkpoint of lnq.train", where=path, why="; ".join(faults), remedy=REMEDY
+        ) from error

@@ -12,7 +12,7 @@ from torch import Size, Tensor, nn
 from lnq.errors import UsageError
 from lnq.networks import original
 from lnq.networks.checkpoint_file import CheckpointFile, load_file
-from lnq.networks.training_record import TrainingRecord, trained, training_record
+from lnq.networks.training_record import TrainingRecord, trained
 from lnq.run_folder import RunFolder
 
 PREFIX = "network."
@@ -75,10 +75,9 @@ def read_checkpoint(run_or_file: Path) -> Checkpoint:
         for key, value in checkpoint.state_dict.items()
         if key.startswith(PREFIX)
     }
-    config = checkpoint.lnq.config
+    record = checkpoint.record
     return Checkpoint(
-        path, file.sha256, state, config.network, checkpoint.lnq.preprocessing,
-        config.datamodule.patch_size,
+        path, file.sha256, state, record.network, record.preprocessing, record.patch_size
     )  # fmt: skip
 
 
@@ -89,7 +88,7 @@ def read_record(run_or_file: Path) -> TrainingRecord:
         UsageError: There is none, it is damaged, or it is not of `lnq.train`.
     """
     path = find_checkpoint(run_or_file)
-    return training_record(load_file(path).contents, path)
+    return trained(load_file(path).contents, path).record
 
 
 def _read_original(file: CheckpointFile) -> Checkpoint:

@@ -15,8 +15,8 @@ from lnq.evaluation import EvaluationRecord, Spread, filled_assd, read_evaluatio
 from lnq.evaluation.measures import ASSD_FILLED, DICE, PRECISION
 from lnq.files import MANIFEST, read_json
 from lnq.reporting.variation import SEED, variations
-from lnq.resuming import FINISHED, read_manifest
 from lnq.run_folder import MeasuredFolder, RunFolder
+from lnq.run_manifest import RunManifest, read_manifest
 
 VALIDATION = "val/dice"
 _COUNTS = [
@@ -65,8 +65,7 @@ class Collection:
 @dataclass(frozen=True)
 class _Run:
     name: str
-    config: dict[str, Any]
-    finished: bool
+    manifest: RunManifest
     validation: float | None
     evaluation: EvaluationRecord | None
     training: EvaluationRecord | None
@@ -90,7 +89,7 @@ def collect(folder: Path) -> Collection:
     if evaluated:
         cases = pd.concat(evaluated, ignore_index=True)
         cases[ASSD_FILLED.column] = filled_assd(cases)
-    keys = variations([run.config for run in runs])
+    keys = variations([run.manifest.config for run in runs])
     measures = pd.DataFrame([_measures(run, cases) for run in runs], columns=_MEASURES, dtype=float)
     table = pd.concat([pd.DataFrame([_record(run) for run in runs]), measures], axis=1).astype(
         dict.fromkeys(_COUNTS, "Int64")
@@ -111,9 +110,8 @@ def _is_of_a_run(manifest: Path) -> bool:
 
 def _read(place: Path, name: str) -> _Run:
     run = RunFolder(place)
-    manifest = read_manifest(run)
     return _Run(
-        name, manifest["config"], FINISHED in manifest, last_logged(run, VALIDATION),
+        name, read_manifest(run), last_logged(run, VALIDATION),
         _evaluation(run), _evaluation(run.training),
     )  # fmt: skip
 
@@ -126,7 +124,10 @@ def _evaluation(folder: MeasuredFolder) -> EvaluationRecord | None:
 def _cases(run: _Run) -> pd.DataFrame:
     assert run.evaluation is not None
     table = run.evaluation.metrics.reset_index()
-    told = {"run": run.name, "experiment": run.config["name"], "seed": run.config["seed"]}
+    own = run.manifest
+    told: dict[str, str | int] = {
+        "run": run.name, "experiment": own.experiment, "seed": own.seed,
+    }  # fmt: skip
     for place, (column, value) in enumerate(told.items()):
         table.insert(place, column, value)
     return table
@@ -135,8 +136,8 @@ def _cases(run: _Run) -> pd.DataFrame:
 def _record(run: _Run) -> dict[str, Any]:
     return {
         "run": run.name,
-        "experiment": run.config["name"],
-        "finished": run.finished,
+        "experiment": run.manifest.experiment,
+        "finished": run.manifest.finished is not None,
         VALIDATION: run.validation,
     }
 

@@ -143,20 +143,18 @@ def _made() -> dict[str, str]:
 def _recipe(run: Run) -> dict[str, Any]:
     """What is needed to repeat a run."""
     manifest = run.manifest
-    config = run.config or json.dumps(manifest.get("config", {}), indent=2)
-    manifests = [manifest]
+    config = run.config or json.dumps(manifest.config, indent=2)
+    given = [("train", manifest.command)]
     if run.evaluation is not None:
-        manifests += [
-            m for m in (run.evaluation.predicted, run.evaluation.manifest) if "stage" in m
-        ]
+        later = (run.evaluation.predicted, run.evaluation.manifest)
+        given += [(m["stage"], m.get("command", [])) for m in later if "stage" in m]
     commands = [
-        shlex.join(["python", "-m", f"lnq.{m['stage']}", *map(str, m.get("command", [])[1:])])
-        for m in manifests
+        shlex.join(["python", "-m", f"lnq.{stage}", *map(str, words[1:])]) for stage, words in given
     ]
     facts = {
         "Folder": str(run.folder.path),
-        "Begun": manifest.get("created", NONE),
-        "Code": manifest.get("git_commit") or "no git commit known",
-        **manifest.get("versions", {}),
+        "Begun": manifest.created or NONE,
+        "Code": manifest.git_commit or "no git commit known",
+        **manifest.versions,
     }
     return {"name": run.name, "commands": commands, "facts": facts, "config": config}

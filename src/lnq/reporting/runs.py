@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -13,8 +12,9 @@ from lnq.curves import read_curves
 from lnq.errors import LnqError, UsageError
 from lnq.files import MANIFEST, read_json
 from lnq.reporting.evaluations import ShownEvaluation, shown_evaluation, with_scans
-from lnq.resuming import read_manifest, unfinished
+from lnq.resuming import unfinished
 from lnq.run_folder import MeasuredFolder, RunFolder
+from lnq.run_manifest import RunManifest, read_manifest
 
 MANY_RUNS = 4
 """With more runs than this, a table holds a row a run, and of a case each run's DSC alone."""
@@ -27,7 +27,7 @@ class Run:
     Attributes:
         name: What it is called on the page; unique among the runs shown.
         folder: The run's folder.
-        manifest: Content of its `manifest.json`.
+        manifest: What its `manifest.json` says.
         config: Text of its `config.yaml`, if there is one.
         curves: What was logged, one row a logging step, if there is anything.
         evaluation: Its evaluation, if there is one.
@@ -39,7 +39,7 @@ class Run:
 
     name: str
     folder: RunFolder
-    manifest: dict[str, Any]
+    manifest: RunManifest
     config: str | None
     curves: pd.DataFrame | None
     evaluation: ShownEvaluation | None
@@ -160,7 +160,7 @@ def _epoch(path: Path) -> tuple[int, str]:
     return int(digits or 0), path.name
 
 
-def _run_manifest(folder: Path) -> dict[str, Any]:
+def _run_manifest(folder: Path) -> RunManifest:
     remedy = "give the output folder of the command train, or a folder with such folders below it"
     if not (folder / MANIFEST).is_file():
         why = "it has no manifest.json" if folder.is_dir() else "no such folder"
