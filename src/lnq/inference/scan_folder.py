@@ -63,25 +63,19 @@ def predict_folder(
         UsageError: The output folder cannot be written or is in use.
     """
     record = _Record(output)
+
+    def written(job: Job) -> Segmentation:
+        segmentation = segment(job, segmenter, output, save_probabilities, counted)
+        if show is not None:
+            show(job, segmentation)
+        return segmentation
+
     with sole_user(output):
         remove_leftovers(output, jobs)
         try:
             for job in track(jobs):
-                try:
-                    with unchanged(job.image) as digest:
-                        segmentation = segment(job, segmenter, output, save_probabilities, counted)
-                        if show is not None:
-                            show(job, segmentation)
-                except CaseError as error:
-                    record.failed(job, error)
-                    say(f"{job.name}: failed: {error}")
-                    continue
-                except BaseException:  # such as Ctrl-C: no mask that nothing lists
-                    record.remove(job)
-                    raise
-                record.add(job, digest, segmentation)
-                for note in segmentation.notes:
-                    say(f"{job.name}: note: {note}")
+                for line in _predicted(job, record, written):
+                    say(line)
         finally:
             # Also where the run is interrupted: the manifest tells which masks are there.
             for case, missing in record.miss_masks().items():
@@ -153,6 +147,21 @@ class _Record:
             yield f"note: masks of other scans stay in it, listed nowhere: {shortened(others)}"
         if self._failures.entries:
             yield f"failed scans are listed in {self._output / FAILURES}"
+
+
+def _predicted(job: Job, record: _Record, written: Callable[[Job], Segmentation]) -> list[str]:
+    """Segments a scan and records it or its fault; what the user should know of it."""
+    try:
+        with unchanged(job.image) as digest:
+            segmentation = written(job)
+    except CaseError as error:
+        record.failed(job, error)
+        return [f"{job.name}: failed: {error}"]
+    except BaseException:  # such as Ctrl-C: no mask that nothing lists
+        record.remove(job)
+        raise
+    record.add(job, digest, segmentation)
+    return [f"{job.name}: note: {note}" for note in segmentation.notes]
 
 
 def _gone(mask: Path) -> CaseError:

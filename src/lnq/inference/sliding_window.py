@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated
 
@@ -114,18 +114,8 @@ def foreground_probability(
             "the normalised scan holds NaN or infinite values", remedy="check the scan for them"
         )
     volume = torch.from_numpy(np.ascontiguousarray(image))[None, None]
-    total = windows.count(image.shape)
     while True:
-        done = itertools.count(1)
-
-        def network(x: Tensor, done: Iterator[int] = done) -> Tensor:
-            logits = _logits(branches, x, mirror)
-            if counted is not None:
-                for _ in x:
-                    number = next(done)
-                counted(number, total)
-            return logits
-
+        network = _network(branches, mirror, counted, windows.count(image.shape))
         try:
             with torch.inference_mode():
                 (logit,) = windows(volume, network, device)
@@ -138,6 +128,21 @@ def foreground_probability(
                     remedy="use device=cpu or a larger GPU",
                 ) from error
             windows = replace(windows, batch_size=windows.batch_size // 2)
+
+
+def _network(branches: Branches, mirror: bool, counted: Counted | None, total: int) -> Logits:
+    """The network as `SlidingWindow` calls it, which tells how many windows are done."""
+    done = 0
+
+    def network(x: Tensor) -> Tensor:
+        nonlocal done
+        logits = _logits(branches, x, mirror)
+        done += len(x)
+        if counted is not None:
+            counted(done, total)
+        return logits
+
+    return network
 
 
 def _logits(branches: Branches, x: Tensor, mirror: bool) -> Tensor:
