@@ -98,11 +98,27 @@ def test_an_empty_or_smaller_label_is_a_note(tmp_path: Path) -> None:
 
 
 def test_duplicates_by_their_voxels(tmp_path: Path) -> None:
-    cases = [case(tmp_path, "a"), case(tmp_path, "b", scan(1)), case(tmp_path, "c")]
+    other = np.flip(nodes(), 1)
+    cases = [case(tmp_path, "a"), case(tmp_path, "b", scan(1), other), case(tmp_path, "c")]
     reports = compare_cases(cases, list(inspect_cases(cases))[::-1])
     assert [[error.what for error in one.problems] for one in reports] == [
         [], [], ["the same scan as a"],
     ]  # fmt: skip
+
+
+def test_one_label_for_two_scans_by_its_voxels(tmp_path: Path) -> None:
+    """The same file under another name, or in another format; two scans of a patient may share."""
+    first, second, third = (case(tmp_path, name, scan(n)) for n, name in enumerate("abc"))
+    assert second.label is not None
+    nifti = tmp_path / "label of b.nii.gz"
+    sitk.WriteImage(sitk.ReadImage(second.label), nifti)
+    empty = [case(tmp_path, name, scan(9 + n), 0 * nodes()) for n, name in enumerate("de")]
+    cases = [first, replace(second, label=nifti), replace(third, group="a"), *empty]
+    reports = compare_cases(cases, list(inspect_cases(cases)))
+    assert [[error.what for error in one.problems] for one in reports] == [
+        ["the same label as b"], ["the same label as a, c"], ["the same label as b"], [], [],
+    ]  # fmt: skip
+    assert str(nifti) in str(reports[1].problems[0])
 
 
 def test_a_scan_too_large_for_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -109,6 +109,28 @@ def test_a_torn_patient_is_refused(
 
 
 @pytest.mark.slow
+def test_copies_of_a_label_fail_both_their_scans(
+    tmp_path: Path, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mask = sitk.Image(*GRID.size[::-1], sitk.sitkUInt8)
+    mask.CopyInformation(sitk.ReadImage(data / "a.nrrd"))
+    mask[10:13, 10:13, 5:8] = 1
+    rows = ["image,label"]
+    for name, label in (("a.nrrd", "a_ln.nrrd"), ("b.nrrd", "b_ln.nii.gz")):
+        sitk.WriteImage(mask, data / label)
+        rows.append(f"{name},{label}")
+    (data / "cases.csv").write_text("\n".join(rows))
+    for _ in range(2):
+        assert (
+            run(tmp_path, preprocess.main, "num_workers=0", "preprocessing.spacing_mm=[9,9,9]") == 3
+        )
+        said = capsys.readouterr().out
+        assert "a: failed: the same label as b" in said
+        assert "b: failed: the same label as a" in said
+        assert CaseStore(tmp_path / "out/preprocess/pairs").case_ids() == []
+
+
+@pytest.mark.slow
 def test_a_scan_that_is_there_twice(
     tmp_path: Path, data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -23,7 +23,7 @@ from lnq.console import console, told_when_interrupted
 from lnq.data.case import Case
 from lnq.data.datasets import listed
 from lnq.data.datasets.checks import shortened
-from lnq.data.datasets.faults import duplicates
+from lnq.data.datasets.faults import copied_labels, duplicates
 from lnq.data.datasets.patients import (
     check_patients,
     earlier_split,
@@ -133,17 +133,26 @@ def _settings(cfg: PreprocessConfig, out: Console) -> Preprocessing:
 def _compare(
     cases: Sequence[Case], outcomes: Mapping[str, Outcome], store: CaseStore, out: Console
 ) -> dict[str, Outcome]:
-    """Tells which scans are there twice; those of two splits fail, and their outcomes come back."""
+    """Tells which scans and labels are there twice; the outcomes of those that fail come back.
+
+    These are copies of a scan in two splits, and scans that have one label.
+    """
     records = {name: one.record for name, one in outcomes.items() if one.record is not None}
     hashes = {name: record.voxel_sha256 for name, record in records.items()}
-    leaks = {}
+    masks = {name: one.mask_sha256 for name, one in records.items() if one.mask_sha256}
+    failures = {}
     for case_id, twin in duplicates(cases, hashes).items():
         if twin.is_leak:
-            leaks[case_id] = failed(twin.case, twin.error(), store)
-            _tell(leaks[case_id], out)
+            failures[case_id] = failed(twin.case, twin.error(), store)
         else:
             out.print(f"{case_id}: warning: {twin.error()}")
-    return leaks
+    by_id = {case.case_id: case for case in cases}
+    for case_id, error in copied_labels(cases, masks, hashes).items():
+        if case_id not in failures:
+            failures[case_id] = failed(by_id[case_id], error, store)
+    for outcome in failures.values():
+        _tell(outcome, out)
+    return failures
 
 
 def _tell(outcome: Outcome, out: Console) -> None:

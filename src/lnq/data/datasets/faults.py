@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import get_args
 
 from lnq.data.case import Case, Split
+from lnq.data.datasets.checks import shortened
 from lnq.errors import CaseError
 
 
@@ -73,6 +74,39 @@ def duplicates(cases: Sequence[Case], hashes: Mapping[str, str]) -> dict[str, Du
     read = [case for case in _by_split(cases) if case.case_id in hashes]
     pairs = [Duplicate(case, first.setdefault(hashes[case.case_id], case)) for case in read]
     return {one.case.case_id: one for one in pairs if one.case is not one.earlier}
+
+
+def copied_labels(
+    cases: Sequence[Case], masks: Mapping[str, str], scans: Mapping[str, str]
+) -> dict[str, CaseError]:
+    """Cases whose label marks the very voxels that another scan's does, by id: whose is it?
+
+    Copies of one scan, which are told as such, and scans of one patient, as two reconstructions
+    are, may share one.
+
+    Args:
+        cases: The dataset.
+        masks: Hash of each label on its scan's grid, by case id; none of empty labels.
+        scans: As `hashes` of `duplicates`.
+    """
+    users: dict[str, list[Case]] = {}
+    for case in cases:
+        if case.case_id in masks:
+            users.setdefault(masks[case.case_id], []).append(case)
+    found = {}
+    for case in (one for together in users.values() for one in together):
+        others = [
+            other.case_id
+            for other in users[masks[case.case_id]]
+            if other.group != case.group and scans.get(other.case_id) != scans.get(case.case_id)
+        ]
+        if others:
+            found[case.case_id] = CaseError(
+                f"the same label as {shortened(others)}", where=case.label,
+                why="it marks the same voxels of another scan",
+                remedy="give each scan its own label",
+            )  # fmt: skip
+    return found
 
 
 def _by_split(cases: Sequence[Case]) -> list[Case]:

@@ -136,6 +136,7 @@ def prepare_case(
         num_foreground=0 if field is None else int(np.count_nonzero(field.array >= SURFACE)),
         lungs_found=prepared.lungs_found,
         notes=(*joined_notes(examined.notes, prepared.notes), *loss),
+        mask_sha256=examined.mask_hash,
     )
     return record, prepared.volume, field
 

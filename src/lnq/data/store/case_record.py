@@ -31,6 +31,7 @@ class CaseRecord:
         num_foreground: Annotated voxels on the working grid.
         lungs_found: False where the crop is the body or the whole scan.
         notes: What was odd about the case.
+        mask_sha256: Of the annotation's voxels on the scan's grid; None where it marks none.
     """
 
     case_id: str
@@ -49,6 +50,7 @@ class CaseRecord:
     num_foreground: int
     lungs_found: bool
     notes: tuple[str, ...] = ()
+    mask_sha256: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain types, for JSON."""
@@ -58,6 +60,7 @@ class CaseRecord:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> CaseRecord:
         """The inverse of `to_dict`."""
+        values = {"mask_sha256": None, **values}  # stores of before lack it
         known = {field.name: values[field.name] for field in fields(cls)}
         known["image"] = Path(known["image"])
         known["label"] = None if known["label"] is None else Path(known["label"])

@@ -35,6 +35,7 @@ class Examination:
         label: The annotation on the scan's grid; None = none, or none that can be used.
         anatomy: Body and lungs of the scan.
         voxel_hash: SHA-256 of the scan's voxels, by which duplicates are found.
+        mask_hash: The same of the annotation on the scan's grid; None = none, or an empty one.
         notes: Odd, but usable.
         problems: Why the case cannot be used as it is.
     """
@@ -43,6 +44,7 @@ class Examination:
     label: Volume | None = None
     anatomy: Anatomy | None = None
     voxel_hash: str = ""
+    mask_hash: str | None = None
     notes: list[str] = field(default_factory=list)
     problems: list[CaseError] = field(default_factory=list)
 
@@ -77,7 +79,7 @@ def examine(case: Case) -> Examination:
     if examined.image is None:
         return examined
     image = examined.image
-    examined.voxel_hash = hashlib.sha256(np.ascontiguousarray(image.array).data).hexdigest()
+    examined.voxel_hash = _hash(image)
     if case.label is not None:
         try:
             scan = Scan(case.image, image.grid)
@@ -87,13 +89,21 @@ def examine(case: Case) -> Examination:
         except CaseError as error:
             examined.problems.append(error.at(case.label))
         else:
-            examined.notes += notes if examined.label.array.any() else [*notes, EMPTY_LABEL]
+            marked = bool(examined.label.array.any())
+            examined.mask_hash = _hash(examined.label) if marked else None
+            examined.notes += notes if marked else [*notes, EMPTY_LABEL]
             doubt = no_nodes(examined.label, image, case.label)
             if isinstance(doubt, CaseError):
                 examined.problems.append(doubt)
             elif doubt:
                 examined.notes.append(doubt)
     return examined
+
+
+def _hash(volume: Volume) -> str:
+    digest = hashlib.sha256(repr(volume.array.shape).encode())
+    digest.update(np.ascontiguousarray(volume.array).data)
+    return digest.hexdigest()
 
 
 def joined_notes(examined: Iterable[str], cropped: Sequence[str]) -> list[str]:

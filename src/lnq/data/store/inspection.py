@@ -10,7 +10,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from lnq.data.case import Case
-from lnq.data.datasets.faults import duplicates, shared_patients
+from lnq.data.datasets.faults import copied_labels, duplicates, shared_patients
 from lnq.data.store.examination import examine
 from lnq.data.store.node_size import component_volumes
 from lnq.data.store.processes import over_cases
@@ -40,6 +40,7 @@ class CaseReport:
             None = no label, or none that can be used.
         annotated_fraction: Annotated part of the scan's voxels, 0 to 1; None as above.
         image_hash: SHA-256 of the voxels, by which duplicates are found.
+        label_hash: SHA-256 of the label's voxels on the scan's grid; None where it marks none.
         notes: Odd, but usable.
         problems: Why the case cannot be used as it is.
     """
@@ -60,6 +61,7 @@ class CaseReport:
     component_volumes_mm3: list[float] | None = None
     annotated_fraction: float | None = None
     image_hash: str | None = None
+    label_hash: str | None = None
     notes: list[str] = field(default_factory=list)
     problems: list[CaseError] = field(default_factory=list)
 
@@ -90,7 +92,7 @@ def inspect_case(case: Case) -> CaseReport:
     report.body_litres = round(examined.anatomy.body_litres, 3)
     report.lungs_litres = round(examined.anatomy.lungs_litres, 3)
     report.lungs_cut = examined.anatomy.cut
-    report.image_hash = examined.voxel_hash
+    report.image_hash, report.label_hash = examined.voxel_hash, examined.mask_hash
     if examined.label is not None:
         report.component_volumes_mm3 = component_volumes(examined.label)
         report.annotated_fraction = float(np.count_nonzero(examined.label.array) / array.size)
@@ -110,7 +112,8 @@ def inspect_cases(cases: Sequence[Case], num_workers: int = 0) -> Iterator[CaseR
 def compare_cases(cases: Sequence[Case], reports: Sequence[CaseReport]) -> list[CaseReport]:
     """The reports in the dataset's order, with the problems that only all of them together show.
 
-    These are a scan equal to an earlier one, voxel by voxel, and a patient in two splits.
+    These are a scan equal to an earlier one, voxel by voxel, one label for two scans, and a patient
+    in two splits.
 
     Args:
         cases: The dataset.
@@ -119,12 +122,16 @@ def compare_cases(cases: Sequence[Case], reports: Sequence[CaseReport]) -> list[
     by_id = {report.case_id: report for report in reports}
     ordered = [by_id[case.case_id] for case in cases]
     hashes = {one.case_id: one.image_hash for one in ordered if one.image_hash is not None}
+    masks = {one.case_id: one.label_hash for one in ordered if one.label_hash is not None}
     twins, leaks = duplicates(cases, hashes), shared_patients(cases)
+    copies = copied_labels(cases, masks, hashes)
     for report in ordered:
         if report.case_id in leaks:
             report.problems.append(leaks[report.case_id])
         if report.case_id in twins:
             report.problems.append(twins[report.case_id].error())
+        if report.case_id in copies:
+            report.problems.append(copies[report.case_id])
     return ordered
 
 
