@@ -109,7 +109,7 @@ def test_a_torn_patient_is_refused(
 
 
 @pytest.mark.slow
-def test_copies_of_a_label_fail_both_their_scans(
+def test_copies_of_a_label_are_told_for_both_scans(
     tmp_path: Path, data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     mask = sitk.Image(*GRID.size[::-1], sitk.sitkUInt8)
@@ -120,14 +120,17 @@ def test_copies_of_a_label_fail_both_their_scans(
         sitk.WriteImage(mask, data / label)
         rows.append(f"{name},{label}")
     (data / "cases.csv").write_text("\n".join(rows))
-    for _ in range(2):
+    for _ in range(2):  # built, and kept
         assert (
-            run(tmp_path, preprocess.main, "num_workers=0", "preprocessing.spacing_mm=[9,9,9]") == 3
+            run(tmp_path, preprocess.main, "num_workers=0", "preprocessing.spacing_mm=[9,9,9]") == 0
         )
         said = capsys.readouterr().out
-        assert "a: failed: the same label as b" in said
-        assert "b: failed: the same label as a" in said
-        assert CaseStore(tmp_path / "out/preprocess/pairs").case_ids() == []
+        assert "a: warning: the same label as b" in said
+        assert "b: warning: the same label as a" in said
+    assert run(tmp_path, doctor.main, "num_workers=0") == 3
+    said = capsys.readouterr().out
+    assert "problem: a: the same label as b" in said
+    assert "problem: b: the same label as a" in said
 
 
 @pytest.mark.slow

@@ -27,12 +27,14 @@ from lnq.data.phantom import (
     picture,
 )
 from lnq.data.phantom.annotation import AnnotationPolicy
+from lnq.data.phantom.canvas import Canvas
 from lnq.data.phantom.scanner import EXTENT_MM, FIELD_OF_VIEW_MM, THICKNESS_MM, draw_acquisition
-from lnq.data.phantom.shapes import ellipsoid, smooth_tube
+from lnq.data.phantom.shapes import Tube, ellipsoid, smooth_tube
 from lnq.errors import RunError, UsageError
 from lnq.files import write_json
 from lnq.locks import held
 from lnq.seeding import generator
+from lnq.volume import Grid
 
 SMALL = {"num_train": 2, "num_val": 1, "num_test": 1, "size_yx": 48}
 
@@ -335,3 +337,16 @@ def test_an_overview_is_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     red, green, blue = np.moveaxis(pixels, -1, 0)
     assert (green - np.maximum(red, blue)).max() > 100  # outlined nodes
     assert (red - np.maximum(green, blue)).max() > 100  # the others
+
+
+def test_a_tube_is_drawn_on_every_grid() -> None:
+    """Also where, by rounding, the box of a piece begins before that of the whole tube."""
+    points = np.array([[3.1, 1.8, 2.2], [5.5, 1.3, 5.3], [4.1, 2.8, 3.2]], np.float32)
+    tube = Tube(points, np.ones(3, np.float32))
+    for shift in np.arange(-30, 10) / 10:
+        canvas = Canvas(Grid((6, 6, 6), (2.5, 1.1, 0.7), (shift, -2.9, shift)), (0, 0, 0))
+        found = canvas.distance(tube, margin_mm=1.0)
+        assert found is not None
+        box, distance = found
+        exact = tube.distance(np.moveaxis(canvas.xyz[(slice(None), *box)], 0, -1))
+        assert distance[exact < 1] == pytest.approx(exact[exact < 1], abs=1e-4)

@@ -133,26 +133,20 @@ def _settings(cfg: PreprocessConfig, out: Console) -> Preprocessing:
 def _compare(
     cases: Sequence[Case], outcomes: Mapping[str, Outcome], store: CaseStore, out: Console
 ) -> dict[str, Outcome]:
-    """Tells which scans and labels are there twice; the outcomes of those that fail come back.
-
-    These are copies of a scan in two splits, and scans that have one label.
-    """
+    """Tells what is there twice; copies of a scan in two splits fail: their outcomes come back."""
     records = {name: one.record for name, one in outcomes.items() if one.record is not None}
     hashes = {name: record.voxel_sha256 for name, record in records.items()}
     masks = {name: one.mask_sha256 for name, one in records.items() if one.mask_sha256}
-    failures = {}
+    leaks = {}
     for case_id, twin in duplicates(cases, hashes).items():
         if twin.is_leak:
-            failures[case_id] = failed(twin.case, twin.error(), store)
+            leaks[case_id] = failed(twin.case, twin.error(), store)
+            _tell(leaks[case_id], out)
         else:
             out.print(f"{case_id}: warning: {twin.error()}")
-    by_id = {case.case_id: case for case in cases}
     for case_id, error in copied_labels(cases, masks, hashes).items():
-        if case_id not in failures:
-            failures[case_id] = failed(by_id[case_id], error, store)
-    for outcome in failures.values():
-        _tell(outcome, out)
-    return failures
+        out.print(f"{case_id}: warning: {error}")
+    return leaks
 
 
 def _tell(outcome: Outcome, out: Console) -> None:

@@ -68,7 +68,8 @@ class Canvas:
         for n in range(len(shape.points) - 1):
             piece = Tube(shape.points[n : n + 2], shape.radii[n : n + 2])
             part = self.box(*piece.bounds(margin_mm))
-            if part is None:
+            # By rounding, a piece's box may begin a point before that of its whole.
+            if part is None or (part := _common(part, box)) is None:
                 continue
             inner = tuple(
                 slice(p.start - b.start, p.stop - b.start) for p, b in zip(part, box, strict=True)
@@ -81,6 +82,14 @@ class Canvas:
         """Returns the share of each point's cell that lies inside, 0..1."""
         share: FloatArray = np.clip(0.5 - distance / np.float32(self.soft_mm), 0, 1)
         return share
+
+
+def _common(one: Slices, other: Slices) -> Slices | None:
+    """What lies in two boxes; None where nothing does."""
+    z, y, x = (
+        slice(max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(one, other, strict=True)
+    )
+    return None if any(side.start >= side.stop for side in (z, y, x)) else (z, y, x)
 
 
 def _capsule(xyz: FloatArray, piece: Tube) -> FloatArray:
