@@ -13,7 +13,8 @@ import numpy as np
 from scipy import ndimage
 
 from lnq.data.chest.lungs import AIRWAY_RADIUS_MM, RIM_MM
-from lnq.data.chest.morphology import Mask, within
+from lnq.data.chest.morphology import within
+from lnq.volume import Mask
 
 SPACING_MM = (5.0, 3.0, 3.0)
 SIZE = (40, 128, 128)

@@ -39,6 +39,7 @@ def test_find_scans(tmp_path: Path) -> None:
         "b/x-seg.nrrd",
         "a.nii.gz",
         "b/.hidden.nii",
+        ".trash/old.nii.gz",
         "lone-seg.mha",
         "no.txt",
         "a.seg.nrrd",

@@ -14,7 +14,7 @@ from support.synthetic_chest import GRID, chest, chest_with_spine, ellipsoid
 from torch import Tensor
 
 from lnq import volume_file
-from lnq.acceleration import arithmetic
+from lnq.acceleration import arithmetic, choose_device
 from lnq.box import Box
 from lnq.data.case import Case
 from lnq.data.chest import lungs
@@ -24,7 +24,7 @@ from lnq.data.store.preprocessing import Preprocessing
 from lnq.errors import CaseError, RunError, UsageError
 from lnq.inference.mask_files import Job, plan, segment
 from lnq.inference.post_processing import PostProcessing
-from lnq.inference.predictor import THRESHOLD, Predictor, choose_device
+from lnq.inference.predictor import THRESHOLD, Predictor
 from lnq.inference.segmenter import LoadedCheckpoint, Segmenter
 from lnq.inference.sliding_window import Logits, SlidingWindow
 from lnq.inference.sliding_window import foreground_probability as by_branch

@@ -1,4 +1,4 @@
-"""What makes a training fast on the device it runs on: chosen here, each part with a switch."""
+"""The device, and what makes a training fast on it: chosen here, each part with a switch."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import contextlib
 import inspect
 import math
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,8 +17,13 @@ import torch
 from pydantic import ConfigDict
 from torch.utils._triton import has_triton
 
+from lnq.errors import UsageError
+
 Precision = Literal[32, "bf16-mixed", "16-mixed"]
 Switch = Literal["auto"] | bool
+
+DEVICES = r"auto|cpu|cuda(:\d+)?"
+"""Names that `choose_device` takes."""
 
 SMALL_WINDOW = 32 * 64 * 64
 """Voxels up to which a CPU takes three times as long for a window that comes alone."""
@@ -151,3 +157,25 @@ def device_type(accelerator: str) -> str:
     """The type of device that Lightning's `accelerator` comes to, of the two we know."""
     wants_gpu = accelerator in ("auto", "gpu", "cuda")
     return "cuda" if wants_gpu and torch.cuda.is_available() else "cpu"
+
+
+def choose_device(name: str) -> torch.device:
+    """The device of that name: `auto` (a GPU if there is one), `cpu`, `cuda` or `cuda:N`.
+
+    Raises:
+        UsageError: It is another name, or the GPU that was asked for is not there.
+    """
+    if not re.fullmatch(DEVICES, name):
+        raise UsageError(
+            "no such device", where=f"device={name}", remedy="give auto, cpu, cuda or cuda:N"
+        )
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if name == "auto":
+        return torch.device("cuda" if count else "cpu")
+    device = torch.device(name)
+    if device.type == "cuda" and (device.index or 0) >= count:
+        raise UsageError(
+            "there is no such GPU", where=f"device={name}", why=f"PyTorch sees {count} GPU(s)",
+            remedy="use device=cpu or device=auto, or install a PyTorch build for your GPU",
+        )  # fmt: skip
+    return device

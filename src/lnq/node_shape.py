@@ -5,13 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.spatial import ConvexHull
 from scipy.spatial.distance import cdist
 
-from lnq.volume import Grid
-
-Mask = NDArray[np.bool_]
+from lnq.volume import Grid, Mask
 
 
 @dataclass(frozen=True)

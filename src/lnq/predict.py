@@ -23,7 +23,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from lnq.acceleration import Precision
+from lnq.acceleration import DEVICES, Precision
 from lnq.callbacks import duration
 from lnq.config import Paths, command, instantiate
 from lnq.console import console, told_when_interrupted
@@ -31,7 +31,6 @@ from lnq.data.readers import find_scans, read_image
 from lnq.data.readers.left_out import summary
 from lnq.errors import UsageError, memory_for
 from lnq.inference.mask_files import Format, Job, plan
-from lnq.inference.predictor import DEVICES
 from lnq.inference.scan_folder import Show, predict_folder
 from lnq.inference.segmenter import Segmentation, Segmenter
 from lnq.inference.sliding_window import BatchSize, Overlap

@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 Array = NDArray[Any]
+Mask = NDArray[np.bool_]
+"""Boolean, `z y x`."""
 Interpolation = Literal["nearest", "linear"]
 
 IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)

@@ -14,7 +14,6 @@ from lnq.evaluation.case_metrics import CaseMetrics
 from lnq.evaluation.froc import Detections, detections, piece_scores
 from lnq.evaluation.matching import Match
 from lnq.evaluation.metrics import (
-    Mask,
     assd_of,
     dice,
     hd95_of,
@@ -32,7 +31,7 @@ from lnq.evaluation.nodes import (
     measure_nodes,
 )
 from lnq.predictions import FoundNode
-from lnq.volume import reorient
+from lnq.volume import Mask, reorient
 
 
 @dataclass(frozen=True)
@@ -71,10 +70,10 @@ def evaluate_case(
     require_printable(match.reference)
     label = reorient(read_label(match.reference, kind=reference_kind))
     voxels = Scan(match.reference, label.grid)
-    predicted = _mask_on(voxels, prediction, "binary")
+    predicted = mask_on(voxels, prediction, "binary")
     annotation = None
     if match.annotation is not None:  # partial labels often number their instances
-        annotation = _mask_on(voxels, match.annotation, "instances")
+        annotation = mask_on(voxels, match.annotation, "instances")
     reference = label.array > 0
     numbered = label_nodes(label.array, reference_kind)
     nodes = measure_nodes(
@@ -107,17 +106,25 @@ def evaluate_case(
     return CaseEvaluation(row, nodes, scored)
 
 
-def _mask_on(reference: Scan, path: Path, kind: ReferenceKind) -> Mask:
+def mask_on(reference: Scan, path: Path, kind: ReferenceKind) -> Mask:
     """A file's foreground, in the reference's axis order.
 
     An image's grid must be the reference's; a DICOM-SEG's frames, of which only some slices need
     have one, are put where they belong on it.
+
+    Args:
+        reference: File and grid that it must be on.
+        path: The mask.
+        kind: Whether it is binary or numbers its nodes.
+
+    Raises:
+        CaseError: It cannot be read, or lies on another grid.
     """
     volume = reorient(read_label(path, kind=kind, scan=reference))
     difference = volume.grid.difference(reference.grid)
     if difference is not None:
         raise CaseError(
-            f"not on the grid of the reference {reference.path.name}", where=path, why=difference,
+            f"not on the grid of {reference.path.name}", where=path, why=difference,
             remedy="write the mask on the scan's own grid",
         )  # fmt: skip
     mask: Mask = volume.array > 0

@@ -11,14 +11,12 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial import KDTree
 
 from lnq.box import Box
-from lnq.volume import Array
+from lnq.volume import Array, Mask
 
-Mask = NDArray[np.bool_]
 TOLERANCE_MM = 2.0
 """Of the NSD: about what two readers' outlines of one node differ by."""
 

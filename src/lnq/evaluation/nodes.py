@@ -14,9 +14,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from lnq.evaluation.metrics import Mask
 from lnq.node_shape import measure_shape
-from lnq.volume import Array, Grid, components
+from lnq.volume import Array, Grid, Mask, components
 
 ReferenceKind = Literal["binary", "instances"]
 Labels = NDArray[np.integer]

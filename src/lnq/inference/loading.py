@@ -10,12 +10,12 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from lnq.acceleration import Acceleration, Precision, windows_at_a_time
+from lnq.acceleration import Acceleration, Precision, choose_device, windows_at_a_time
 from lnq.construction import construct, instantiate
 from lnq.data.store.preprocessing import Preprocessing
 from lnq.errors import UsageError
 from lnq.inference.post_processing import PostProcessing
-from lnq.inference.predictor import Predictor, choose_device
+from lnq.inference.predictor import Predictor
 from lnq.inference.sliding_window import Branches, SlidingWindow, check_channels
 from lnq.networks import DualBranchVNet, VNet
 from lnq.networks.transfer import Checkpoint

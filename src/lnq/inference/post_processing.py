@@ -9,13 +9,10 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 
 from lnq.box import Box
-from lnq.volume import Array, Volume, components
-
-Mask = NDArray[np.bool_]
+from lnq.volume import Array, Mask, Volume, components
 
 
 @dataclass(frozen=True)

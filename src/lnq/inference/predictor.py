@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,7 +13,6 @@ from lnq.acceleration import Precision, arithmetic
 from lnq.box import Box
 from lnq.data.chest.lungs import Chest
 from lnq.data.store.preprocessing import Preprocessing
-from lnq.errors import UsageError
 from lnq.inference.post_processing import PostProcessing
 from lnq.inference.restore import to_scan_grid
 from lnq.inference.sliding_window import (
@@ -28,8 +26,6 @@ from lnq.volume import Volume
 # Of two classes the likelier one. Voxels half-way between 0 and 1 are common, and float32 leaves
 # them on either side of 0.5, by the order in which axes are stored: so they are all left out.
 THRESHOLD = 0.5 + 1e-6
-DEVICES = r"auto|cpu|cuda(:\d+)?"
-"""Names that `choose_device` takes."""
 
 
 @dataclass(frozen=True)
@@ -126,25 +122,3 @@ class Predictor:
 def _of_all(counted: Counted, before: int, networks: int) -> Counted:
     """Tells of one network's windows as of a part of all networks'."""
     return lambda done, total: counted(before * total + done, networks * total)
-
-
-def choose_device(name: str) -> torch.device:
-    """The device of that name: `auto` (a GPU if there is one), `cpu`, `cuda` or `cuda:N`.
-
-    Raises:
-        UsageError: It is another name, or the GPU that was asked for is not there.
-    """
-    if not re.fullmatch(DEVICES, name):
-        raise UsageError(
-            "no such device", where=f"device={name}", remedy="give auto, cpu, cuda or cuda:N"
-        )
-    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if name == "auto":
-        return torch.device("cuda" if count else "cpu")
-    device = torch.device(name)
-    if device.type == "cuda" and (device.index or 0) >= count:
-        raise UsageError(
-            "there is no such GPU", where=f"device={name}", why=f"PyTorch sees {count} GPU(s)",
-            remedy="use device=cpu or device=auto, or install a PyTorch build for your GPU",
-        )  # fmt: skip
-    return device

@@ -11,9 +11,9 @@ from PIL import Image, ImageDraw, ImageFont
 from lnq.box import Box
 from lnq.errors import RunError
 from lnq.files import atomic_path
-from lnq.reporting.scenes import LINES, Mask
+from lnq.reporting.scenes import LINES
 from lnq.reporting.slices import WINDOW_HU
-from lnq.volume import Array, Volume, components, reorient
+from lnq.volume import Array, Mask, Volume, components, reorient
 
 LONGER_SIDE = 768
 """Pixels of a picture."""

@@ -7,16 +7,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lnq.box import Box
 from lnq.data.readers import Scan, read_image, read_label
 from lnq.errors import CaseError
 from lnq.evaluation import ReferenceKind, false_positives, label_nodes
+from lnq.evaluation.case_evaluation import mask_on
 from lnq.reporting.evaluations import ShownEvaluation
-from lnq.volume import Array, Volume, reorient
-
-Mask = NDArray[np.bool_]
+from lnq.volume import Array, Mask, Volume, reorient
 
 
 @dataclass(frozen=True)
@@ -142,17 +140,14 @@ def _layers(
     if files.reference not in references:
         label = reorient(read_label(files.reference, kind=kind))
         references[files.reference] = _on_grid(label, image, files.reference)
-    shown = evaluation.scans.get(case)
-    scan = None if shown is None else Scan(shown.image, image.grid)  # for DICOM-SEG
-    mask = reorient(read_label(files.prediction, scan=scan))
-    prediction = _on_grid(mask, image, files.prediction)
+    voxels = Scan(files.reference, image.grid)
+    prediction = mask_on(voxels, files.prediction, "binary")
     annotation = None
     if files.annotation is not None:
-        partial = reorient(read_label(files.annotation, kind="instances"))
-        annotation = _on_grid(partial, image, files.annotation).array > 0
+        annotation = mask_on(voxels, files.annotation, "instances")
     nodes = evaluation.nodes[evaluation.nodes["case"] == case]
     return layers_of(
-        references[files.reference].array, prediction.array > 0, annotation,
+        references[files.reference].array, prediction, annotation,
         dict(zip(nodes["node"], nodes["detected"], strict=True)),
         kind=kind,
     )  # fmt: skip

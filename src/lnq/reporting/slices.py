@@ -12,8 +12,8 @@ from PIL import Image
 
 from lnq.box import Box
 from lnq.reporting.fitting import first_fitting, webp
-from lnq.reporting.scenes import Layers, Mask, Scene, occupied
-from lnq.volume import Array, Grid, Volume
+from lnq.reporting.scenes import Layers, Scene, occupied
+from lnq.volume import Array, Grid, Mask, Volume
 
 WINDOW_HU = (-160.0, 240.0)
 """Soft tissue: width 400 HU, level 40 HU."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import ndimage
 
 from lnq.box import Box
@@ -16,9 +15,7 @@ from lnq.data.chest.coarse import shrink
 from lnq.data.chest.lungs import NO_LUNGS, Chest, find_body, find_chest
 from lnq.data.chest.orientation import axes_swapped, claims
 from lnq.data.chest.outline import ends, whole_in_plane
-from lnq.volume import Array, Grid, Volume, reorient
-
-Mask = NDArray[np.bool_]
+from lnq.volume import Array, Grid, Mask, Volume, reorient
 
 # Values. Every CT of a chest holds air (below it lies padding); soft tissue lies between fat and
 # muscle in contrast; only cortical bone, metal and wrongly scaled tissue are denser than DENSE_HU.

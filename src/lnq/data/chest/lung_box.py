@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from lnq.box import Box
 from lnq.data.chest.lungs import NO_LUNGS, Chest
-from lnq.data.chest.morphology import Mask, sides_covered
-from lnq.volume import Grid
+from lnq.data.chest.morphology import sides_covered
+from lnq.volume import Grid, Mask
 
 MIN_HALF_WIDTH = 0.6  # narrower half of the box about the body's middle, as a part of the wider
 _CHECK = ". Check that the scan shows a chest, in HU"

@@ -21,14 +21,13 @@ from scipy import ndimage
 
 from lnq.data.chest.coarse import shrink, whole_blocks
 from lnq.data.chest.morphology import (
-    Mask,
     depth_in_rows,
     from_the_sides,
     opening,
     sides_covered,
     within,
 )
-from lnq.volume import Array, Volume, reorient
+from lnq.volume import Array, Mask, Volume, reorient
 
 TISSUE_HU = -400.0  # halfway between inflated lung (about -850) and soft tissue (about 50)
 FREE_AIR_HU = -955.0  # darker than the mean of a lung, lighter than free air on a noisy scanner

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-Mask = NDArray[np.bool_]
+from lnq.volume import Mask
 
 
 def within(mask: Mask, radius_mm: float, spacing_mm: tuple[float, ...]) -> Mask:

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import ndimage
 
 from lnq.box import Box
@@ -25,9 +24,8 @@ from lnq.data.chest.signs import (
     taper,
     windpipe,
 )
-from lnq.volume import Array
+from lnq.volume import Array, Mask
 
-Mask = NDArray[np.bool_]
 Side = Literal["front", "left", "right"]
 
 # A plane at the scan's edge that holds more body than this cuts it.

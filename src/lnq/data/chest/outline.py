@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-Mask = NDArray[np.bool_]
+from lnq.volume import Mask
 
 AIR_SHARE = 0.02  # a plane at the scan's edge that holds less body than this shows air
 

@@ -10,15 +10,14 @@ from __future__ import annotations
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import ndimage
 
 from lnq.box import Box
 from lnq.data.chest.lungs import Chest
 from lnq.data.chest.morphology import within
 from lnq.data.chest.outline import ends
+from lnq.volume import Mask
 
-Mask = NDArray[np.bool_]
 Verdict = Literal["right", "wrong"] | None
 """What a sign says of the header; None = it cannot be seen, or is not plain."""
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import filecmp
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from lnq.data.readers.dicom_folder import DICOM_SUFFIXES
 from lnq.data.readers.dicom_objects import is_dicom
+from lnq.data.readers.finding import visible
 from lnq.data.readers.headers import ObjectHeader, read_header
 from lnq.data.readers.names import suffix_of
 from lnq.errors import CaseError
@@ -159,17 +159,7 @@ def _candidates(root: Path) -> list[Path]:
 
 def _files(root: Path) -> list[Path]:
     """All visible files."""
-    paths: list[Path] = []
-    seen: set[Path] = set()
-    for folder, subfolders, names in os.walk(root, followlinks=True):
-        here = Path(folder)
-        if here.resolve() in seen:  # a link back into the tree
-            subfolders.clear()
-            continue
-        seen.add(here.resolve())
-        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
-        paths += [here / name for name in sorted(names) if not name.startswith(".")]
-    return [path for path in paths if path.is_file()]
+    return [path for _, files in visible(root) for path in files if path.is_file()]
 
 
 def _annotation(path: Path, header: ObjectHeader, slices: dict[str, str]) -> Annotation:

@@ -86,7 +86,11 @@ def find_labels(folder: Path) -> list[Path]:
 
 
 def visible(path: Path) -> Iterator[tuple[Path, list[Path]]]:
-    """Every folder of a tree once, with its visible files."""
+    """Every folder of a tree once, with its visible files; hidden folders are left out.
+
+    Args:
+        path: The tree; it may itself be hidden.
+    """
     seen: set[Path] = set()
     for folder, subfolders, names in os.walk(path, followlinks=True):
         here = Path(folder)
@@ -94,6 +98,7 @@ def visible(path: Path) -> Iterator[tuple[Path, list[Path]]]:
             subfolders.clear()
             continue
         seen.add(here.resolve())
+        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
         yield here, [here / name for name in sorted(names) if not name.startswith(".")]
 
 
