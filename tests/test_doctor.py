@@ -181,10 +181,10 @@ def test_a_scan_that_kills_its_process_is_reported(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
-def run(tmp_path: Path) -> int:
+def run(tmp_path: Path, *more: str) -> int:
     with pytest.raises(SystemExit) as stop:
         main([f"data.root={tmp_path / 'data'}", f"paths.outputs={tmp_path / 'out'}",
-              "num_workers=0"])  # fmt: skip
+              "num_workers=0", *more])  # fmt: skip
     return int(stop.value.code or 0)
 
 
@@ -237,6 +237,33 @@ def test_the_table_fits_narrow_and_wide_terminals(
     for cell in [*names, *cells]:
         assert cell in shown, cell
     assert ("LPS" in shown) == (width > 100)
+
+
+@pytest.mark.slow
+def test_known_background_has_a_column_where_there_are_masks(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    for number in range(2):
+        label = nodes()
+        label[9, 16 + number, 15] = 1
+        case(tmp_path / "data", f"lnq2023-train-000{number}", scan(number), label)
+    assert run(tmp_path) == 0
+    assert "nodes known" not in capsys.readouterr().out
+    spine = np.zeros(GRID.size, np.uint8)
+    spine[:, 24:28, 22:26] = 1
+    masks = tmp_path / "masks"
+    write_volume(Volume(spine, GRID), masks / "lnq2023-train-0000" / "vertebrae_T5.nii.gz")
+    assert run(tmp_path, f"data.layout.background={masks}") == 0
+    shown = capsys.readouterr().out
+    table = shown.split("\nnote: ")[0]
+    assert max(map(len, table.splitlines())) <= 80
+    assert "nodes known" in table
+    assert "note: lnq2023-train-0001: it has no masks of background" in shown
+    found = json.loads((tmp_path / "out/doctor/lnq2023.json").read_text())["cases"]
+    # 0.31 l of a body of 12.7 l without its lungs
+    assert found[0]["background_share"] == pytest.approx(0.024, abs=0.002)
+    assert found[1]["background_share"] is None
 
 
 def test_a_folder_of_no_layout(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

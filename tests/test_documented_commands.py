@@ -46,7 +46,8 @@ DOCUMENTS = [
 ]
 HOW_TO = (
     "docs/how-to/own-scans.md", "docs/reference/layouts.md", "docs/how-to/dicom.md",
-    "docs/how-to/sweeps.md", "docs/how-to/watching.md",
+    "docs/how-to/sweeps.md", "docs/how-to/watching.md", "docs/how-to/background-masks.md",
+    "docs/explanation/three-kinds.md",
 )  # fmt: skip
 """Pages whose commands of lnq are run one after the other, on the same scans and outputs."""
 RUN_HERE = (*HOW_TO, "docs/how-to/lnq2023.md", "docs/tutorial.md")
@@ -155,6 +156,9 @@ def scans(tmp_path_factory: pytest.TempPathFactory) -> Path:
         }.items():
             (root / folder).mkdir(exist_ok=True)
             sitk.WriteImage(to_sitk(volume), root / folder / f"{name}.nii.gz")
+        (root / "masks" / name).mkdir(parents=True)
+        heart = Volume((case.image.array > 100).astype(np.uint8), case.image.grid)
+        sitk.WriteImage(to_sitk(heart), root / "masks" / name / "heart.nii.gz")
         supervision = "partial" if split == "train" else "full"
         rows.append([name, f"scans/{name}.nii.gz", f"partial/{name}.nii.gz", supervision, split])
     with (root / "cases.csv").open("w", newline="") as handle:

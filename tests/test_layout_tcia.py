@@ -18,6 +18,7 @@ from lnq.data.case import Case, Split, Supervision
 from lnq.data.datasets import PairsLayout, TciaLayout
 from lnq.data.datasets.layout_detection import detect
 from lnq.data.datasets.nnunet_export import export_cases
+from lnq.data.datasets.source_hash import SourceHashes
 from lnq.data.datasets.splits import read_splits
 from lnq.data.readers import Scan, content_hash, read_image, read_image_with_notes, read_label
 from lnq.data.readers.dicom_objects import series_of
@@ -78,13 +79,13 @@ def test_series_and_segmentations_are_matched_by_uid(root: Path) -> None:
         label = read_label(case.label, scan=Scan(case.image, grid))
         assert np.array_equal(label.array, node(number))
         assert inspect_case(case).component_volumes_mm3 == [pytest.approx(9 * 2.5 * 0.9 * 0.8)]
-    record, image, prepared = prepare_case(
+    prepared = prepare_case(
         case=layout.cases()[2], preprocessing=Preprocessing(spacing_mm=(2.5, 0.9, 0.8)),
-        hashes=("0", "1"),
+        hashes=SourceHashes("0", "1"),
     )  # fmt: skip
-    assert prepared is not None
-    assert prepared.grid == image.grid
-    assert record.num_foreground == 9
+    assert prepared.field is not None
+    assert prepared.field.shape == prepared.record.grid.size
+    assert prepared.record.num_foreground == 9
 
 
 def test_series_that_share_a_folder(root: Path, tmp_path: Path) -> None:

@@ -69,7 +69,7 @@ HAND = logits_of(0.75, 0.2), annotation(1, 0)
 # Fields whose value is not the same as that of an option that is off or on.
 EXPECTED = {
     "loss_scale": (1.0, 0.25, 1.0),
-    "known_background_hu": (None, None, (-36.0, 157.0)),
+    "knows_background": (False, False, True),
 }
 
 

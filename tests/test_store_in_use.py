@@ -7,6 +7,7 @@ import os
 import pickle
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +24,26 @@ from lnq.files import sha256
 Train = Callable[..., int]
 
 RUN = ("+experiment=dbdmp", *TINY, "callbacks.ramp_up.t_max=0", "callbacks.panels=null")
+ALL_KNOWN = ("method.mode=recommended", "datamodule.known_background.beyond_lungs_mm=250")
 
 
 @pytest.fixture
 def store(tiny_store: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(tiny_store, tmp_path / "store"))
+
+
+@pytest.fixture
+def known_store(store: Path) -> Path:
+    """The same with masks of background and distances, none of which says anything."""
+    built = CaseStore(store)
+    for case_id in ("a", "b"):
+        record = built.record(case_id)
+        size = record.grid.size
+        record = replace(record, background_sha256="2" * 64, chest_grid=record.grid)
+        field = np.array(built.label_field(case_id), np.float32) / 32
+        nothing = np.zeros(size, bool), np.zeros((2, *size), np.uint8)
+        built.write(record, np.array(built.image(case_id), np.float32), field, *nothing)
+    return store
 
 
 def flip(path: Path) -> None:
@@ -41,12 +57,12 @@ def flip(path: Path) -> None:
 @pytest.mark.parametrize("workers", [0, 1])
 @pytest.mark.parametrize("name", ARRAYS)
 def test_a_damaged_array_ends_a_training(
-    store: Path, tmp_path: Path, train: Train, capsys: pytest.CaptureFixture[str], name: str,
-    workers: int,
+    known_store: Path, tmp_path: Path, train: Train, capsys: pytest.CaptureFixture[str],
+    name: str, workers: int,
 ) -> None:  # fmt: skip
     for case_id in ("a", "b"):
-        flip(store / "cases" / case_id / name)
-    code = train(*RUN, f"store={store}", f"run_dir={tmp_path}/run",
+        flip(known_store / "cases" / case_id / name)
+    code = train(*RUN, *ALL_KNOWN, f"store={known_store}", f"run_dir={tmp_path}/run",
                  f"datamodule.num_workers={workers}")  # fmt: skip
     assert code == 4
     said = capsys.readouterr().err
@@ -70,16 +86,20 @@ def with_header(header: str) -> bytes:
      "{'descr': '<i4', 'fortran_order': False, 'shape': (2, 3)", "'''", "(" * 100, ""],
 )  # fmt: skip
 @pytest.mark.parametrize("name", ARRAYS)
-def test_a_header_that_its_hash_vouches_for(store: Path, name: str, header: str) -> None:
+def test_a_header_that_its_hash_vouches_for(known_store: Path, name: str, header: str) -> None:
     """A stranger's store holds right hashes, too."""
-    path = store / "cases" / "a" / name
+    path = known_store / "cases" / "a" / name
     path.write_bytes(with_header(header))
-    reader = CaseStore(store)
+    reader = CaseStore(known_store)
     reader.record("a")
     reader._hashes["a"][name] = sha256(path)
-    read = {"image.npy": reader.image, "label_field.npy": reader.label_field}
+    read = {
+        "image.npy": reader.image, "label_field.npy": reader.label_field,
+        "foreground.npy": reader.foreground, "background.npy": reader.background,
+        "chest.npy": lambda case_id: reader.distance(case_id, 0),
+    }  # fmt: skip
     with pytest.raises(CaseError, match=name):
-        read.get(name, reader.foreground)("a")
+        read[name]("a")
 
 
 @pytest.mark.training

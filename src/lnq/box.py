@@ -87,3 +87,17 @@ class Box:
             tuple(max(0, int(a)) for a in start),
             tuple(min(n, int(b)) for n, b in zip(size, stop, strict=True)),
         )
+
+
+def cut(array: Array, start: Sequence[int], size: Sequence[int], outside: float) -> Array:
+    """A copy of `array[start : start + size]`; voxels beyond its edges are `outside`."""
+    window = tuple(
+        slice(max(s, 0), min(s + n, extent))
+        for s, n, extent in zip(start, size, array.shape, strict=True)
+    )
+    inner = np.asarray(array[window])
+    padding = [
+        (max(-s, 0), max(s + n - extent, 0))
+        for s, n, extent in zip(start, size, array.shape, strict=True)
+    ]
+    return np.pad(inner, padding, constant_values=outside)

@@ -109,9 +109,10 @@ def _table(reports: Sequence[CaseReport], full: bool) -> Table:
         Column("case", overflow="fold", min_width=12), _numbers("size\nz, y, x"),
         _numbers("spacing, mm\nz, y, x"), _numbers("axes"), _numbers("HU"), _numbers("body\nl"),
         _numbers("lungs\nl"), Column("nodes\nml", no_wrap=True), _numbers("annotated\n%"),
-        Column("state", no_wrap=True),
+        _numbers("known\n%"), Column("state", no_wrap=True),
     ]  # fmt: skip
-    shown = [True, True, True, full, True, full, True, True, full, True]
+    known = any(report.background_share is not None for report in reports)
+    shown = [True, True, True, full, True, full, True, True, full, known, True]
     table = Table(
         *(column for column, keep in zip(columns, shown, strict=True) if keep),
         box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1 if full else 0, 0, 0), pad_edge=False,
@@ -127,7 +128,8 @@ def _table(reports: Sequence[CaseReport], full: bool) -> Table:
             _litres(report.body_litres),
             _litres(report.lungs_litres),
             _components(report, 4 if full else 1),
-            "-" if report.annotated_fraction is None else f"{100 * report.annotated_fraction:.2g}",
+            _percent(report.annotated_fraction),
+            _percent(report.background_share),
             Text("problem", style="red") if report.problems else "note" if report.notes else "good",
         ]
         table.add_row(*(cell for cell, keep in zip(row, shown, strict=True) if keep))
@@ -136,6 +138,10 @@ def _table(reports: Sequence[CaseReport], full: bool) -> Table:
 
 def _numbers(name: str) -> Column:
     return Column(name, justify="right", no_wrap=True)
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{100 * share:.2g}"
 
 
 def _litres(volume: float | None) -> str:

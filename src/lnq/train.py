@@ -9,6 +9,7 @@ if __name__ == "__main__":
 
 import contextlib
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytorch_lightning as pl
@@ -95,7 +96,7 @@ def _train(cfg: TrainConfig) -> tuple[pl.Trainer, Method]:
         cfg.datamodule,
         store=cfg.store,
         seed=cfg.seed,
-        known_background_hu=method.known_background_hu,
+        knows_background=method.knows_background,
     )
     record = RunRecord(cfg.run_dir, replace(fresh, init_from=init_from))
     between_steps = BetweenSteps()
@@ -103,6 +104,7 @@ def _train(cfg: TrainConfig) -> tuple[pl.Trainer, Method]:
     # With several devices, each is a process of its own; the first one speaks for the run.
     if trainer.is_global_zero:
         _warn_of_unfinished(store)
+        _tell_unused_masks(store, cases.trained, method)
         if cases.held_out:
             console().print(f"held out: {', '.join(cases.held_out)}")
         _tell_acceleration(cfg)
@@ -126,6 +128,16 @@ def _warn_of_unfinished(store: CaseStore) -> None:
         console().print(
             f"warning: {done} of {done + unfinished} cases are prepared; run lnq.preprocess again "
             f"[{store.root}]"
+        )
+
+
+def _tell_unused_masks(store: CaseStore, case_ids: Sequence[str], method: Method) -> None:
+    """Masks that nobody looks at should not surprise."""
+    masks = sum(store.record(case_id).background_sha256 is not None for case_id in case_ids)
+    if masks and not method.knows_background and not method.restores:
+        console().print(
+            f"note: {masks} cases have masks of background: method.mode=recommended learns from "
+            "them, this mode does not"
         )
 
 

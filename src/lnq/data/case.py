@@ -27,6 +27,7 @@ class Case:
         label_names: Regular expression of the segments or ROIs that are nodes, for labels that name
             theirs; None = by what the names say.
         fault: Why it cannot be used, where listing its files has shown that already.
+        background: Masks of what can be no node, on (what should be) the scan's grid.
     """
 
     case_id: str
@@ -38,6 +39,7 @@ class Case:
     notes: tuple[str, ...] = ()
     label_names: str | None = None
     fault: str | None = None
+    background: tuple[Path, ...] = ()
 
     @property
     def refusal(self) -> CaseError | None:

@@ -84,7 +84,7 @@ class DBDMP(Method):
         if not self.supervised and not self.pseudo:
             raise ValueError("no loss: give a term of supervised or pseudo a weight above 0")
         self.mode = MODES[mode]
-        self.known_background_hu = self.mode.known_background_hu
+        self.knows_background = self.mode.knows_background
         self.tau, self.gamma, self.alpha = tau, gamma, alpha
         self.lambda_max = lambda_max
         self.lambda_p = lambda_max

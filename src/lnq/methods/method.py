@@ -34,8 +34,8 @@ class Method(pl.LightningModule):
     out_channels: int
     restores: bool = False
     """Whether it learns `target`, the patch before `GenesisCorruption` corrupted it."""
-    known_background_hu: tuple[float, float] | None = None
-    """Asks for `known_background` in the batches; see `lnq.data.patches.cutting.PatchDataset`."""
+    knows_background: bool = False
+    """Asks for `known_background` in the batches; see `lnq.data.patches.known`."""
 
     def __init__(self, network: VNet, optimizer: OptimizerFactory) -> None:
         super().__init__()

@@ -7,10 +7,6 @@ from typing import Literal
 
 ModeName = Literal["paper", "original", "recommended"]
 
-NODE_HU = (-36.0, 157.0)
-"""The clipping window of the authors' preprocessing: nnU-Net, on which theirs rests, takes the 0.5
-and 99.5 percentiles of the annotated voxels. Volumes clipped to it still tell what lies beyond."""
-
 
 @dataclass(frozen=True)
 class Mode:
@@ -25,9 +21,8 @@ class Mode:
         loss_scale: Factor of the whole loss (Eq. 10).
         aux_dropout_in_eval: The auxiliary branch's channel dropout acts in evaluation too. The
             prediction is the main branch's and does not change.
-        known_background_hu: Voxels that are not annotated and have at most the first or at least
-            the second of these HU cannot be nodes and are learnt as background: L_PCE gains the
-            same term for them, and ŷ is 0 there. None = nothing is known of unmarked voxels.
+        knows_background: What is known to be background is learnt as such: L_PCE gains the same
+            term for it, and ŷ is 0 there. Else nothing is known of unmarked voxels.
     """
 
     mean_over_classes: bool = False
@@ -36,7 +31,7 @@ class Mode:
     kl_apart: bool = False
     loss_scale: float = 1.0
     aux_dropout_in_eval: bool = False
-    known_background_hu: tuple[float, float] | None = None
+    knows_background: bool = False
 
 
 MODES: dict[ModeName, Mode] = {
@@ -49,5 +44,5 @@ MODES: dict[ModeName, Mode] = {
         loss_scale=0.25,
         aux_dropout_in_eval=True,
     ),
-    "recommended": Mode(known_background_hu=NODE_HU),
+    "recommended": Mode(knows_background=True),
 }

@@ -29,7 +29,7 @@ from lnq.runs.measuring import Measurement
 
 GIVEN = {
     "method": frozenset({"network", "optimizer"}),
-    "datamodule": frozenset({"store", "seed", "known_background_hu"}),
+    "datamodule": frozenset({"store", "seed", "knows_background"}),
     "trainer": frozenset({"callbacks", "logger", "plugins", "default_root_dir"}),
 }
 

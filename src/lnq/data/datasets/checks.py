@@ -96,7 +96,7 @@ def shortened(items: Sequence[str]) -> str:
     return ", ".join(items[:_MOST_SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
-def existing_folder(root: Path, looked_for: str) -> Path:
+def existing_folder(root: Path, looked_for: str, key: str = "data.root") -> Path:
     """The folder, if it is one.
 
     Raises:
@@ -104,10 +104,10 @@ def existing_folder(root: Path, looked_for: str) -> Path:
     """
     if not root.is_dir():
         raise UsageError(
-            "the data root is missing",
+            "the data root is missing" if key == "data.root" else "the folder is missing",
             where=root,
             why=f"looked for a folder with {looked_for}",
-            remedy="give data.root=DIR",
+            remedy=f"give {key}=DIR",
         )
     return root
 

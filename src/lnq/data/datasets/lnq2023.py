@@ -9,6 +9,7 @@ from typing import get_args
 
 from lnq.data.case import Case, Split, Supervision
 from lnq.data.datasets.checks import checked, existing_folder, shortened
+from lnq.data.datasets.knowledge import Knowledge, Names, Supervised
 from lnq.data.readers import SUFFIXES
 from lnq.errors import UsageError
 
@@ -28,11 +29,23 @@ class Lnq2023Layout:
 
     Args:
         root: The folder that holds them.
+        background: Folder of masks of what can be no node, one or a folder of them a case.
+        background_names: Which structures of a folder count: a regular expression, or the names;
+            None = `lnq.data.datasets.structures.NO_NODES`.
+        supervised: Ids of cases that are annotated otherwise, by how: `full`, `partial`, `none`.
         allow_links_outside: Accept links to files outside `root`.
     """
 
-    def __init__(self, root: Path, allow_links_outside: bool = False) -> None:
+    def __init__(
+        self,
+        root: Path,
+        background: Path | None = None,
+        background_names: Names = None,
+        supervised: Supervised | None = None,
+        allow_links_outside: bool = False,
+    ) -> None:
         self.root = Path(root)
+        self.knowledge = Knowledge(background, background_names, supervised or {})
         self.allow_links_outside = allow_links_outside
 
     def cases(self) -> list[Case]:
@@ -53,7 +66,7 @@ class Lnq2023Layout:
                 remedy="give data.root=DIR, the folder that holds these",
             )
         cases = [case for split, folder in folders.items() for case in self._split(split, folder)]
-        return checked(cases, self.root, self.allow_links_outside)
+        return self.knowledge.added_to(checked(cases, self.root, self.allow_links_outside))
 
     def _split(self, split: Split, folder: Path) -> list[Case]:
         scans, labels = _scans_and_labels(folder.iterdir())

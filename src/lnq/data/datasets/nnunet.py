@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from lnq.data.case import Case, Split, Supervision
 from lnq.data.datasets.checks import checked, existing_folder, shortened
+from lnq.data.datasets.knowledge import Knowledge, Names, Supervised
 from lnq.data.readers import SUFFIXES
 from lnq.errors import LnqError, UsageError
 from lnq.files import read_json
@@ -31,6 +32,10 @@ class NnunetLayout:
         root: A dataset's folder, `nnUNet_raw/Dataset001_NAME`.
         supervision: Of the labels in `labelsTr/`.
         fold: Which of the splits in `splits_final.json` holds.
+        background: Folder of masks of what can be no node, one or a folder of them a case.
+        background_names: Which structures of a folder count: a regular expression, or the names;
+            None = `lnq.data.datasets.structures.NO_NODES`.
+        supervised: Ids of cases that are annotated otherwise, by how: `full`, `partial`, `none`.
         allow_links_outside: Accept links to files outside `root`.
     """
 
@@ -39,11 +44,15 @@ class NnunetLayout:
         root: Path,
         supervision: Literal["full", "partial"] = "partial",
         fold: Annotated[int, Field(ge=0)] = 0,
+        background: Path | None = None,
+        background_names: Names = None,
+        supervised: Supervised | None = None,
         allow_links_outside: bool = False,
     ) -> None:
         self.root = Path(root)
         self.supervision: Supervision = supervision
         self.fold = fold
+        self.knowledge = Knowledge(background, background_names, supervised or {})
         self.allow_links_outside = allow_links_outside
 
     def cases(self) -> list[Case]:
@@ -63,7 +72,8 @@ class NnunetLayout:
                 where=self.root, remedy="copy the dataset again, or correct numTraining",
             )  # fmt: skip
         cases = [*self._split(train), *self._part("test", dataset)]
-        return checked([dataset.told(c) for c in cases], self.root, self.allow_links_outside)
+        listed = [dataset.told(case) for case in cases]
+        return self.knowledge.added_to(checked(listed, self.root, self.allow_links_outside))
 
     def _listed(self, dataset: _Dataset) -> list[Case]:
         """The training cases, where `dataset.json` names the files of each."""

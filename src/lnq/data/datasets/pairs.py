@@ -9,6 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from lnq.data.case import Case, Split, Supervision
 from lnq.data.datasets.checks import checked, existing_folder, shortened
+from lnq.data.datasets.knowledge import Knowledge, Names, Supervised
 from lnq.data.datasets.table import has_column, read_csv
 from lnq.data.readers import checked_pattern, find_labels, find_scans, label_name, scan_name
 from lnq.errors import LnqError, UsageError
@@ -30,6 +31,10 @@ class PairsLayout:
         supervision: Supervision of labelled cases for which the table says none.
         label_names: Regular expression of the segments or ROIs that are nodes, for DICOM-SEG,
             RTSTRUCT and `.seg.nrrd`; None = by what their names say.
+        background: Folder of masks of what can be no node, one or a folder of them a case.
+        background_names: Which structures of a folder count: a regular expression, or the names;
+            None = `lnq.data.datasets.structures.NO_NODES`.
+        supervised: Ids of cases that are annotated otherwise, by how: `full`, `partial`, `none`.
         allow_links_outside: Accept files outside `root`.
 
     Raises:
@@ -45,6 +50,9 @@ class PairsLayout:
         split: Split = "train",
         supervision: Supervision = "partial",
         label_names: str | None = None,
+        background: Path | None = None,
+        background_names: Names = None,
+        supervised: Supervised | None = None,
         allow_links_outside: bool = False,
     ) -> None:
         if (table is None) == (images is None) or (table is not None and labels is not None):
@@ -60,6 +68,7 @@ class PairsLayout:
         self.split: Split = split
         self.supervision: Supervision = supervision
         self.label_names = checked_pattern(label_names)
+        self.knowledge = Knowledge(background, background_names, supervised or {})
         self.allow_links_outside = allow_links_outside
 
     def cases(self) -> list[Case]:
@@ -71,7 +80,7 @@ class PairsLayout:
         """
         existing_folder(self.root, "scans and labels")
         cases = self._from_table(self.table) if self.table else self._from_folders()
-        return checked(cases, self.root, self.allow_links_outside)
+        return self.knowledge.added_to(checked(cases, self.root, self.allow_links_outside))
 
     def _from_table(self, table: Path) -> list[Case]:
         path = self.root / table

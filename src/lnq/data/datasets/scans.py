@@ -6,6 +6,7 @@ from pathlib import Path
 
 from lnq.data.case import Case
 from lnq.data.datasets.checks import checked, existing_folder, numbered, shortened
+from lnq.data.datasets.knowledge import Knowledge, Names
 from lnq.data.readers import every_scan, scan_ids
 from lnq.data.readers.dicom_folder import spread
 
@@ -17,11 +18,21 @@ class ScansLayout:
 
     Args:
         root: The folder.
+        background: Folder of masks of what can be no node, one or a folder of them a case.
+        background_names: Which structures of a folder count: a regular expression, or the names;
+            None = `lnq.data.datasets.structures.NO_NODES`.
         allow_links_outside: Accept links to files outside `root`.
     """
 
-    def __init__(self, root: Path, allow_links_outside: bool = False) -> None:
+    def __init__(
+        self,
+        root: Path,
+        background: Path | None = None,
+        background_names: Names = None,
+        allow_links_outside: bool = False,
+    ) -> None:
         self.root = Path(root)
+        self.knowledge = Knowledge(background, background_names)
         self.allow_links_outside = allow_links_outside
 
     def cases(self) -> list[Case]:
@@ -47,4 +58,4 @@ class ScansLayout:
             )
             for case_id, path in zip(ids, scans, strict=True)
         ]
-        return checked(cases, self.root, self.allow_links_outside)
+        return self.knowledge.added_to(checked(cases, self.root, self.allow_links_outside))

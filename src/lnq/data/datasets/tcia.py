@@ -14,6 +14,7 @@ from lnq.console import console
 from lnq.data.case import Case, Split, Supervision
 from lnq.data.datasets.checks import checked, existing_folder, numbered, shortened
 from lnq.data.datasets.dicom_index import Annotation, Index, Series, index_dicom
+from lnq.data.datasets.knowledge import Knowledge, Names, Supervised
 from lnq.data.datasets.splits import read_splits
 from lnq.data.readers import checked_pattern
 from lnq.errors import UsageError
@@ -35,6 +36,10 @@ class TciaLayout:
         splits: A table of cases; see `lnq.data.datasets.splits`.
         supervision: Of segmentations whose description says nothing; None = that is refused.
         label_names: Regular expression of the segments that are nodes; None = by what they say.
+        background: Folder of masks of what can be no node, one or a folder of them a case.
+        background_names: Which structures of a folder count: a regular expression, or the names;
+            None = `lnq.data.datasets.structures.NO_NODES`.
+        supervised: Ids of cases that are annotated otherwise, by how: `full`, `partial`, `none`.
         allow_links_outside: Accept links to files outside `root`.
     """
 
@@ -44,12 +49,16 @@ class TciaLayout:
         splits: Path | None = None,
         supervision: Supervision | None = None,
         label_names: str | None = None,
+        background: Path | None = None,
+        background_names: Names = None,
+        supervised: Supervised | None = None,
         allow_links_outside: bool = False,
     ) -> None:
         self.root = Path(root)
         self.splits = splits
         self.supervision: Supervision | None = supervision
         self.label_names = checked_pattern(label_names)
+        self.knowledge = Knowledge(background, background_names, supervised or {})
         self.allow_links_outside = allow_links_outside
 
     def cases(self) -> list[Case]:
@@ -76,7 +85,8 @@ class TciaLayout:
         ]
         if self.splits is not None:
             cases = read_splits(self.splits, cases)
-        return checked([*cases, *_strays(index)], self.root, self.allow_links_outside)
+        listed = checked([*cases, *_strays(index)], self.root, self.allow_links_outside)
+        return self.knowledge.added_to(listed)
 
     def _labels(self, index: Index) -> dict[str, Annotation]:
         """The segmentation of each series that has one."""

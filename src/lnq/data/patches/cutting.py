@@ -11,14 +11,14 @@ import numpy as np
 import torch
 import torchio as tio
 
+from lnq.box import cut
+from lnq.data.patches.known import CutPatch, KnownBackground
 from lnq.data.store.case_store import CaseStore
 from lnq.data.store.label_field import annotated
 from lnq.seeding import derive_seed, generator
 from lnq.volume import Array
 
 Size = tuple[int, int, int]
-ROUNDING_HU = 0.5
-"""What float16 in the store may move an intensity by, and more."""
 
 
 @dataclass(frozen=True)
@@ -71,26 +71,6 @@ class PatchRule:
         return tuple(int(v) for v in start)
 
 
-def cut(array: Array, start: Sequence[int], size: Size, outside: float) -> Array:
-    """A copy of `array[start : start + size]`; voxels beyond its edges are `outside`."""
-    window = tuple(
-        slice(max(s, 0), min(s + n, extent))
-        for s, n, extent in zip(start, size, array.shape, strict=True)
-    )
-    inner = np.asarray(array[window])
-    padding = [
-        (max(-s, 0), max(s + n - extent, 0))
-        for s, n, extent in zip(start, size, array.shape, strict=True)
-    ]
-    return np.pad(inner, padding, constant_values=outside)
-
-
-def beyond(hu: Array, window: tuple[float, float]) -> Array:
-    """Where intensities lie at the ends of a window or outside, but for the store's rounding."""
-    low, high = window
-    return (hu <= low + ROUNDING_HU) | (hu >= high - ROUNDING_HU)
-
-
 class PatchDataset(tio.SubjectsDataset):
     """Item n is the patch of draw n, augmented; every item can be made again on its own.
 
@@ -100,9 +80,8 @@ class PatchDataset(tio.SubjectsDataset):
         store: Preprocessed cases.
         rule: Which patch a draw is.
         transform: Augmentation or corruption of the patch, seeded for each draw.
-        known_background_hu: Where given, a subject has a label `known_background` besides: 1 where
-            the scan, before any augmentation, has at most the first or at least the second of these
-            HU, or ends, and nothing is annotated.
+        known_background: Where given, a subject has a label `known_background` besides, made of the
+            patch as it was cut, and moved with it.
     """
 
     def __init__(
@@ -110,14 +89,14 @@ class PatchDataset(tio.SubjectsDataset):
         store: CaseStore,
         rule: PatchRule,
         transform: Callable[[tio.Subject], tio.Subject] | None,
-        known_background_hu: tuple[float, float] | None = None,
+        known_background: KnownBackground | None = None,
     ) -> None:
         # The base class wants the subjects themselves; ours are made on demand.
         torch.utils.data.Dataset.__init__(self)
         self.store = store
         self.rule = rule
         self.patch_transform = transform
-        self.known_background_hu = known_background_hu
+        self.known_background = known_background
 
     def __getitem__(self, draw: int) -> tio.Subject:
         """The subject of draw `draw` with `image`, `label` (0 where unannotated), `case_id`."""
@@ -134,9 +113,9 @@ class PatchDataset(tio.SubjectsDataset):
         record = self.store.record(case_id)
         affine = np.diag([*record.grid.spacing_mm, 1.0])
         labels = {"label": marked}
-        if self.known_background_hu is not None:
-            hu = patch * record.sd + record.mean
-            labels["known_background"] = beyond(hu, self.known_background_hu) & (marked == 0)
+        if self.known_background is not None:
+            cut_patch = CutPatch(self.store, case_id, start, patch, marked)
+            labels["known_background"] = self.known_background.of(cut_patch)
         subject = tio.Subject(
             image=tio.ScalarImage(tensor=torch.from_numpy(patch)[None], affine=affine),
             case_id=case_id,

@@ -17,6 +17,7 @@ from lnq.acceleration import available_cpus
 from lnq.box import PatchSize
 from lnq.data.patches.batch import Batch
 from lnq.data.patches.cutting import PatchDataset, PatchRule
+from lnq.data.patches.known import KnownBackground
 from lnq.data.patches.loader import PatchLoader
 from lnq.data.patches.queue import DrawSampler, PatchQueue, collate
 from lnq.data.store.case_store import CaseStore
@@ -46,7 +47,8 @@ class PatchDataModule(pl.LightningDataModule):
         seed: Seed of the patches.
         overfit: Train on the first batch alone, over and over.
         holdout: Share of the patients with annotations that training never sees, drawn by the seed.
-        known_background_hu: As in `PatchDataset`; what the method asks for.
+        known_background: What counts as such.
+        knows_background: Whether the method asks for it.
     """
 
     def __init__(
@@ -61,13 +63,15 @@ class PatchDataModule(pl.LightningDataModule):
         seed: int = 0,
         overfit: bool = False,
         holdout: Annotated[float, Field(ge=0, lt=1)] = 0.0,
-        known_background_hu: tuple[float, float] | None = None,
+        known_background: KnownBackground = KnownBackground(),  # noqa: B008 (it is frozen)
+        knows_background: bool = False,
     ) -> None:
         super().__init__()
         self.store = CaseStore(Path(store))
         case_ids = training_cases(self.store, holdout, seed).trained
         rule = PatchRule(case_ids, patch_size, foreground_share, seed)
-        self.patches = PatchDataset(self.store, rule, transform, known_background_hu)
+        known = known_background if knows_background else None
+        self.patches = PatchDataset(self.store, rule, transform, known)
         self.batch_size = batch_size
         self.steps_per_epoch = steps_per_epoch
         self.num_workers = num_workers

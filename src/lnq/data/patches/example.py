@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from lnq.data.patches.cutting import PatchRule, Size, cut
+from lnq.box import cut
+from lnq.data.patches.cutting import PatchRule, Size
 from lnq.data.phantom import LargestNodes, make_case
 from lnq.data.store.case_store import CaseStore
 from lnq.data.store.preprocessing import Preprocessing

@@ -9,6 +9,7 @@ from lnq.data.readers.finding import every_scan, find_labels, find_scans
 from lnq.data.readers.identity import Scan
 from lnq.data.readers.names import (
     SUFFIXES,
+    is_mask_name,
     label_name,
     require_printable,
     scan_ids,
@@ -22,6 +23,7 @@ from lnq.data.readers.reading import (
     read_image_with_notes,
     read_label,
     read_label_with_notes,
+    read_mask_with_notes,
 )
 from lnq.data.readers.segments import checked_pattern
 from lnq.data.readers.unchanged import unchanged
@@ -35,12 +37,14 @@ __all__ = [
     "every_scan",
     "find_labels",
     "find_scans",
+    "is_mask_name",
     "label_name",
     "ordered_files",
     "read_image",
     "read_image_with_notes",
     "read_label",
     "read_label_with_notes",
+    "read_mask_with_notes",
     "require_printable",
     "scan_ids",
     "scan_name",

@@ -61,6 +61,12 @@ def label_name(path: Path) -> str:
     return name[: -len(SLICER_ROLE)] if name.lower().endswith(SLICER_ROLE) else name
 
 
+def is_mask_name(path: Path) -> bool:
+    """Whether a file is named as what masks are read from: an image, or a DICOM object."""
+    hidden = path.name.startswith(".")
+    return not hidden and (suffix_of(path) is not None or is_dicom_name(path))
+
+
 def is_dicom_name(path: Path) -> bool:
     """Whether a file is named as DICOM objects are, which need not have any suffix."""
     return path.suffix.lower() == ".dcm"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import SimpleITK as sitk
 
 from lnq.data.readers.agreement import check_agreement
@@ -105,6 +106,33 @@ def read_label_with_notes(
     names: str | None = None,
 ) -> tuple[Volume, list[str]]:
     """As `read_label`, with what was left out or mended."""
+    return _segments(path, kind, scan, names) or _label_image(path, kind)
+
+
+def read_mask_with_notes(path: Path, scan: Scan | None = None) -> tuple[Volume, list[str]]:
+    """A mask of anything, as `read_label_with_notes` reads labels.
+
+    Args:
+        path: As for `read_label`. All segments count, and of an image every value but 0.
+        scan: The scan that it was made of.
+
+    Returns:
+        uint8 0 or 1, and notes.
+
+    Raises:
+        CaseError: As for `read_label`.
+    """
+    segments = _segments(path, "binary", scan, ".*")
+    if segments is not None:
+        return segments
+    volume, notes = _label_image(path, "instances")
+    return Volume((volume.array > 0).astype(np.uint8), volume.grid), notes
+
+
+def _segments(
+    path: Path, kind: LabelKind, scan: Scan | None, names: str | None
+) -> tuple[Volume, list[str]] | None:
+    """An annotation that lists segments or contours; None where the file is an image."""
     check_name(path)
     if not path.exists():
         raise refusal(path, "there is no such file or folder", "correct the path")
@@ -117,6 +145,10 @@ def read_label_with_notes(
             return read_slicer_segmentation(path, kind, names, scan), []
     except OSError as error:
         raise refusal(path, error.strerror or str(error), "check the file and disk") from error
+    return None
+
+
+def _label_image(path: Path, kind: LabelKind) -> tuple[Volume, list[str]]:
     volume, _ = _read(path)
     array, notes = as_label(volume.array, path, kind)
     return Volume(array, volume.grid), notes

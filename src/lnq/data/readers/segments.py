@@ -41,8 +41,12 @@ class Segment:
         return bool(_NODE.search(self.name) or _NODE.search(self.meaning))
 
 
-def checked_pattern(names: str | None) -> str | None:
+def checked_pattern(names: str | None, key: str = "label_names") -> str | None:
     """A regular expression of segment names, if it is one.
+
+    Args:
+        names: As a user gave it.
+        key: What it was given as.
 
     Raises:
         UsageError: It is none.
@@ -51,7 +55,7 @@ def checked_pattern(names: str | None) -> str | None:
         re.compile(names or "")
     except re.error as error:
         raise UsageError(
-            "no regular expression", where=f"label_names={names}", why=str(error),
+            "no regular expression", where=f"{key}={names}", why=str(error),
             remedy="correct it, as in '^LN' or 'node|LN_'",
         ) from error  # fmt: skip
     return names

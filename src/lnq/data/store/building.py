@@ -7,21 +7,21 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
 from lnq.data.case import Case
-from lnq.data.datasets.source_hash import label_hash
-from lnq.data.readers import content_hash
+from lnq.data.datasets.source_hash import SourceHashes, source_hashes
 from lnq.data.store.case_record import CaseRecord
 from lnq.data.store.case_store import CaseStore
+from lnq.data.store.chest_distance import chest_distances
 from lnq.data.store.examination import examine, joined_notes
 from lnq.data.store.label_field import SURFACE
 from lnq.data.store.preprocessing import Preprocessing
 from lnq.data.store.processes import over_cases
 from lnq.errors import CaseError, memory_for
-from lnq.volume import Grid, Volume
+from lnq.volume import Array, Grid, Volume
 
 # Of a label, what may lie outside the crop without a note: partial voxels at its edge.
 TOLERATED_LOSS = 0.01
@@ -76,49 +76,67 @@ def build_case(case: Case, root: Path) -> Outcome:
         return failed(case, case.refusal, store)
     try:
         with memory_for(case.image):
-            hashes = content_hash(case.image), label_hash(case)
-            fault = store.fault(case, *hashes)
+            hashes = source_hashes(case)
+            fault = store.fault(case, hashes)
             if fault is None:
                 return Outcome(case.case_id, "kept", record=store.record(case.case_id))
             settings = Preprocessing.from_dict(store.settings)
-            record, image, field = prepare_case(case, settings, hashes)
-            if (content_hash(case.image), label_hash(case)) != hashes:
+            prepared = prepare_case(case, settings, hashes)
+            if source_hashes(case) != hashes:
                 raise CaseError(
                     "the scan or its label changed while it was used",
                     remedy="run this again when nothing writes it any more",
                 )
-            store.write(record, image.array, None if field is None else field.array)
+            store.write(*prepared)
     except CaseError as error:
         return failed(case, error, store)
     if fault == "missing":
-        return Outcome(case.case_id, "built", record=record)
-    return Outcome(case.case_id, "rebuilt", reason=fault, record=record)
+        return Outcome(case.case_id, "built", record=prepared.record)
+    return Outcome(case.case_id, "rebuilt", reason=fault, record=prepared.record)
 
 
-def prepare_case(
-    case: Case, preprocessing: Preprocessing, hashes: tuple[str, str | None]
-) -> tuple[CaseRecord, Volume, Volume | None]:
+class PreparedCase(NamedTuple):
+    """What `CaseStore.write` takes.
+
+    Attributes:
+        record: Of the case.
+        image: The scan on the working grid, normalised.
+        field: The label's field there, or None.
+        background: What masks say can be no node, bool, or None.
+        distances: From lungs and body, uint8 (2, z, y, x), on `record.chest_grid`.
+    """
+
+    record: CaseRecord
+    image: Array
+    field: Array | None
+    background: Array | None
+    distances: Array
+
+
+def prepare_case(case: Case, preprocessing: Preprocessing, hashes: SourceHashes) -> PreparedCase:
     """Reads and preprocesses one case.
 
     Args:
         case: The case.
         preprocessing: The settings.
-        hashes: SHA-256 of scan and annotation.
-
-    Returns:
-        Its record, the scan and the label's field on the working grid.
+        hashes: Of its files.
 
     Raises:
         CaseError: Scan or annotation cannot be used.
     """
     examined = examine(case)
-    if examined.image is None or examined.anatomy is None or examined.problems:
+    chest = None if examined.anatomy is None else examined.anatomy.chest
+    if examined.image is None or chest is None or examined.problems:
         raise examined.problems[0]
-    prepared = preprocessing.apply(examined.image, examined.anatomy.chest)
+    prepared = preprocessing.apply(examined.image, chest)
     field, loss = None, list[str]()
     if examined.label is not None:
         field = preprocessing.label_field(examined.label, prepared.volume.grid)
         loss = _loss(examined.label, field.grid)
+    background = None
+    if examined.background is not None:
+        background = preprocessing.apply_mask(examined.background, prepared.volume.grid).array
+    distances, chest_grid = chest_distances(chest, prepared.volume.grid)
     record = CaseRecord(
         case_id=case.case_id,
         split=case.split,
@@ -126,8 +144,8 @@ def prepare_case(
         group=case.group,
         image=case.image.absolute(),
         label=None if case.label is None else case.label.absolute(),
-        image_sha256=hashes[0],
-        label_sha256=hashes[1],
+        image_sha256=hashes.image,
+        label_sha256=hashes.label,
         voxel_sha256=examined.voxel_hash,
         source_grid=examined.image.grid,
         grid=prepared.volume.grid,
@@ -137,8 +155,12 @@ def prepare_case(
         lungs_found=prepared.lungs_found,
         notes=(*joined_notes(examined.notes, prepared.notes), *loss),
         mask_sha256=examined.mask_hash,
+        background_sha256=hashes.background,
+        chest_grid=chest_grid,
     )
-    return record, prepared.volume, field
+    return PreparedCase(
+        record, prepared.volume.array, None if field is None else field.array, background, distances
+    )
 
 
 def failed(case: Case, error: CaseError, store: CaseStore) -> Outcome:

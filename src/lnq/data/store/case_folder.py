@@ -2,6 +2,8 @@
 
 image.npy       float16, z y x, normalised, on the working grid
 label_field.npy int8, the label's field; missing where the case has no label
+background.npy  uint8, z y x/8, masks of background as bits; only where there are any
+chest.npy       uint8, 2 z y x, mm from lungs and from body, on voxels of about 3.5 mm
 foreground.npy  (n, 3) int32, z y x of annotated voxels, at most 10,000 of them
 case.json       record, settings, SHA-256 of each array and of all this
 """
@@ -27,7 +29,8 @@ from lnq.volume import Array
 
 CASE_FILE = "case.json"
 IMAGE, LABEL_FIELD, FOREGROUND = "image.npy", "label_field.npy", "foreground.npy"
-ARRAYS = (IMAGE, LABEL_FIELD, FOREGROUND)
+BACKGROUND, CHEST = "background.npy", "chest.npy"
+ARRAYS = (IMAGE, LABEL_FIELD, FOREGROUND, BACKGROUND, CHEST)
 REBUILD = "run lnq.preprocess again: it rebuilds what is damaged"
 _CHECKSUM = "sha256"
 

@@ -32,6 +32,8 @@ class CaseRecord:
         lungs_found: False where the crop is the body or the whole scan.
         notes: What was odd about the case.
         mask_sha256: Of the annotation's voxels on the scan's grid; None where it marks none.
+        background_sha256: Of the masks of background, or None.
+        chest_grid: Grid of the distances from lungs and body; None = they are not stored.
     """
 
     case_id: str
@@ -51,6 +53,8 @@ class CaseRecord:
     lungs_found: bool
     notes: tuple[str, ...] = ()
     mask_sha256: str | None = None
+    background_sha256: str | None = None
+    chest_grid: Grid | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain types, for JSON."""
@@ -66,5 +70,7 @@ class CaseRecord:
         known["label"] = None if known["label"] is None else Path(known["label"])
         known["source_grid"] = Grid.from_dict(known["source_grid"])
         known["grid"] = Grid.from_dict(known["grid"])
+        chest = known["chest_grid"]
+        known["chest_grid"] = None if chest is None else Grid.from_dict(chest)
         known["notes"] = tuple(known["notes"])
         return cls(**known)

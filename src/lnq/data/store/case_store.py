@@ -15,8 +15,11 @@ from typing import Any
 import numpy as np
 
 from lnq.data.case import Case, Split, Supervision
+from lnq.data.datasets.source_hash import SourceHashes
 from lnq.data.store.case_folder import (
     ARRAYS,
+    BACKGROUND,
+    CHEST,
     FOREGROUND,
     IMAGE,
     LABEL_FIELD,
@@ -32,11 +35,12 @@ from lnq.data.store.case_folder import (
 from lnq.data.store.case_record import CaseRecord
 from lnq.data.store.checked_files import CheckedFiles
 from lnq.data.store.label_field import SURFACE, annotated, encoded
+from lnq.data.store.packed_mask import PackedMask, packed, packed_size
 from lnq.data.store.preprocessing import ALGORITHM
 from lnq.errors import CaseError, RunError, UsageError
 from lnq.files import MANIFEST, FailureLog, read_json, sha256
 from lnq.seeding import generator
-from lnq.volume import Array
+from lnq.volume import Array, Volume
 
 MAX_FOREGROUND = 10_000  # plenty of places to centre a patch on, and small to read
 
@@ -174,23 +178,68 @@ class CaseStore:
             raise other_array(self._folder(case_id) / FOREGROUND)
         return np.array(array)
 
-    def write(self, record: CaseRecord, image: Array, field: Array | None) -> None:
+    def background(self, case_id: str) -> PackedMask | None:
+        """What masks say can be no node, annotated voxels included; None where there are no masks.
+
+        Raises:
+            CaseError: The array is missing or not of the recorded size.
+        """
+        record = self.record(case_id)
+        if record.background_sha256 is None:
+            return None
+        bits = self._mapped(case_id, BACKGROUND, np.uint8, packed_size(record.grid.size))
+        return PackedMask(bits, record.grid.size)
+
+    def distance(self, case_id: str, kind: int) -> Volume | None:
+        """Millimetres from the lungs or from the body, uint8; None where they are not stored.
+
+        Args:
+            case_id: The case.
+            kind: `LUNGS` or `BODY` of `lnq.data.store.chest_distance`.
+
+        Raises:
+            CaseError: The array is missing or not of the recorded size.
+        """
+        grid = self.record(case_id).chest_grid
+        if grid is None:
+            return None
+        return Volume(self._mapped(case_id, CHEST, np.uint8, (2, *grid.size))[kind], grid)
+
+    def write(
+        self,
+        record: CaseRecord,
+        image: Array,
+        field: Array | None,
+        background: Array | None = None,
+        distances: Array | None = None,
+    ) -> None:
         """Writes a case, in place of an older one of that id.
 
         Args:
-            record: Its grid and number of annotated voxels must be those of the arrays.
+            record: Its grids and number of annotated voxels must be those of the arrays.
             image: Normalised scan z y x.
             field: The label's field, z y x, or None.
+            background: What masks say can be no node, bool z y x, or None.
+            distances: From lungs and body, uint8 (2, z, y, x) on `record.chest_grid`, or None.
 
         Raises:
             RunError: The disk does not take it.
         """
-        if image.shape != record.grid.size or (field is None) != (record.label is None):
+        if (
+            image.shape != record.grid.size
+            or (field is None) != (record.label is None)
+            or (background is None) != (record.background_sha256 is None)
+            or (distances is None) != (record.chest_grid is None)
+        ):
             raise ValueError(f"arrays of {record.case_id} do not fit their record")
         arrays: dict[str, Array] = {IMAGE: image.astype(np.float16)}
         if field is not None:
             arrays[LABEL_FIELD] = encoded(field)
             arrays[FOREGROUND] = _foreground(field, record.case_id)
+        if background is not None:
+            arrays[BACKGROUND] = packed(background)
+        if distances is not None:
+            arrays[CHEST] = distances
         self._forget(record.case_id)
         self._keep(write_case(self._folder(record.case_id), record, self.settings, arrays))
 
@@ -203,13 +252,12 @@ class CaseStore:
         remove_case(self._folder(case_id))
         self._forget(case_id)
 
-    def fault(self, case: Case, image_sha256: str, label_sha256: str | None) -> str | None:
+    def fault(self, case: Case, hashes: SourceHashes) -> str | None:
         """Why the stored form of a case cannot be used, or None where it can; reads it in full.
 
         Args:
             case: The case as the dataset has it now.
-            image_sha256: Of the scan as it is now.
-            label_sha256: Of the annotation as it is now.
+            hashes: Of its files as they are now.
         """
         try:
             entry = read_entry(self._folder(case.case_id))
@@ -221,8 +269,10 @@ class CaseStore:
             older = entry.settings.get("algorithm") != ALGORITHM
             return f"it was made {'by another version' if older else 'with other settings'}"
         record = CaseRecord.from_dict(entry.record)
-        if (record.image_sha256, record.label_sha256) != (image_sha256, label_sha256):
+        if (record.image_sha256, record.label_sha256) != (hashes.image, hashes.label):
             return "the scan or its label has changed"
+        if record.background_sha256 != hashes.background:
+            return "its masks of background have changed"
         if any(getattr(record, k) != getattr(case, k) for k in ("split", "supervision", "group")):
             return "its split, supervision or group has changed"
         for name, digest in entry.arrays.items():
@@ -244,9 +294,12 @@ class CaseStore:
         self._records.pop(case_id, None)
         self._hashes.pop(case_id, None)
 
-    def _mapped(self, case_id: str, name: str, dtype: type[np.generic]) -> Array:
+    def _mapped(
+        self, case_id: str, name: str, dtype: type[np.generic], size: Sequence[int] | None = None
+    ) -> Array:
+        """An array of a size, that of the working grid unless another one is given."""
         array = self._load(case_id, name)
-        if array.dtype != dtype or array.shape != self.record(case_id).grid.size:
+        if array.dtype != dtype or array.shape != (size or self.record(case_id).grid.size):
             raise other_array(self._folder(case_id) / name)
         return array
 

@@ -16,6 +16,7 @@ from lnq.data.chest.lungs import NO_LUNGS
 from lnq.data.readers import Scan, read_image_with_notes, read_label_with_notes
 from lnq.data.readers.alignment import align_label
 from lnq.data.readers.in_memory import IN_MEMORY, scan_in_memory
+from lnq.data.store.background import read_background
 from lnq.data.store.node_size import no_nodes
 from lnq.errors import CaseError
 from lnq.volume import Volume
@@ -33,6 +34,7 @@ class Examination:
     Attributes:
         image: The scan, HU; None = it cannot be read, as for all that follows.
         label: The annotation on the scan's grid; None = none, or none that can be used.
+        background: What masks say can be no node, bool on the scan's grid; None as for the label.
         anatomy: Body and lungs of the scan.
         voxel_hash: SHA-256 of the scan's voxels, by which duplicates are found.
         mask_hash: The same of the annotation on the scan's grid; None = none, or an empty one.
@@ -42,6 +44,7 @@ class Examination:
 
     image: Volume | None = None
     label: Volume | None = None
+    background: Volume | None = None
     anatomy: Anatomy | None = None
     voxel_hash: str = ""
     mask_hash: str | None = None
@@ -80,9 +83,9 @@ def examine(case: Case) -> Examination:
         return examined
     image = examined.image
     examined.voxel_hash = _hash(image)
+    scan = Scan(case.image, image.grid)
     if case.label is not None:
         try:
-            scan = Scan(case.image, image.grid)
             given, notes = read_label_with_notes(case.label, scan=scan, names=case.label_names)
             examined.label, moved = align_label(given, image.grid)
             notes += moved
@@ -97,6 +100,12 @@ def examine(case: Case) -> Examination:
                 examined.problems.append(doubt)
             elif doubt:
                 examined.notes.append(doubt)
+    try:
+        examined.background, notes = read_background(case, scan, examined.label)
+    except CaseError as error:
+        examined.problems.append(error)
+    else:
+        examined.notes += notes
     return examined
 
 

@@ -10,11 +10,13 @@ import numpy as np
 import SimpleITK as sitk
 
 from lnq.data.case import Case
+from lnq.data.chest.lungs import Chest
 from lnq.data.datasets.faults import copied_labels, duplicates, shared_patients
 from lnq.data.store.examination import examine
 from lnq.data.store.node_size import component_volumes
 from lnq.data.store.processes import over_cases
 from lnq.errors import CaseError, memory_for
+from lnq.volume import Volume, resample
 
 
 @dataclass
@@ -39,6 +41,8 @@ class CaseReport:
         component_volumes_mm3: Volume of each connected component of the label, largest first;
             None = no label, or none that can be used.
         annotated_fraction: Annotated part of the scan's voxels, 0 to 1; None as above.
+        background_share: Part of the body that masks say can hold no node, 0 to 1; None = no masks,
+            or no body.
         image_hash: SHA-256 of the voxels, by which duplicates are found.
         label_hash: SHA-256 of the label's voxels on the scan's grid; None where it marks none.
         notes: Odd, but usable.
@@ -60,6 +64,7 @@ class CaseReport:
     lungs_cut: tuple[str, ...] = ()
     component_volumes_mm3: list[float] | None = None
     annotated_fraction: float | None = None
+    background_share: float | None = None
     image_hash: str | None = None
     label_hash: str | None = None
     notes: list[str] = field(default_factory=list)
@@ -96,6 +101,8 @@ def inspect_case(case: Case) -> CaseReport:
     if examined.label is not None:
         report.component_volumes_mm3 = component_volumes(examined.label)
         report.annotated_fraction = float(np.count_nonzero(examined.label.array) / array.size)
+    if examined.background is not None and examined.anatomy.chest is not None:
+        report.background_share = _share(examined.background, examined.anatomy.chest)
     return report
 
 
@@ -133,6 +140,12 @@ def compare_cases(cases: Sequence[Case], reports: Sequence[CaseReport]) -> list[
         if report.case_id in copies:
             report.problems.append(copies[report.case_id])
     return ordered
+
+
+def _share(mask: Volume, chest: Chest) -> float | None:
+    """The part of the body that a mask covers, on the voxels on which the body is found."""
+    on_body = resample(mask, chest.coarse.grid, "nearest").array[chest.body]
+    return float(on_body.mean()) if on_body.size else None
 
 
 def _report(case: Case) -> CaseReport:

@@ -31,12 +31,14 @@ MOST_VOXELS = 1 << 29
 
 # Counts the ways in which one scan with one set of settings was prepared and stored: to be raised
 # with every change of what comes out. It is part of the store's key: older stores are made anew.
-ALGORITHM = 6
+ALGORITHM = 7
 # What a 12-bit scanner measures. Below is padding (-3024, -2048), above is metal: a few such voxels
 # would otherwise decide mean and standard deviation.
 HU_RANGE = (-1024.0, 3071.0)
 # Statistics of the original's foreground voxels: docs/explanation/method.md#data-and-preprocessing.
 CT_RANGE, CT_MEAN, CT_SD = (-36.0, 157.0), 54.3698, 32.6955
+
+_WHOLE = 200  # a mask's inside while it is interpolated, in whole numbers: an eighth of the memory
 
 
 @dataclass(frozen=True)
@@ -152,6 +154,19 @@ class Preprocessing:
         """
         field = self.label_field(label, grid)
         return Volume((field.array >= SURFACE).astype(np.uint8), grid)
+
+    def apply_mask(self, mask: Volume, grid: Grid) -> Volume:
+        """Brings a mask of anything large onto the working grid of its scan.
+
+        Args:
+            mask: bool on the scan's own grid.
+            grid: The working grid, `Prepared.volume.grid`.
+
+        Returns:
+            bool: where the mask, interpolated linearly, reaches a half.
+        """
+        whole = reorient(Volume(mask.array.astype(np.uint8) * _WHOLE, mask.grid))
+        return Volume(resample(whole, grid, "linear").array >= _WHOLE // 2, grid)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain types, for checkpoints and manifests, and the version of the algorithm."""
