@@ -103,15 +103,3 @@ def test_lungs_organs_and_masses_are_no_nodes(tmp_path: Path) -> None:
         assert (
             any(note in one for one in examined.notes) if note else problems or not examined.notes
         )
-
-
-def test_slices_of_one_series_in_two_folders_are_no_two_scans(tmp_path: Path) -> None:
-    files = sorted(write_ct(tmp_path / "first", "p1").iterdir())
-    write_ct(tmp_path / "alone", "p2")
-    (tmp_path / "second").mkdir()
-    for file in files[len(files) // 2 :]:
-        file.rename(tmp_path / "second" / file.name)
-    alone, first, second = ScansLayout(tmp_path).cases()
-    assert alone.refusal is None
-    assert f"also lie in {tmp_path / 'second'}" in str(first.refusal)
-    assert f"also lie in {tmp_path / 'first'}" in str(second.refusal)

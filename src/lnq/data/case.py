@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -13,12 +14,59 @@ Supervision = Literal["full", "partial", "none"]
 
 
 @dataclass(frozen=True)
+class DicomScan:
+    """A DICOM scan that is no folder: one of several in it, or in several folders.
+
+    Attributes:
+        files: Its slices, in the order of their paths.
+        told: What tells it apart from others of its place, in words; empty where nothing must.
+        damaged: Files that can only be slices of it and cannot be read.
+        doubtful: Files that cannot be read and may be slices of it.
+    """
+
+    files: tuple[Path, ...]
+    told: str = ""
+    damaged: tuple[Path, ...] = ()
+    doubtful: tuple[Path, ...] = ()
+
+    def __str__(self) -> str:
+        """Where it begins, for messages."""
+        folders = len({path.parent for path in self.files})
+        return f"{self.files[0]}" + (f" (slices in {folders} folders)" if folders > 1 else "")
+
+    @property
+    def folder(self) -> Path:
+        """The smallest folder that holds all of it."""
+        return Path(os.path.commonpath([path.parent for path in self.files]))
+
+
+ScanPath = Path | DicomScan
+"""A scan: a file, a folder of DICOM slices or one of them, or the slices one by one."""
+
+
+def first_path(scan: ScanPath) -> Path:
+    """The file or folder by which a scan is named in records."""
+    return scan if isinstance(scan, Path) else scan.files[0]
+
+
+def absolute(scan: ScanPath) -> ScanPath:
+    """The same from the root of the disk, for records."""
+    if isinstance(scan, Path):
+        return scan.absolute()
+    files, damaged, doubtful = (
+        tuple(path.absolute() for path in paths)
+        for paths in (scan.files, scan.damaged, scan.doubtful)
+    )
+    return DicomScan(files, scan.told, damaged, doubtful)
+
+
+@dataclass(frozen=True)
 class Case:
     """One case of a dataset.
 
     Attributes:
         case_id: Unique within the dataset; safe as a file name.
-        image: The scan: a file, or a folder of DICOM slices.
+        image: The scan: a file, a folder of DICOM slices, or the slices.
         label: The annotation on (what should be) the scan's grid, or None.
         split: Part of the dataset the case belongs to.
         supervision: `full` = every node outlined, `partial` = some of them, `none` = no label.
@@ -31,7 +79,7 @@ class Case:
     """
 
     case_id: str
-    image: Path
+    image: ScanPath
     label: Path | None
     split: Split
     supervision: Supervision

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from lnq.data.case import first_path
 from lnq.data.readers import Scan, read_label, require_printable
 from lnq.errors import CaseError
 from lnq.evaluation.case_metrics import CaseMetrics
@@ -124,7 +125,7 @@ def mask_on(reference: Scan, path: Path, kind: ReferenceKind) -> Mask:
     difference = volume.grid.difference(reference.grid)
     if difference is not None:
         raise CaseError(
-            f"not on the grid of {reference.path.name}", where=path, why=difference,
+            f"not on the grid of {first_path(reference.path).name}", where=path, why=difference,
             remedy="write the mask on the scan's own grid",
         )  # fmt: skip
     mask: Mask = volume.array > 0

@@ -11,6 +11,7 @@ from typing import Any
 import pydicom
 from pydicom.valuerep import DA, TM
 
+from lnq.data.case import ScanPath
 from lnq.data.readers import ordered_files
 from lnq.data.readers.dicom_objects import class_of_tags, parsed_tags
 from lnq.errors import CaseError
@@ -28,7 +29,7 @@ _TAGS = [
 _UTF_8 = "ISO_IR 192"
 
 
-def source_images(scan: Path, step_mm: float) -> list[Any]:
+def source_images(scan: ScanPath, step_mm: float) -> list[Any]:
     """The slices of a scan, from bottom to top, with the tags that a segmentation repeats.
 
     Old forms of dates and times, and character sets by code extension, are brought to today's,
@@ -82,6 +83,6 @@ def _modernise(file: Path, data: Any, tag: str, kind: Callable[[str], Any], old:
     setattr(data, tag, value)
 
 
-def _refusal(place: Path, why: str) -> CaseError:
+def _refusal(place: ScanPath, why: str) -> CaseError:
     return CaseError("no DICOM-SEG can be made for this scan", where=place, why=why,
                      remedy="restore that tag, or use output_format=nrrd")  # fmt: skip

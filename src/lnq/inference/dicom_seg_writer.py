@@ -11,6 +11,7 @@ import pydicom
 from pydicom.sr.codedict import codes
 
 import lnq
+from lnq.data.case import ScanPath
 from lnq.data.readers import Scan, read_label
 from lnq.errors import CaseError, RunError, UsageError
 from lnq.files import atomic_path
@@ -37,7 +38,7 @@ def check_writable() -> None:
         )
 
 
-def write_dicom_seg(mask: Volume, scan: Path, path: Path) -> None:
+def write_dicom_seg(mask: Volume, scan: ScanPath, path: Path) -> None:
     """Writes a mask as one segment that refers to every slice of its scan, or nothing.
 
     Patient's name and id, study and frame of reference are the scan's; birth date, sex, physician
@@ -67,7 +68,7 @@ def write_dicom_seg(mask: Volume, scan: Path, path: Path) -> None:
         ) from error  # fmt: skip
 
 
-def _segmentation(mask: Volume, scan: Path) -> Any:
+def _segmentation(mask: Volume, scan: ScanPath) -> Any:
     import highdicom as hd  # here: an extra, and a second to import
 
     # A name that breaks DICOM's rules is repeated as it is, without a warning that would quote it.

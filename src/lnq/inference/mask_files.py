@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from lnq.data.case import ScanPath
 from lnq.data.readers import require_printable, scan_ids, suffix_of
 from lnq.errors import UsageError
 from lnq.inference.dicom_seg_writer import check_writable, write_dicom_seg
@@ -28,13 +29,13 @@ class Job:
 
     Attributes:
         name: Of the case: the scan's file name without suffix.
-        image: The scan: a file or a DICOM folder.
+        image: The scan.
         mask_name: File name of the mask.
         dicom: Whether the mask is a DICOM-SEG.
     """
 
     name: str
-    image: Path
+    image: ScanPath
     mask_name: str
     dicom: bool = False
 
@@ -44,7 +45,9 @@ class Job:
         return f"{self.name}.nrrd" if self.dicom else self.mask_name
 
 
-def plan(scans: Sequence[Path], source: Path, output: Path, format_: Format | None) -> list[Job]:
+def plan(
+    scans: Sequence[ScanPath], source: Path, output: Path, format_: Format | None
+) -> list[Job]:
     """Names the masks of all scans.
 
     Scans of one name in several folders are told apart by their folders' names (`scan_ids`).
@@ -111,8 +114,8 @@ def segment(
     return segmentation
 
 
-def _check_dicom(scans: Sequence[Path]) -> None:
-    others = [str(scan) for scan in scans if scan.is_file() and suffix_of(scan)]
+def _check_dicom(scans: Sequence[ScanPath]) -> None:
+    others = [str(scan) for scan in scans if _file_suffix(scan)]
     if others:
         raise UsageError(
             "no DICOM-SEG can be made for scans that are no DICOM", where=others[0],
@@ -121,12 +124,15 @@ def _check_dicom(scans: Sequence[Path]) -> None:
         )  # fmt: skip
 
 
-def _suffix(scan: Path, format_: Format | None) -> str:
+def _suffix(scan: ScanPath, format_: Format | None) -> str:
     if format_ == "dicom-seg":
         return ".dcm"
     if format_ is not None:
         return f".{format_}"
-    suffix = suffix_of(scan)
-    if scan.is_dir() or suffix is None:  # DICOM
-        return ".nrrd"
+    suffix = _file_suffix(scan) or ".nrrd"  # of DICOM
     return _ONE_FILE.get(suffix, suffix)
+
+
+def _file_suffix(scan: ScanPath) -> str | None:
+    """None of DICOM."""
+    return suffix_of(scan) if isinstance(scan, Path) and not scan.is_dir() else None

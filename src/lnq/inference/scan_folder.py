@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from lnq.data.case import absolute
 from lnq.data.datasets.checks import shortened
 from lnq.data.readers import unchanged
 from lnq.errors import CaseError
@@ -103,7 +104,7 @@ class _Record:
         self._failures = FailureLog()
 
     def add(self, job: Job, digest: str, segmentation: Segmentation) -> None:
-        image = job.image.absolute()
+        image = absolute(job.image)
         self.done.append(PredictedCase(job.name, image, job.mask_name, digest, segmentation.notes))
         self._nodes[job.name] = segmentation.nodes
 

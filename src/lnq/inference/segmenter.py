@@ -11,6 +11,7 @@ from typing import Literal
 import SimpleITK as sitk
 
 from lnq.acceleration import Precision
+from lnq.data.case import DicomScan
 from lnq.data.readers.in_memory import IN_MEMORY
 from lnq.data.store.examination import examine_scan, joined_notes
 from lnq.errors import CaseError, memory_for
@@ -123,7 +124,7 @@ class Segmenter:
         return cls(predictor, [LoadedCheckpoint(each.path, each.sha256) for each in checkpoints])
 
     def segment(
-        self, scan: str | PathLike[str] | sitk.Image, counted: Counted | None = None
+        self, scan: str | PathLike[str] | DicomScan | sitk.Image, counted: Counted | None = None
     ) -> Segmentation:
         """Finds the lymph nodes of a scan.
 
@@ -131,15 +132,16 @@ class Segmenter:
         problem of a scan that can be read is a note here.
 
         Args:
-            scan: `.nrrd`, `.nhdr`, `.nii`, `.nii.gz`, `.mha`, `.mhd`, a folder of DICOM slices or
-                one of them; or an image of Hounsfield units.
+            scan: `.nrrd`, `.nhdr`, `.nii`, `.nii.gz`, `.mha`, `.mhd`, a folder of DICOM slices, in
+                whatever folders below it, one of them, or the slices; or an image of Hounsfield
+                units.
             counted: Called with the number of windows done and that of all, as they are done.
 
         Raises:
             CaseError: The scan cannot be used.
-            UsageError: A DICOM folder holds several series.
+            UsageError: A DICOM folder holds several scans.
         """
-        given = scan if isinstance(scan, sitk.Image) else Path(scan)
+        given = scan if isinstance(scan, DicomScan | sitk.Image) else Path(scan)
         place = IN_MEMORY if isinstance(given, sitk.Image) else given
         try:
             with memory_for(place):

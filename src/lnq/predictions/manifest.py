@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from lnq.data.case import ScanPath
 from lnq.files import MANIFEST, read_json
 
 
@@ -18,14 +19,14 @@ class PredictedCase:
 
     Attributes:
         case: Name of the scan.
-        image: The scan: a file or a DICOM folder.
+        image: The scan: a file, a DICOM folder or the slices.
         mask: Name of the mask's file, in the folder of the manifest.
         image_sha256: Of the scan's bytes.
         notes: What the user should know of the scan.
     """
 
     case: str
-    image: Path
+    image: ScanPath
     mask: str
     image_sha256: str | None = None
     notes: Sequence[str] = ()

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from lnq.data.case import Case
+from lnq.data.case import Case, DicomScan, ScanPath, first_path
 from lnq.errors import UsageError
 
 _MOST_SHOWN = 10
@@ -61,7 +61,7 @@ def _without_shared_labels(cases: Sequence[Case]) -> list[Case]:
         case.case_id: f"its label {case.label} is also that of "
         f"{shortened([one.case_id for one in shared if one is not case])}"
         for shared in users.values()
-        if len({case.image.resolve() for case in shared}) > 1
+        if len({first_path(case.image).resolve() for case in shared}) > 1
         for case in shared
     }
     return [replace(case, fault=case.fault or faults.get(case.case_id)) for case in cases]
@@ -81,12 +81,16 @@ def is_safe_id(name: str) -> bool:
 
 def numbered(names: Sequence[str]) -> list[str]:
     """The names, of which each later one that is there already gets a number."""
-    seen = Counter[str]()
+    taken = {name.casefold() for name in names}
+    seen: set[str] = set()
     ids = []
     for name in names:
-        seen[name.casefold()] += 1
-        number = seen[name.casefold()]
-        ids.append(name if number == 1 else f"{name}_{number}")
+        number, chosen = 1, name
+        while chosen.casefold() in seen or (number > 1 and chosen.casefold() in taken):
+            number += 1
+            chosen = f"{name}_{number}"
+        seen.add(chosen.casefold())
+        ids.append(chosen)
     return ids
 
 
@@ -117,9 +121,7 @@ def _check_inside(cases: Sequence[Case], root: Path) -> None:
     outside = [
         f"{file} -> {file.resolve()}"
         for case in cases
-        for source in (case.image, case.label)
-        if source is not None
-        for file in (source, *(source.iterdir() if source.is_dir() else ()))
+        for file in (*_files(case.image), *(() if case.label is None else _files(case.label)))
         if not file.resolve().is_relative_to(real_root)
     ]
     if outside:
@@ -129,3 +131,9 @@ def _check_inside(cases: Sequence[Case], root: Path) -> None:
             why=shortened(outside),
             remedy="if that is meant, set data.layout.allow_links_outside=true",
         )
+
+
+def _files(source: ScanPath) -> list[Path]:
+    if isinstance(source, DicomScan):
+        return list(source.files)
+    return [source, *(source.iterdir() if source.is_dir() else ())]

@@ -7,11 +7,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lnq.data.readers.dicom_folder import DICOM_SUFFIXES
+from lnq.data.case import ScanPath
+from lnq.data.readers.dicom_folder import DICOM_SUFFIXES, as_listed
 from lnq.data.readers.dicom_objects import is_dicom
-from lnq.data.readers.finding import visible
+from lnq.data.readers.dicom_stacks import Stack, stacks_of
 from lnq.data.readers.headers import ObjectHeader, read_header
 from lnq.data.readers.names import suffix_of
+from lnq.data.readers.walking import visible
 from lnq.errors import CaseError
 
 _BLANK = (
@@ -22,22 +24,25 @@ Track = Callable[[Sequence[Path]], Iterable[Path]]
 
 
 @dataclass
-class Series:
-    """One CT series.
+class ScanFiles:
+    """One CT scan.
 
     Attributes:
-        uid: Series instance UID.
         patient: Patient ID; empty where the files have none.
-        files: Its slices by SOP instance UID.
-        place: Its folder; its first slice, where other series lie in that folder too.
+        stack: Its slices.
+        place: Its folder; its slices, where other scans lie in that folder or it lies in several.
         faults: What is wrong with its files and those of its segmentation.
     """
 
-    uid: str
     patient: str
-    files: dict[str, Path] = field(default_factory=dict)
-    place: Path = Path()
+    stack: Stack
+    place: ScanPath
     faults: list[str] = field(default_factory=list)
+
+    @property
+    def files(self) -> list[Path]:
+        """Its slices' files."""
+        return [head.path for head in self.stack]
 
 
 @dataclass(frozen=True)
@@ -48,11 +53,14 @@ class Annotation:
         path: Its file.
         description: Series description.
         series: UIDs of the CT series that it refers to, by name or by their slices.
+        scans: Numbers of the scans that are these; of several with one UID, those whose slices it
+            names.
     """
 
     path: Path
     description: str
     series: frozenset[str]
+    scans: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -60,72 +68,96 @@ class Index:
     """What lies in a folder.
 
     Attributes:
-        series: CT series by UID.
+        scans: CT scans.
         annotations: DICOM-SEG, in the order of their paths.
-        strays: Damaged files of which nothing tells to which series they belong, each with why.
+        strays: Damaged files of which nothing tells to which scan they belong, each with why.
     """
 
-    series: dict[str, Series]
+    scans: list[ScanFiles]
     annotations: list[Annotation]
     strays: dict[Path, str]
+
+
+@dataclass
+class _Files:
+    """What was found, before it is put together."""
+
+    slices: dict[tuple[str, str], tuple[Path, ObjectHeader]] = field(default_factory=dict)
+    segmentations: dict[str, tuple[Path, ObjectHeader]] = field(default_factory=dict)
+    damaged: dict[Path, str] = field(default_factory=dict)
+    copies: list[tuple[Path, str, Path]] = field(default_factory=list)  # of what, by its first file
 
 
 def index_dicom(root: Path, bar: Track) -> Index:
     """Reads the headers of all DICOM files under a folder; hidden files are left out.
 
-    A damaged file, or one that is there twice, is a fault of its series.
+    A damaged file, or one that is there twice, is a fault of its scan.
 
     Args:
         root: The folder.
         bar: Shows progress: gets the files, gives them back one by one.
     """
-    series: dict[str, Series] = {}
-    segmentations: dict[str, tuple[Path, ObjectHeader]] = {}
-    damaged: dict[Path, str] = {}
-    copies: list[tuple[Path, str]] = []
+    files = _read(bar(_candidates(root)))
+    headers = dict(files.slices.values())
+    stacks = stacks_of([header.slice for header in headers.values() if header.slice is not None])
+    by_folder: dict[Path, list[Path]] = {}
+    for path in files.damaged:
+        by_folder.setdefault(path.parent, []).append(path)
+    scans = [
+        ScanFiles(headers[stack[0].path].patient, stack, place)
+        for stack, place in zip(stacks, as_listed(stacks, by_folder), strict=True)
+    ]
+    users = {file: number for number, scan in enumerate(scans) for file in scan.files}
+    instances = {header.instance: users[path] for path, header in headers.items()}
+    annotations = {
+        path: _annotation(path, header, scans, instances)
+        for path, header in files.segmentations.values()
+    }
+    for path, what, first in files.copies:
+        owners = annotations[first].scans if first in annotations else (users[first],)
+        for number in owners:
+            scans[number].faults.append(f"{path}: {what} {first}")
+    return Index(scans, list(annotations.values()), _strays(files.damaged, scans))
+
+
+def _read(paths: Iterable[Path]) -> _Files:
+    found = _Files()
     blank: set[Path] = set()
-    for path in bar(_candidates(root)):
+    for path in paths:
         if not is_dicom(path):
             if path.suffix.lower() in DICOM_SUFFIXES:
-                damaged[path] = "no DICOM file, or cut off"
+                found.damaged[path] = "no DICOM file, or cut off"
             continue
         try:
             header = read_header(path)
         except CaseError as error:
-            damaged[path] = str(error.why)
+            found.damaged[path] = str(error.why)
             continue
         if header is None:
             continue
         if _is_anonymous(header):
             if path.parent not in blank:  # one fault a folder, not one a slice
                 blank.add(path.parent)
-                damaged[path] = _BLANK
+                found.damaged[path] = _BLANK
         elif header.is_segmentation:
-            if segmentations.setdefault(header.instance, (path, header))[0] != path:
-                copies.append((path, header.instance))
-        elif header.is_ct:
-            one = series.setdefault(header.series, Series(header.series, header.patient))
-            first = one.files.setdefault(header.instance, path)
+            first, _ = found.segmentations.setdefault(header.instance, (path, header))
+            if first != path:
+                found.copies.append((path, "a copy of", first))
+        elif header.slice is not None:
+            key = header.series, header.instance
+            first, _ = found.slices.setdefault(key, (path, header))
             if first != path:
                 # One UID in all slices, as after some de-identification, makes no copies of them.
                 copy = filecmp.cmp(first, path, shallow=False)
-                one.faults.append(f"{path}: {'a copy of' if copy else 'the UID of'} {first}")
-    slices = {uid: one.uid for one in series.values() for uid in one.files}
-    annotations = {
-        instance: _annotation(path, header, slices)
-        for instance, (path, header) in segmentations.items()
-    }
-    for path, instance in copies:
-        for uid in annotations[instance].series & series.keys():
-            series[uid].faults.append(f"{path}: a copy of {annotations[instance].path}")
-    _place(series)
-    return Index(series, list(annotations.values()), _strays(damaged, series))
+                found.copies.append((path, "a copy of" if copy else "the UID of", first))
+    return found
 
 
 def _is_anonymous(header: ObjectHeader) -> bool:
     """Whether the UIDs by which files are matched were blanked."""
-    named = header.instance and (header.series or not header.is_ct)
-    return (header.is_ct or header.is_segmentation) and not named
+    is_ct = header.slice is not None
+    named = header.instance and (header.series or not is_ct)
+    return (is_ct or header.is_segmentation) and not named
 
 
 def is_collection(root: Path) -> bool:
@@ -145,7 +177,7 @@ def is_collection(root: Path) -> bool:
             continue
         if header is not None and header.is_segmentation:
             meant |= header.referenced_series | header.referenced_instances
-        elif header is not None and header.is_ct:
+        elif header is not None and header.slice is not None:
             there |= {header.series, header.instance}
         if not there.isdisjoint(meant):
             return True
@@ -162,35 +194,37 @@ def _files(root: Path) -> list[Path]:
     return [path for _, files in visible(root) for path in files if path.is_file()]
 
 
-def _annotation(path: Path, header: ObjectHeader, slices: dict[str, str]) -> Annotation:
-    by_slices = {slices[uid] for uid in header.referenced_instances if uid in slices}
-    return Annotation(path, header.description, frozenset(header.referenced_series or by_slices))
+def _annotation(
+    path: Path, header: ObjectHeader, scans: Sequence[ScanFiles], instances: Mapping[str, int]
+) -> Annotation:
+    """What a segmentation refers to.
+
+    Args:
+        path: Its file.
+        header: What it says.
+        scans: All CT scans.
+        instances: To which of them a slice belongs, by its SOP instance UID.
+    """
+    by_slices = {instances[uid] for uid in header.referenced_instances if uid in instances}
+    series = header.referenced_series or {
+        head.series for number in by_slices for head in scans[number].stack
+    }
+    named = {k for k, scan in enumerate(scans) if any(h.series in series for h in scan.stack)}
+    meant = (named & by_slices) or named
+    return Annotation(path, header.description, frozenset(series), tuple(sorted(meant)))
 
 
-def _strays(damaged: Mapping[Path, str], series: Mapping[str, Series]) -> dict[Path, str]:
-    """Damaged files that lie near no series or near several; others become faults of the one."""
-    below: dict[Path, set[str]] = {}
-    for one in series.values():
-        for folder in {above for path in one.files.values() for above in path.parents}:
-            below.setdefault(folder, set()).add(one.uid)
+def _strays(damaged: Mapping[Path, str], scans: Sequence[ScanFiles]) -> dict[Path, str]:
+    """Damaged files that lie near no scan or near several; others become faults of the one."""
+    below: dict[Path, set[int]] = {}
+    for number, scan in enumerate(scans):
+        for folder in {above for path in scan.files for above in path.parents}:
+            below.setdefault(folder, set()).add(number)
     strays = {}
     for path, why in damaged.items():
-        near = next((below[folder] for folder in path.parents if folder in below), set[str]())
+        near = next((below[folder] for folder in path.parents if folder in below), set[int]())
         if len(near) == 1:
-            series[next(iter(near))].faults.append(f"{path}: {why}")
+            scans[next(iter(near))].faults.append(f"{path}: {why}")
         else:
             strays[path] = why
     return strays
-
-
-def _place(series: Mapping[str, Series]) -> None:
-    folders: dict[Path, set[str]] = {}
-    for one in series.values():
-        for path in one.files.values():
-            folders.setdefault(path.parent, set()).add(one.uid)
-    for one in series.values():
-        mine = sorted({path.parent for path in one.files.values()})
-        first = min(one.files.values())
-        one.place = first if len(folders[first.parent]) > 1 else first.parent
-        if len(mine) > 1:
-            one.faults.append(f"its slices are spread over {', '.join(map(str, mine))}")

@@ -10,7 +10,7 @@ from pathlib import Path
 from lnq.data.case import Case, Supervision
 from lnq.data.datasets.checks import existing_folder, shortened
 from lnq.data.datasets.structures import NO_NODES
-from lnq.data.readers import checked_pattern, is_mask_name, label_name, scan_name
+from lnq.data.readers import checked_pattern, is_mask_name, label_name, path_of
 from lnq.errors import UsageError
 
 Names = str | tuple[str, ...] | None
@@ -133,7 +133,7 @@ def supervised(case: Case, kind: Supervision) -> Case:
 
 
 def _names(case: Case) -> tuple[str, str]:
-    return case.case_id, scan_name(case.image)
+    return case.case_id, path_of(case.image, Path("/"))[-1]
 
 
 def _structures(masks: Iterator[_Masks]) -> list[str]:

@@ -82,7 +82,9 @@ class NnunetLayout:
             image, label = self.root / files.images[0], files.label and self.root / files.label
             supervision: Supervision = self.supervision if label else "none"
             cases.append(Case(case_id, image, label or None, "train", supervision, case_id))
-        sources = (path for case in cases for path in (case.image, case.label) if path is not None)
+        sources = (
+            path for case in cases for path in (case.image, case.label) if isinstance(path, Path)
+        )
         if missing := [str(path) for path in sources if not path.is_file()]:
             raise UsageError(
                 f"files that {DATASET} names are missing", where=self.root,

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from lnq.data.case import Case, Split, Supervision
+from lnq.data.case import Case, ScanPath, Split, Supervision, absolute
 from lnq.data.datasets.checks import checked, existing_folder, shortened
 from lnq.data.datasets.knowledge import Knowledge, Names, Supervised
 from lnq.data.datasets.table import has_column, read_csv
-from lnq.data.readers import checked_pattern, find_labels, find_scans, label_name, scan_name
+from lnq.data.datasets.whole_scans import whole_scans
+from lnq.data.readers import checked_pattern, find_labels, find_scans, label_name, path_of, scan_ids
 from lnq.errors import LnqError, UsageError
 from lnq.files import read_json
 
@@ -85,35 +87,33 @@ class PairsLayout:
     def _from_table(self, table: Path) -> list[Case]:
         path = self.root / table
         rows = _rows(path)
+        images = [_place(self.root, row["image"]) for row in rows]
+        labels = [_place(self.root, row["label"]) if row.get("label") else None for row in rows]
+        if missing := [f"missing {one}" for one in (*images, *labels) if one and not one.exists()]:
+            raise _unusable(path, missing)
+        scans = whole_scans(images, self.root)
+        ids = scan_ids([scan for scan, _ in scans], self.root)
         cases, faults = [], []
-        for number, row in enumerate(rows, start=1):
+        for number, (row, (scan, notes), label, name) in enumerate(
+            zip(rows, scans, labels, ids, strict=True), start=1
+        ):
             try:
-                cases.append(self._case(row))
+                cases.append(self._case(row, scan, label, row.get("id") or name, notes))
             except ValidationError as error:
                 first = error.errors()[0]
                 faults.append(f"row {number}: {first['loc'][-1]}: {first['msg']}")
-        missing = [
-            str(file) for case in cases for file in (case.image, case.label)
-            if file is not None and not file.exists()
-        ]  # fmt: skip
-        for case in cases:
-            if case.image.is_dir():
-                find_scans(case.image)  # one DICOM series, or the user is asked now
-        if faults or missing:
-            raise UsageError(
-                "the table cannot be used",
-                where=path,
-                why=shortened(faults + [f"missing {file}" for file in missing]),
-                remedy="correct it",
-            )
+        if faults:
+            raise _unusable(path, faults)
         return cases
 
-    def _case(self, row: dict[str, str]) -> Case:
-        image = _place(self.root, row["image"])
-        label = _place(self.root, row["label"]) if row.get("label") else None
-        case_id = row.get("id") or scan_name(image)
+    def _case(
+        self, row: Mapping[str, str], image: ScanPath, label: Path | None, case_id: str,
+        notes: tuple[str, ...] = (),
+    ) -> Case:  # fmt: skip
         supervision = row.get("supervision", "").lower() or (self.supervision if label else "none")
         unused = label is not None and supervision == "none"
+        if unused:
+            notes = (*notes, "its label is not used: its supervision is none. To use it, say which")
         return TypeAdapter(Case).validate_python(
             {
                 "case_id": case_id,
@@ -123,34 +123,42 @@ class PairsLayout:
                 # Without a label nothing supervises, whatever the table says.
                 "supervision": supervision if label else "none",
                 "group": row.get("group") or case_id,
-                "notes": ("its label is not used: its supervision is none. To use it, say which",)
-                if unused
-                else (),
+                "notes": notes,
                 "label_names": self.label_names if label else None,
             }
         )
 
     def _from_folders(self) -> list[Case]:
-        images = find_scans(existing_folder(self.root / (self.images or ""), "scans"))
+        folder = existing_folder(self.root / (self.images or ""), "scans")
+        scans = find_scans(folder)
+        ids = scan_ids(scans, folder)
         labels: dict[str, Path] = {}
+        alone = []
         if self.labels is not None:
-            folder = existing_folder(self.root / self.labels, "labels named as the scans are")
-            for label in find_labels(folder):
-                if label_name(label) in labels:
+            place = existing_folder(self.root / self.labels, "labels named as the scans are")
+            known = {name: name for name in ids} | {
+                "/".join(path_of(scan, folder)): name for scan, name in zip(scans, ids, strict=True)
+            }
+            for label in find_labels(place):
+                where = (*label.relative_to(place).parts[:-1], label_name(label))
+                # In the folder that its scan's is called by, or called as its scan is.
+                case_id = known.get("/".join(where)) or known.get(where[-1])
+                if case_id is None:
+                    alone.append(str(label))
+                elif case_id in labels:
                     raise UsageError("two labels of one name", where=label, remedy="remove one")
-                labels[label_name(label)] = label
-        names = {scan_name(image) for image in images}
-        if alone := [str(label) for name, label in labels.items() if name not in names]:
+                else:
+                    labels[case_id] = label
+        if alone:
             raise UsageError(
                 "labels without a scan", where=self.root, why=shortened(alone),
                 remedy="give both the same name",
             )  # fmt: skip
         return [
-            self._case({"image": str(image.absolute()),
-                        "label": str(label.absolute()) if label else ""})
-            for image in images
-            for label in [labels.get(scan_name(image))]
-        ]  # fmt: skip
+            self._case({}, absolute(scan), label.absolute() if label else None, name)
+            for scan, name in zip(scans, ids, strict=True)
+            for label in [labels.get(name)]
+        ]
 
 
 def is_table(path: Path) -> bool:
@@ -163,6 +171,12 @@ def is_table(path: Path) -> bool:
         return path.suffix.lower() == ".json" and any("image" in one for one in _json(path))
     except UsageError:
         return False
+
+
+def _unusable(path: Path, faults: list[str]) -> UsageError:
+    return UsageError(
+        "the table cannot be used", where=path, why=shortened(faults), remedy="correct it"
+    )
 
 
 def _rows(path: Path) -> list[dict[str, str]]:

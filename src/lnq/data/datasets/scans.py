@@ -5,12 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from lnq.data.case import Case
-from lnq.data.datasets.checks import checked, existing_folder, numbered, shortened
+from lnq.data.datasets.checks import checked, existing_folder, numbered
 from lnq.data.datasets.knowledge import Knowledge, Names
 from lnq.data.readers import every_scan, scan_ids
-from lnq.data.readers.dicom_folder import spread
-
-_SPREAD = "slices of its series, by its UID, also lie in {}: put them into one folder"
 
 
 class ScansLayout:
@@ -43,19 +40,8 @@ class ScansLayout:
         """
         scans = every_scan(existing_folder(self.root, "scans"))
         ids = numbered(scan_ids(scans, self.root))
-        elsewhere = spread(scans)
         cases = [
-            Case(
-                case_id,
-                path,
-                None,
-                "train",
-                "none",
-                group=case_id,
-                fault=_SPREAD.format(shortened([str(one) for one in elsewhere[path]]))
-                if path in elsewhere
-                else None,
-            )
-            for case_id, path in zip(ids, scans, strict=True)
+            Case(case_id, scan, None, "train", "none", group=case_id)
+            for case_id, scan in zip(ids, scans, strict=True)
         ]
         return self.knowledge.added_to(checked(cases, self.root, self.allow_links_outside))

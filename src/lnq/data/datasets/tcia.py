@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.progress import track
@@ -13,10 +12,11 @@ from rich.progress import track
 from lnq.console import console
 from lnq.data.case import Case, Split, Supervision
 from lnq.data.datasets.checks import checked, existing_folder, numbered, shortened
-from lnq.data.datasets.dicom_index import Annotation, Index, Series, index_dicom
+from lnq.data.datasets.dicom_index import Annotation, Index, ScanFiles, index_dicom
 from lnq.data.datasets.knowledge import Knowledge, Names, Supervised
 from lnq.data.datasets.splits import read_splits
 from lnq.data.readers import checked_pattern
+from lnq.data.readers.dicom_stacks import names_of
 from lnq.errors import UsageError
 
 _REGIMES: dict[str, Supervision] = {"fully": "full", "partially": "partial"}
@@ -79,21 +79,22 @@ class TciaLayout:
         )  # fmt: skip
         index = index_dicom(self.root, bar)
         labels = self._labels(index)
-        names = _case_ids(self.root, list(index.series.values()))
+        names = _case_ids(self.root, index.scans)
         cases = [
-            self._case(series, names[uid], labels.get(uid)) for uid, series in index.series.items()
+            self._case(scan, name, labels.get(number))
+            for number, (scan, name) in enumerate(zip(index.scans, names, strict=True))
         ]
         if self.splits is not None:
             cases = read_splits(self.splits, cases)
         listed = checked([*cases, *_strays(index)], self.root, self.allow_links_outside)
         return self.knowledge.added_to(listed)
 
-    def _labels(self, index: Index) -> dict[str, Annotation]:
-        """The segmentation of each series that has one."""
+    def _labels(self, index: Index) -> dict[int, Annotation]:
+        """The segmentation of each scan that has one, by its number."""
         faults: list[str] = []
-        annotations: dict[str, Annotation] = {}
+        annotations: dict[int, Annotation] = {}
         for annotation in index.annotations:
-            mine = [uid for uid in index.series if uid in annotation.series]
+            mine = annotation.scans
             if not mine:
                 meant = ", ".join(sorted(annotation.series)) or "(not stated)"
                 faults.append(f"{annotation.path}: its CT series {meant} is missing")
@@ -122,18 +123,18 @@ class TciaLayout:
         match = re.search(r"\b(fully|partially)\b[\s_-]*annotated", annotation.description, re.I)
         return _REGIMES[match[1].lower()] if match else self.supervision
 
-    def _case(self, series: Series, case_id: str, annotation: Annotation | None) -> Case:
+    def _case(self, scan: ScanFiles, case_id: str, annotation: Annotation | None) -> Case:
         supervision = self._supervision(annotation) if annotation else None
         split: Split = "test" if supervision == "full" else "train"
         return Case(
             case_id=case_id,
-            image=series.place,
+            image=scan.place,
             label=annotation.path if annotation else None,
             split=split,
             supervision=supervision or "none",
-            group=series.patient,
+            group=scan.patient,
             label_names=self.label_names if annotation else None,
-            fault=shortened(series.faults) or None,
+            fault=shortened(scan.faults) or None,
         )
 
 
@@ -146,16 +147,17 @@ def _strays(index: Index) -> list[Case]:
     ]
 
 
-def _case_ids(root: Path, series: Sequence[Series]) -> Mapping[str, str]:
-    """A case's id is its patient's; the end of the series' UID tells several of one apart."""
-    nameless = [str(one.place) for one in series if not one.patient]
+def _case_ids(root: Path, scans: Sequence[ScanFiles]) -> list[str]:
+    """A case's id is its patient's, of several with what tells them apart."""
+    nameless = [str(one.place) for one in scans if not one.patient]
     if nameless:
         raise UsageError(
             "CT series without a patient's id", where=root, why=shortened(nameless),
             remedy="list them in a table instead (data=pairs)",
         )  # fmt: skip
-    counts = Counter(one.patient for one in series)
-    return {
-        one.uid: one.patient if counts[one.patient] == 1 else f"{one.patient}_{one.uid[-8:]}"
-        for one in series
-    }
+    ids = [scan.patient for scan in scans]
+    for patient in set(ids):
+        mine = [k for k, scan in enumerate(scans) if scan.patient == patient]
+        for k, told in zip(mine, names_of([scans[k].stack for k in mine]), strict=True):
+            ids[k] = f"{patient}_{told}" if told else patient
+    return ids

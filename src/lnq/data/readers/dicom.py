@@ -8,27 +8,27 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from lnq.data.readers.dicom_folder import SAME_PLACE_MM, files_of, series_files
+from lnq.data.case import ScanPath
+from lnq.data.readers.dicom_folder import files_of, goes_on, series_files
 from lnq.data.readers.dicom_slices import Slice, read_slice
+from lnq.data.readers.dicom_stacks import SAME_PLACE_MM, usual_step
 from lnq.data.readers.dicom_values import check_decodable, check_slices
 from lnq.data.readers.header import check_geometry, check_name, check_ratio, refusal
 from lnq.data.readers.quiet import quiet_itk
 from lnq.errors import memory_for
 from lnq.volume import Array, Grid, Volume, from_sitk
 
-# Positions are written with few digits; beyond this, slices are unevenly spaced.
-_STEP_TOLERANCE = 0.02
-_STEP_TOLERANCE_MM = 0.05
 _MOST_SHOWN = 3
 _SHIFT_TOLERANCE_MM = 0.05
 _ANGLE_TOLERANCE = 1e-3
 
 
-def read_series(path: Path) -> tuple[Volume, list[str]]:
-    """Reads the one CT series of a folder.
+def read_series(path: ScanPath) -> tuple[Volume, list[str]]:
+    """Reads one CT scan.
 
     Args:
-        path: A folder of DICOM slices; or one slice, where other series lie in its folder too.
+        path: A folder of DICOM slices, or one with folders of them; one slice, where other scans
+            lie in its folder too; or the slices.
 
     Returns:
         The values as the slices' rescaling gives them, `z y x`, slices ordered by position; notes.
@@ -36,10 +36,10 @@ def read_series(path: Path) -> tuple[Volume, list[str]]:
     Raises:
         CaseError: No CT slices; a slice missing, doubled, truncated or unlike the others; a tilted
             gantry.
-        UsageError: Several series.
+        UsageError: Several scans.
     """
-    folder = path if path.is_dir() else path.parent
     files, unreadable = files_of(path)
+    folder = path if isinstance(path, Path) and path.is_dir() else files[0].parent
     slices = _ordered(files)
     grid = _common_grid(folder, slices)
     volume = _read_ordered(folder, slices)
@@ -51,7 +51,12 @@ def read_series(path: Path) -> tuple[Volume, list[str]]:
     if unreadable:
         notes.append(
             f"{len(unreadable)} files beside it cannot be read and may be slices of it "
-            f"({unreadable[0].where} ...). Copy them again"
+            f"({unreadable[0]} ...). Copy them again"
+        )
+    if isinstance(path, Path) and (more := goes_on(path, files)):
+        notes.append(
+            f"more slices of its series lie in {', '.join(map(str, more))}. Give the folder above "
+            "for all of them"
         )
     return Volume(volume.array, grid), notes
 
@@ -86,7 +91,7 @@ def _notes(slices: list[Slice]) -> list[str]:
     return notes
 
 
-def ordered_files(path: Path) -> list[Path]:
+def ordered_files(path: ScanPath) -> list[Path]:
     """The files of one CT series in the order in which `read_series` stacks them.
 
     Args:
@@ -137,10 +142,7 @@ def _step(folder: Path, slices: list[Slice]) -> float:
         raise refusal(folder, "all slices lie in one place: a time series, or positions are lost",
                       "export a scan whose slices carry their positions")  # fmt: skip
     _check_copies(folder, slices, steps)
-    tolerance = np.maximum(_STEP_TOLERANCE_MM, _STEP_TOLERANCE * steps)
-    alike = (np.abs(steps[:, None] - steps) <= tolerance[:, None]).sum(axis=1)
-    usual = float(np.median(steps[alike == alike.max()]))
-    odd = np.flatnonzero(np.abs(steps - usual) > max(_STEP_TOLERANCE_MM, _STEP_TOLERANCE * usual))
+    usual, odd = usual_step(heights)
     if len(odd):
         listed = [f"{slices[k].path.name} and {slices[k + 1].path.name} lie {steps[k]:.4g} mm apart"
                   for k in odd[:_MOST_SHOWN]]  # fmt: skip

@@ -7,7 +7,7 @@ import struct
 import warnings
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,31 +22,19 @@ _UID = re.compile(r"[0-9.]{1,64}")
 _CODE = re.compile(r"[A-Z]{2,16}")
 _MARKS = {"SOPClassUID": _UID, "SeriesInstanceUID": _UID, "Modality": _CODE}
 
+# What pydicom raises of damaged files.
+_DAMAGE = (
+    pydicom.errors.InvalidDicomError, pydicom.errors.BytesLengthException, EOFError, KeyError,
+    ValueError, TypeError, NotImplementedError, AttributeError, RecursionError, struct.error,
+    zlib.error,
+)  # fmt: skip
+
 
 def is_dicom(path: Path) -> bool:
     """Whether the file carries the DICOM mark behind its 128-byte preamble."""
     with path.open("rb") as handle:
         handle.seek(128)
         return handle.read(4) == b"DICM"
-
-
-def series_of(path: Path) -> str | None:
-    """The series UID of a CT image, empty where it was blanked; None for every other DICOM object.
-
-    Raises:
-        CaseError: The file cannot be parsed.
-    """
-    with pydicom.config.disable_value_validation():
-        data = parsed_tags(path, [*_MARKS], pixels=False)
-        if not is_object(path, data):
-            return None
-        if not is_ct(path, data):
-            return None
-        series = str(data.get("SeriesInstanceUID") or "")
-        # Cut off before it, a file would look like one whose UID was blanked.
-        if not series and "PixelData" not in parsed_tags(path, ["PixelData"], pixels=True):
-            raise refusal(path, "damaged DICOM file: it ends before its pixels", "copy it again")
-        return series
 
 
 def is_object(path: Path, data: Any) -> bool:
@@ -140,14 +128,32 @@ def parsed_tags(path: Path, tags: list[str], pixels: bool) -> Any:
         if error.errno is not None:  # the disk's fault, not the file's
             raise
         raise refusal(path, "truncated DICOM file", "copy it again") from error
-    except (
-        pydicom.errors.InvalidDicomError, pydicom.errors.BytesLengthException, EOFError, KeyError,
-        ValueError, TypeError, NotImplementedError, AttributeError, RecursionError, struct.error,
-        zlib.error,
-    ) as error:  # fmt: skip
+    except _DAMAGE as error:
         raise refusal(
             path, f"damaged DICOM file ({type(error).__name__})", "copy it again"
         ) from error
+
+
+def sound_tags(path: Path, tags: list[str]) -> dict[str, Any]:
+    """Tags for which no file is refused: malformed ones are left out.
+
+    Args:
+        path: The file.
+        tags: Keywords.
+    """
+    values: dict[str, Any] = {}
+    with (
+        opened(path, whole=False) as file,
+        warnings.catch_warnings(),
+        pydicom.config.disable_value_validation(),
+    ):
+        warnings.simplefilter("ignore")
+        with suppress(*_DAMAGE):
+            data = pydicom.dcmread(file, specific_tags=tags, stop_before_pixels=True)
+            for tag in tags:
+                with suppress(*_DAMAGE):
+                    values[tag] = data.get(tag)
+    return values
 
 
 @contextmanager

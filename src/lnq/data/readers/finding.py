@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
 from pathlib import Path
 
-from lnq.data.readers.dicom_folder import one_series, places
+from lnq.data.case import DicomScan, ScanPath, first_path
+from lnq.data.readers.dicom_folder import dicom_scans, several
 from lnq.data.readers.dicom_objects import is_dicom
 from lnq.data.readers.names import (
     SLICER_ROLE,
@@ -15,10 +14,11 @@ from lnq.data.readers.names import (
     scan_name,
     suffix_of,
 )
-from lnq.errors import CaseError, UsageError
+from lnq.data.readers.walking import visible, visible_files
+from lnq.errors import UsageError
 
 
-def find_scans(path: Path) -> list[Path]:
+def find_scans(path: Path) -> list[ScanPath]:
     """The scans at or under a path, in the order of their paths.
 
     Hidden files are left out, and so are 3D Slicer's segmentations `NAME.seg.nrrd` and an
@@ -28,21 +28,18 @@ def find_scans(path: Path) -> list[Path]:
         path: A scan file, a folder of DICOM slices, one DICOM slice, or a directory tree of scans.
 
     Returns:
-        Files with one of `SUFFIXES`, and folders of DICOM CT slices (recognised by their content).
+        Files with one of `SUFFIXES`, and DICOM CT scans (recognised by their content): folders, or
+        the slices where a scan shares its folder with others or lies in several.
 
     Raises:
-        UsageError: Nothing there, no scan in it, or a folder that holds several DICOM series, of
-            which one of its slices chooses one.
+        UsageError: Nothing there, no scan in it, or the path is a folder that itself holds several
+            DICOM scans, of which one of its slices chooses one.
     """
     if not path.exists():
         raise UsageError("there is no such file or folder", where=path, remedy="correct the path")
     if path.is_file():
         return [_single(path)]
-    scans: list[Path] = []
-    for here, files in visible(path):
-        scans += _without_annotations([file for file in files if suffix_of(file)])
-        if _is_series(here, files):
-            scans.append(here)
+    scans = every_scan(path)
     if not scans:
         raise UsageError(
             "no scans found",
@@ -50,21 +47,26 @@ def find_scans(path: Path) -> list[Path]:
             why=f"looked for {', '.join(SUFFIXES)} and folders of DICOM CT slices",
             remedy="give another file or folder",
         )
-    return sorted(scans)
+    here = [
+        scan for scan in scans
+        if isinstance(scan, DicomScan) and any(file.parent == path for file in scan.files)
+    ]  # fmt: skip
+    if len(here) > 1:
+        raise several(path, here)
+    return scans
 
 
-def every_scan(folder: Path) -> list[Path]:
-    """As `find_scans`, but no folder is refused: of several DICOM series, each is its first slice.
+def every_scan(folder: Path) -> list[ScanPath]:
+    """As `find_scans`, but no folder is refused.
 
     Args:
         folder: A directory tree; it may hold no scan at all.
     """
-    scans: list[Path] = []
-    for here, files in visible(folder):
+    folders = list(visible(folder))
+    scans: list[ScanPath] = list(dicom_scans(folders))
+    for _, files in folders:
         scans += _without_annotations([file for file in files if suffix_of(file)])
-        if _has_dicom(files):
-            scans += places(here)
-    return sorted(scans)
+    return sorted(scans, key=first_path)
 
 
 def find_labels(folder: Path) -> list[Path]:
@@ -85,23 +87,6 @@ def find_labels(folder: Path) -> list[Path]:
     return sorted(labels)
 
 
-def visible(path: Path) -> Iterator[tuple[Path, list[Path]]]:
-    """Every folder of a tree once, with its visible files; hidden folders are left out.
-
-    Args:
-        path: The tree; it may itself be hidden.
-    """
-    seen: set[Path] = set()
-    for folder, subfolders, names in os.walk(path, followlinks=True):
-        here = Path(folder)
-        if here.resolve() in seen:  # a link back into the tree
-            subfolders.clear()
-            continue
-        seen.add(here.resolve())
-        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
-        yield here, [here / name for name in sorted(names) if not name.startswith(".")]
-
-
 def _single(path: Path) -> Path:
     if suffix_of(path):
         return path
@@ -112,21 +97,8 @@ def _single(path: Path) -> Path:
             why="it has no known suffix and is no DICOM file",
             remedy=f"give {', '.join(SUFFIXES)} or a folder of DICOM CT slices",
         )
-    return path.parent if path.parent in places(path.parent) else path
-
-
-def _is_series(folder: Path, files: list[Path]) -> bool:
-    if not _has_dicom(files):
-        return False
-    try:
-        return bool(one_series(folder))
-    except CaseError:
-        # A damaged slice is this one scan's fault: reading it will say so, the others go on.
-        return True
-
-
-def _has_dicom(files: list[Path]) -> bool:
-    return any(is_dicom(file) for file in files if file.is_file() and suffix_of(file) is None)
+    alone = dicom_scans([(path.parent, visible_files(path.parent))])
+    return path.parent if path.parent in alone else path
 
 
 def _without_annotations(files: list[Path]) -> list[Path]:

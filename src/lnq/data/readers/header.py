@@ -9,6 +9,7 @@ from typing import Literal
 
 import numpy as np
 
+from lnq.data.case import ScanPath
 from lnq.errors import CaseError
 from lnq.volume import Array, Grid
 
@@ -86,7 +87,7 @@ class Header:
         )
 
 
-def refusal(path: Path, why: str, remedy: str | None = None) -> CaseError:
+def refusal(path: ScanPath, why: str, remedy: str | None = None) -> CaseError:
     """The error of a file that cannot be read."""
     return CaseError("cannot read", where=path, why=why, remedy=remedy)
 

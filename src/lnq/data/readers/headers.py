@@ -8,11 +8,12 @@ from typing import Any
 
 import pydicom
 
+from lnq.data.readers.dicom_heads import HEAD_TAGS, Head, head_of
 from lnq.data.readers.dicom_objects import class_of_tags, damage_told, is_ct, is_object, parsed_tags
 from lnq.data.readers.dicom_seg import LABEL_MAP, SEGMENTATION
 
 # No name among them. The patient's id is a pseudonym in a public collection, and groups scans.
-_TAGS = ["SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "PatientID", "Modality"]
+_TAGS = [*HEAD_TAGS, "SOPInstanceUID", "PatientID"]
 _SEGMENTATIONS = (SEGMENTATION, LABEL_MAP)
 _REFERENCES = ["SeriesDescription", "ReferencedSeriesSequence", "SourceImageSequence"]
 
@@ -25,7 +26,7 @@ class ObjectHeader:
         instance: SOP instance UID.
         series: Series instance UID.
         patient: Patient ID.
-        is_ct: Whether it is a CT slice.
+        slice: Where it lies, of CT slices; None of other objects.
         is_segmentation: Whether it is a DICOM-SEG.
         description: Series description, of segmentations.
         referenced_series: UIDs of the series that a segmentation refers to.
@@ -35,7 +36,7 @@ class ObjectHeader:
     instance: str
     series: str
     patient: str
-    is_ct: bool
+    slice: Head | None
     is_segmentation: bool = False
     description: str = ""
     referenced_series: frozenset[str] = frozenset()
@@ -56,7 +57,7 @@ def read_header(path: Path) -> ObjectHeader | None:
             instance=_text(data, "SOPInstanceUID"),
             series=_text(data, "SeriesInstanceUID"),
             patient=_text(data, "PatientID").strip(),
-            is_ct=is_ct(path, data),
+            slice=head_of(path, data) if is_ct(path, data) else None,
         )
         if class_of_tags(data) not in _SEGMENTATIONS:
             return header

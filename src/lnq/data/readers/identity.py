@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pydicom
 
+from lnq.data.case import ScanPath
 from lnq.data.readers.dicom_folder import series_files
 from lnq.data.readers.dicom_objects import parsed_tags
 from lnq.data.readers.header import refusal
@@ -25,11 +26,11 @@ class Scan:
     """The scan that an annotation is read for.
 
     Attributes:
-        path: Its file or DICOM folder.
+        path: Where it lies.
         grid: Its voxels.
     """
 
-    path: Path
+    path: ScanPath
     grid: Grid
 
 
@@ -56,7 +57,9 @@ def identity_of(scan: Scan | None) -> Identity | None:
     Raises:
         CaseError: A slice cannot be parsed.
     """
-    if scan is None or (scan.path.is_file() and suffix_of(scan.path)):
+    if scan is None:
+        return None
+    if isinstance(scan.path, Path) and scan.path.is_file() and suffix_of(scan.path):
         return None
     with pydicom.config.disable_value_validation():
         headers = [parsed_tags(file, _TAGS, pixels=False) for file in series_files(scan.path)]

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lnq.data.readers.dicom_objects import class_of, is_dicom
-from lnq.data.readers.finding import visible
 from lnq.data.readers.names import suffix_of
+from lnq.data.readers.walking import visible
 from lnq.errors import CaseError
 
 _CONVERT = "convert it to .nii.gz"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from lnq.data.case import DicomScan, ScanPath, first_path
 from lnq.errors import CaseError
 
 SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
@@ -19,14 +21,15 @@ def suffix_of(path: Path) -> str | None:
     return next((suffix for suffix in SUFFIXES if name.endswith(suffix)), None)
 
 
-def require_printable(path: Path) -> None:
+def require_printable(scan: ScanPath) -> None:
     """Refuses a name with control characters: it goes into tables and onto terminals.
 
     Raises:
         CaseError: As said.
     """
-    if any(unicodedata.category(character) == "Cc" for character in path.name):
-        raise CaseError("a file's name holds control characters", where=path, remedy="rename it")
+    name = first_path(scan).name
+    if any(unicodedata.category(character) == "Cc" for character in name):
+        raise CaseError("a file's name holds control characters", where=scan, remedy="rename it")
 
 
 def scan_name(path: Path) -> str:
@@ -35,24 +38,47 @@ def scan_name(path: Path) -> str:
     return path.name[: -len(suffix)] if suffix and not path.is_dir() else path.name
 
 
-def scan_ids(scans: Sequence[Path], root: Path) -> list[str]:
+def scan_ids(scans: Sequence[ScanPath], root: Path) -> list[str]:
     """What scans are called: their names; those of one name with their folders' before it.
 
-    `PatA/CT` and `PatB/CT` are `PatA_CT` and `PatB_CT`. Files of one folder that differ in their
-    suffix alone stay equal.
+    `PatA/CT` and `PatB/CT` are `PatA_CT` and `PatB_CT`. DICOM scans that share a folder are called
+    by it and what tells them apart: `CT_T10`. Files of one folder that differ in their suffix alone
+    stay equal.
 
     Args:
-        scans: At or under `root`.
+        scans: As a rule at or under `root`.
         root: The folder that was given, which is not part of the ids.
     """
-    names = [scan_name(path) for path in scans]
+    names = [path_of(scan, root)[-1] for scan in scans]
     counts = Counter(name.casefold() for name in names)
     return [
-        name
-        if counts[name.casefold()] == 1
-        else "_".join([*path.relative_to(root).parts[:-1], name])
-        for name, path in zip(names, scans, strict=True)
+        name if counts[name.casefold()] == 1 else "_".join(path_of(scan, root))
+        for scan, name in zip(scans, names, strict=True)
     ]
+
+
+def path_of(scan: ScanPath, root: Path) -> tuple[str, ...]:
+    """What a scan is called and the folders below root in which it lies, without its suffix."""
+    place = scan if isinstance(scan, Path) else _place(scan, root)
+    return (*_folders(place, root), _name(scan, place))
+
+
+def _name(scan: ScanPath, place: Path) -> str:
+    told = scan.told if isinstance(scan, DicomScan) else ""
+    return scan_name(place) + (f"_{told}" if told else "")
+
+
+def _folders(place: Path, root: Path) -> tuple[str, ...]:
+    """The names of the folders between root and a scan; its own folder's, where it lies outside."""
+    normal, base = Path(os.path.normpath(place)), Path(os.path.normpath(root))
+    if normal.is_relative_to(base):
+        return normal.relative_to(base).parts[:-1]
+    return (normal.parent.name,) if normal.parent.name else ()
+
+
+def _place(scan: DicomScan, root: Path) -> Path:
+    """The folder by which a scan is called: the one that holds it all, or below root the first."""
+    return scan.files[0].parent if scan.folder == root else scan.folder
 
 
 def label_name(path: Path) -> str:

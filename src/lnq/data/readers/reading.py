@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
+from lnq.data.case import DicomScan, ScanPath, first_path
 from lnq.data.readers.agreement import check_agreement
 from lnq.data.readers.blemishes import blemishes
 from lnq.data.readers.dicom import read_series
@@ -46,27 +47,27 @@ _DICOM_LABELS: dict[str, Callable[..., tuple[Volume, list[str]]]] = {
 }
 
 
-def read_image(path: Path) -> Volume:
+def read_image(path: ScanPath) -> Volume:
     """Reads a CT scan.
 
     Args:
         path: A `.nrrd`, `.nhdr`, `.nii`, `.nii.gz`, `.mha` or `.mhd` file, a folder of DICOM
-            slices, or one file of such a folder.
+            slices, one file of such a folder, or the slices.
 
     Returns:
         Hounsfield units `z y x`, int16, or float32 where the file holds floating point.
 
     Raises:
         CaseError: The file is damaged, contradicts itself or is no scan; the cause is named.
-        UsageError: A DICOM folder holds several series.
+        UsageError: A DICOM folder holds several scans.
     """
     return read_image_with_notes(path)[0]
 
 
-def read_image_with_notes(path: Path) -> tuple[Volume, list[str]]:
+def read_image_with_notes(path: ScanPath) -> tuple[Volume, list[str]]:
     """As `read_image`, with what is odd about the file but does not forbid its use."""
     volume, notes = _read(path)
-    array = as_hounsfield(volume.array, path)
+    array = as_hounsfield(volume.array, first_path(path))
     return Volume(array, volume.grid), [*notes, *blemishes(array)]
 
 
@@ -173,7 +174,7 @@ def dicom_annotation(path: Path) -> Path | None:
     return path if class_of(path) in _DICOM_LABELS else None
 
 
-def content_hash(path: Path) -> str:
+def content_hash(path: ScanPath) -> str:
     """SHA-256 of all bytes that a scan or an annotation is read from.
 
     Args:
@@ -184,8 +185,10 @@ def content_hash(path: Path) -> str:
         CaseError: The file is missing or empty, or its header cannot be read.
     """
     _check_there(path)
-    suffix = suffix_of(path)
     try:
+        if isinstance(path, DicomScan):
+            return sha256(*path.files)
+        suffix = suffix_of(path)
         if path.is_dir():
             return sha256(path)
         if suffix is None:
@@ -196,7 +199,9 @@ def content_hash(path: Path) -> str:
         raise _unreadable(path, error) from error
 
 
-def _check_there(path: Path) -> None:
+def _check_there(path: ScanPath) -> None:
+    if isinstance(path, DicomScan):
+        return  # each slice is looked at
     check_name(path)
     if not path.exists():
         raise refusal(path, "there is no such file or folder", "correct the path")
@@ -204,15 +209,14 @@ def _check_there(path: Path) -> None:
         raise refusal(path, "the file is empty", "copy it again")
 
 
-def _unreadable(path: Path, error: OSError) -> CaseError:
+def _unreadable(path: ScanPath, error: OSError) -> CaseError:
     return refusal(path, error.strerror or str(error), "check the file and disk")
 
 
-def _read(path: Path) -> tuple[Volume, list[str]]:
+def _read(path: ScanPath) -> tuple[Volume, list[str]]:
     _check_there(path)
-    suffix = suffix_of(path)
     try:
-        if path.is_dir() or suffix is None:
+        if isinstance(path, DicomScan) or path.is_dir() or (suffix := suffix_of(path)) is None:
             return read_series(path)
         return _read_file(path, suffix)
     except OSError as error:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
+from lnq.data.case import ScanPath
 from lnq.data.readers.reading import content_hash
 from lnq.errors import CaseError
 
 
 @contextmanager
-def unchanged(path: Path) -> Iterator[str]:
+def unchanged(path: ScanPath) -> Iterator[str]:
     """Gives the hash of a scan or label that the block reads.
 
     Raises:

@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from lnq.data.case import Case
+from lnq.data.case import Case, first_path
 from lnq.data.datasets.source_hash import SourceHashes, source_hashes
 from lnq.data.store.case_record import CaseRecord
 from lnq.data.store.case_store import CaseStore
@@ -142,7 +142,7 @@ def prepare_case(case: Case, preprocessing: Preprocessing, hashes: SourceHashes)
         split=case.split,
         supervision=case.supervision,
         group=case.group,
-        image=case.image.absolute(),
+        image=first_path(case.image).absolute(),
         label=None if case.label is None else case.label.absolute(),
         image_sha256=hashes.image,
         label_sha256=hashes.label,

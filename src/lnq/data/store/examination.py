@@ -5,12 +5,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
 
-from lnq.data.case import Case
+from lnq.data.case import Case, ScanPath
 from lnq.data.chest.anatomy import Anatomy, examine_anatomy
 from lnq.data.chest.lungs import NO_LUNGS
 from lnq.data.readers import Scan, read_image_with_notes, read_label_with_notes
@@ -52,15 +51,15 @@ class Examination:
     problems: list[CaseError] = field(default_factory=list)
 
 
-def examine_scan(scan: Path | sitk.Image) -> Examination:
+def examine_scan(scan: ScanPath | sitk.Image) -> Examination:
     """Reads a scan, or takes one in memory; what is wrong with it is listed, not raised."""
     examined = Examination()
-    place = scan if isinstance(scan, Path) else IN_MEMORY
+    place = IN_MEMORY if isinstance(scan, sitk.Image) else scan
     try:
-        if isinstance(scan, Path):
-            examined.image, examined.notes = read_image_with_notes(scan)
-        else:
+        if isinstance(scan, sitk.Image):
             examined.image = scan_in_memory(scan)
+        else:
+            examined.image, examined.notes = read_image_with_notes(scan)
     except CaseError as error:
         examined.problems.append(error.at(place))
         return examined
