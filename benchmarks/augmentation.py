@@ -18,9 +18,9 @@ import yaml
 
 from lnq.config import CONF, instantiate
 from lnq.data.patches.cutting import PatchDataset, PatchRule
+from lnq.data.preparation.preprocessing import Preprocessing
 from lnq.data.store.case_record import CaseRecord
 from lnq.data.store.case_store import CaseStore
-from lnq.data.store.preprocessing import Preprocessing
 from lnq.files import write_json
 from lnq.volume import Grid
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
+from lnq.data.preparation.preprocessing import Preprocessing
 from lnq.data.store.case_record import CaseRecord
 from lnq.data.store.case_store import CaseStore
-from lnq.data.store.preprocessing import Preprocessing
 from lnq.files import write_json
 from lnq.volume import Grid
 

@@ -21,9 +21,9 @@ from torch.utils.data import DataLoader
 
 from lnq.data.patches.cutting import PatchDataset, PatchRule
 from lnq.data.patches.queue import DrawSampler, PatchQueue, collate
+from lnq.data.preparation.preprocessing import Preprocessing
 from lnq.data.store.case_record import CaseRecord
 from lnq.data.store.case_store import CaseStore
-from lnq.data.store.preprocessing import Preprocessing
 from lnq.files import write_json
 from lnq.volume import Grid
 

@@ -23,8 +23,8 @@ import SimpleITK as sitk
 
 from lnq.data.case import Case
 from lnq.data.phantom import LargestNodes, make_case
+from lnq.data.preparation.preprocessing import Preprocessing
 from lnq.data.store.building import build_store
-from lnq.data.store.preprocessing import Preprocessing
 from lnq.files import write_json
 from lnq.volume import Volume, resample, to_sitk
 

@@ -23,13 +23,13 @@ from lnq.data.datasets.source_hash import source_hashes
 from lnq.data.datasets.structures import NO_NODES
 from lnq.data.patches.cutting import PatchDataset, PatchRule
 from lnq.data.patches.known import KnownBackground
+from lnq.data.preparation.chest_distance import BODY, LUNGS, chest_distances, on_patch
+from lnq.data.preparation.examination import examine
+from lnq.data.preparation.inspection import inspect_case
+from lnq.data.preparation.preprocessing import Preprocessing
 from lnq.data.store.building import build_store
 from lnq.data.store.case_store import CaseStore
-from lnq.data.store.chest_distance import BODY, LUNGS, chest_distances, on_patch
-from lnq.data.store.examination import examine
-from lnq.data.store.inspection import inspect_case
 from lnq.data.store.packed_mask import PackedMask, packed, packed_size
-from lnq.data.store.preprocessing import Preprocessing
 from lnq.errors import CaseError, UsageError
 from lnq.files import write_json
 from lnq.volume import Array, Grid, Volume, reorient, resample

@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 
 from lnq.config import CONF
 from lnq.config.composition import compose, flat_items
-from lnq.data.store.preprocessing import CT_MEAN, CT_RANGE, CT_SD
+from lnq.data.preparation.preprocessing import CT_MEAN, CT_RANGE, CT_SD
 from lnq.losses.cross_entropy import LOG_OF_ZERO
 from lnq.losses.tversky import EPSILON
 from lnq.methods.mode import MODES

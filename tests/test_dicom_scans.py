@@ -14,6 +14,7 @@ from support.dicom_slices import NAME, stored, write_slice
 from lnq.data.case import DicomScan, ScanPath, first_path
 from lnq.data.datasets import PairsLayout, ScansLayout
 from lnq.data.datasets.checks import numbered
+from lnq.data.preparation.inspection import inspect_case
 from lnq.data.readers import (
     content_hash,
     every_scan,
@@ -22,7 +23,6 @@ from lnq.data.readers import (
     read_image_with_notes,
     scan_ids,
 )
-from lnq.data.store.inspection import inspect_case
 from lnq.errors import CaseError, UsageError
 from lnq.inference.mask_files import plan
 

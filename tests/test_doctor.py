@@ -18,9 +18,9 @@ from support.synthetic_chest import SMALL, chest_with_spine
 
 from lnq.data.case import Case
 from lnq.data.datasets.faults import shared_patients
-from lnq.data.store import inspection
-from lnq.data.store.examination import EMPTY_LABEL
-from lnq.data.store.inspection import compare_cases, inspect_case, inspect_cases
+from lnq.data.preparation import inspection
+from lnq.data.preparation.examination import EMPTY_LABEL
+from lnq.data.preparation.inspection import compare_cases, inspect_case, inspect_cases
 from lnq.doctor import main
 from lnq.files import sha256
 from lnq.volume import Array, Grid, Volume, to_sitk
@@ -148,10 +148,10 @@ def test_a_patient_in_two_splits() -> None:
 KILLS = """
 import os, signal, sys
 from pathlib import Path
-import lnq.data.store.examination as examination
-from lnq.data.store import inspection
+import lnq.data.preparation.examination as examination
+from lnq.data.preparation import inspection
 from lnq.data.case import Case
-from lnq.data.store.inspection import inspect_cases
+from lnq.data.preparation.inspection import inspect_cases
 
 real = examination.read_image_with_notes
 def read_image_with_notes(path):

@@ -11,7 +11,7 @@ import torch
 from support.synthetic_chest import GRID, chest, ellipsoid
 from torch import Tensor
 
-from lnq.data.store.preprocessing import Preprocessing
+from lnq.data.preparation.preprocessing import Preprocessing
 from lnq.evaluation import label_nodes, measure_nodes
 from lnq.inference.found_nodes import found_nodes
 from lnq.inference.post_processing import PostProcessing

@@ -18,9 +18,9 @@ from lnq.acceleration import arithmetic, choose_device
 from lnq.box import Box
 from lnq.data.case import Case
 from lnq.data.chest import lungs
+from lnq.data.preparation.inspection import inspect_case
+from lnq.data.preparation.preprocessing import Preprocessing
 from lnq.data.readers import find_scans, read_label
-from lnq.data.store.inspection import inspect_case
-from lnq.data.store.preprocessing import Preprocessing
 from lnq.errors import CaseError, RunError, UsageError
 from lnq.inference.mask_files import Job, plan, segment
 from lnq.inference.post_processing import PostProcessing

@@ -21,7 +21,7 @@ import os, random, signal, sys, time
 from pathlib import Path
 from lnq.data.store.building import build_store
 from lnq.data.case import Case
-from lnq.data.store.preprocessing import Preprocessing
+from lnq.data.preparation.preprocessing import Preprocessing
 from lnq.data.store.case_store import CaseStore
 from lnq.files import write_json
 

@@ -13,8 +13,8 @@ from support.stores import write_store
 from lnq.box import cut
 from lnq.data.patches.cutting import PatchDataset, PatchRule
 from lnq.data.patches.known import CutPatch, KnownBackground
+from lnq.data.preparation.label_field import annotated
 from lnq.data.store.case_store import CaseStore
-from lnq.data.store.label_field import annotated
 from lnq.volume import Array, Grid
 
 SIZE = (9, 20, 24)

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from support.synthetic_chest import GRID, chest, ellipsoid
 
-from lnq.data.store.label_field import SURFACE, annotated, decoded, encoded, label_field
-from lnq.data.store.preprocessing import Preprocessing
-from lnq.data.store.resampling import working_grid
+from lnq.data.preparation.label_field import SURFACE, annotated, decoded, encoded, label_field
+from lnq.data.preparation.preprocessing import Preprocessing
+from lnq.data.preparation.resampling import working_grid
 from lnq.inference.restore import to_scan_grid
 from lnq.volume import Array, Grid, Volume, components
 

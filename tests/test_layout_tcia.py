@@ -20,11 +20,11 @@ from lnq.data.datasets.layout_detection import detect
 from lnq.data.datasets.nnunet_export import export_cases
 from lnq.data.datasets.source_hash import SourceHashes
 from lnq.data.datasets.splits import read_splits
+from lnq.data.preparation.inspection import inspect_case
+from lnq.data.preparation.preprocessing import Preprocessing
 from lnq.data.readers import Scan, content_hash, read_image, read_image_with_notes, read_label
 from lnq.data.readers.dicom_heads import read_head
 from lnq.data.store.building import build_case, prepare_case
-from lnq.data.store.inspection import inspect_case
-from lnq.data.store.preprocessing import Preprocessing
 from lnq.errors import CaseError, UsageError
 from lnq.files import write_json
 from lnq.volume import Array

@@ -13,9 +13,9 @@ from support.synthetic_chest import SMALL, chest, coordinates, lungs
 
 from lnq.data.case import Case
 from lnq.data.datasets import PairsLayout, ScansLayout
+from lnq.data.preparation.examination import examine
 from lnq.data.readers import find_scans
 from lnq.data.readers.left_out import left_out, summary
-from lnq.data.store.examination import examine
 from lnq.inference.mask_files import plan
 from lnq.volume import Array, Volume, to_sitk
 

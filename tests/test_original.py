@@ -22,7 +22,7 @@ from support.synthetic_chest import chest
 from torch import Tensor
 from torch.nn import functional
 
-from lnq.data.store.preprocessing import CT_MEAN, CT_RANGE, CT_SD, Preprocessing
+from lnq.data.preparation.preprocessing import CT_MEAN, CT_RANGE, CT_SD, Preprocessing
 from lnq.inference.mask_files import Job
 from lnq.inference.segmenter import Segmentation, Segmenter
 from lnq.networks import DualBranchVNet, VNet

@@ -17,8 +17,8 @@ from support.synthetic_chest import chest
 from support.untrained import untrained_run
 
 from lnq import predict, preprocess
+from lnq.data.preparation.preprocessing import Preprocessing
 from lnq.data.store.case_store import CaseStore
-from lnq.data.store.preprocessing import Preprocessing
 from lnq.volume_file import write_volume
 
 SETTINGS = Preprocessing(spacing_mm=(6.0, 3.0, 3.0))

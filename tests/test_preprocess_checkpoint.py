@@ -11,8 +11,8 @@ from support.original_checkpoint import numbered, saved
 from support.synthetic_chest import GRID, chest, ellipsoid
 
 from lnq import preprocess
+from lnq.data.preparation.preprocessing import Preprocessing
 from lnq.data.store.case_store import CaseStore
-from lnq.data.store.preprocessing import Preprocessing
 from lnq.files import read_json
 from lnq.networks import DualBranchVNet
 from lnq.networks.transfer import read_checkpoint

@@ -7,8 +7,8 @@ import pytest
 import SimpleITK as sitk
 from support.synthetic_chest import GRID, chest, ellipsoid, lungs
 
-from lnq.data.store.preprocessing import ALGORITHM, CT_MEAN, CT_SD, Preprocessing
-from lnq.data.store.resampling import working_grid
+from lnq.data.preparation.preprocessing import ALGORITHM, CT_MEAN, CT_SD, Preprocessing
+from lnq.data.preparation.resampling import working_grid
 from lnq.errors import CaseError
 from lnq.inference.restore import to_scan_grid
 from lnq.volume import Array, Grid, Volume, from_sitk, reorient, to_sitk

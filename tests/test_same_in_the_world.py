@@ -16,8 +16,8 @@ from scipy.spatial.transform import Rotation
 from torch import Tensor
 from torch.nn import functional
 
+from lnq.data.preparation.preprocessing import CT_MEAN, CT_SD, Preprocessing
 from lnq.data.readers import read_image
-from lnq.data.store.preprocessing import CT_MEAN, CT_SD, Preprocessing
 from lnq.inference.found_nodes import found_nodes
 from lnq.inference.post_processing import PostProcessing
 from lnq.inference.predictor import Predictor

@@ -19,11 +19,11 @@ from support.synthetic_chest import GRID, chest, ellipsoid
 import lnq.data.store.case_store
 from lnq.data.case import Case
 from lnq.data.chest import lungs
-from lnq.data.store import preprocessing
+from lnq.data.preparation import preprocessing
+from lnq.data.preparation.label_field import SURFACE, annotated, decoded
+from lnq.data.preparation.preprocessing import Preprocessing
 from lnq.data.store.building import build_case, build_store
 from lnq.data.store.case_store import CaseStore
-from lnq.data.store.label_field import SURFACE, annotated, decoded
-from lnq.data.store.preprocessing import Preprocessing
 from lnq.errors import CaseError, RunError, UsageError
 from lnq.files import sole_user, write_json
 from lnq.inference.restore import to_scan_grid
@@ -288,7 +288,7 @@ KILLS = """
 import os, signal, sys
 from pathlib import Path
 import lnq.data.store.building as building
-import lnq.data.store.examination as examination
+import lnq.data.preparation.examination as examination
 from lnq.data.case import Case
 
 real = examination.read_image_with_notes

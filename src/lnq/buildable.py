@@ -21,7 +21,7 @@ OURS = frozenset(
         *(f"data.datasets.{layout}Layout" for layout in
           ("Lnq2023", "Nnunet", "Pairs", "Phantom", "Scans", "Tcia")),
         *(f"data.phantom.{policy}" for policy in ("LargestNodes", "RandomNodes", "VolumeShare")),
-        "data.store.preprocessing.Preprocessing", "data.patches.datamodule.PatchDataModule",
+        "data.preparation.preprocessing.Preprocessing", "data.patches.datamodule.PatchDataModule",
         "data.patches.known.KnownBackground",
         "data.patches.augmentation.MonaiIntensity",
         *(f"data.patches.corruption.{part}" for part in

@@ -1,7 +1,7 @@
 """`python -m lnq.doctor`: what is wrong with a dataset, before training.
 
 The JSON holds `num_cases`, `num_with_problems` and in `cases`, in the dataset's order, the fields
-of `lnq.data.store.inspection.CaseReport`.
+of `lnq.data.preparation.inspection.CaseReport`.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from lnq.config.layout_choice import with_layout_or_scans
 from lnq.console import console
 from lnq.data.case import Case
 from lnq.data.datasets import listed
+from lnq.data.preparation.inspection import CaseReport, compare_cases, inspect_cases
 from lnq.data.readers.left_out import left_out, summary
-from lnq.data.store.inspection import CaseReport, compare_cases, inspect_cases
 from lnq.files import provenance, sole_user, write_json
 
 # Wide enough for every column; below, those that matter least are left to the JSON.

@@ -31,10 +31,10 @@ from lnq.data.datasets.patients import (
     split_hash,
     split_table,
 )
+from lnq.data.preparation.preprocessing import Preprocessing
 from lnq.data.readers.left_out import summary
 from lnq.data.store.building import Outcome, build_store, failed
 from lnq.data.store.case_store import CaseStore
-from lnq.data.store.preprocessing import Preprocessing
 from lnq.errors import UsageError
 from lnq.files import FAILURES, FailureLog, sole_user, write_manifest
 from lnq.networks.transfer import read_checkpoint
@@ -48,7 +48,7 @@ class PreprocessConfig:
 
     Attributes:
         data: The dataset: its name and its layout.
-        preprocessing: Settings of `lnq.data.store.preprocessing.Preprocessing`.
+        preprocessing: Settings of `lnq.data.preparation.preprocessing.Preprocessing`.
         checkpoint: Run folder or checkpoint file whose settings are taken instead, the authors'
             `.pth` included; None = those above.
         output: Folder of the preprocessed cases.

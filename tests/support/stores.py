@@ -8,9 +8,9 @@ from types import MappingProxyType
 
 import numpy as np
 
+from lnq.data.preparation.preprocessing import Preprocessing
 from lnq.data.store.case_record import CaseRecord
 from lnq.data.store.case_store import CaseStore
-from lnq.data.store.preprocessing import Preprocessing
 from lnq.files import write_json
 from lnq.volume import Grid
 

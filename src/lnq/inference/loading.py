@@ -12,7 +12,7 @@ from torch import Tensor
 
 from lnq.acceleration import Acceleration, Precision, choose_device, windows_at_a_time
 from lnq.construction import construct, instantiate
-from lnq.data.store.preprocessing import Preprocessing
+from lnq.data.preparation.preprocessing import Preprocessing
 from lnq.errors import UsageError
 from lnq.inference.post_processing import PostProcessing
 from lnq.inference.predictor import Predictor

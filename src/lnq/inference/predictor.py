@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from lnq.acceleration import Precision, arithmetic
 from lnq.box import Box
 from lnq.data.chest.lungs import Chest
-from lnq.data.store.preprocessing import Preprocessing
+from lnq.data.preparation.preprocessing import Preprocessing
 from lnq.inference.post_processing import PostProcessing
 from lnq.inference.restore import to_scan_grid
 from lnq.inference.sliding_window import (

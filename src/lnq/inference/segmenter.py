@@ -12,8 +12,8 @@ import SimpleITK as sitk
 
 from lnq.acceleration import Precision
 from lnq.data.case import DicomScan
+from lnq.data.preparation.examination import examine_scan, joined_notes
 from lnq.data.readers.in_memory import IN_MEMORY
-from lnq.data.store.examination import examine_scan, joined_notes
 from lnq.errors import CaseError, memory_for
 from lnq.inference.found_nodes import found_nodes
 from lnq.inference.loading import load_predictor

@@ -13,8 +13,8 @@ import torchio as tio
 
 from lnq.box import cut
 from lnq.data.patches.known import CutPatch, KnownBackground
+from lnq.data.preparation.label_field import annotated
 from lnq.data.store.case_store import CaseStore
-from lnq.data.store.label_field import annotated
 from lnq.seeding import derive_seed, generator
 from lnq.volume import Array
 

@@ -7,8 +7,8 @@ import numpy as np
 from lnq.box import cut
 from lnq.data.patches.cutting import PatchRule, Size
 from lnq.data.phantom import LargestNodes, make_case
+from lnq.data.preparation.preprocessing import Preprocessing
 from lnq.data.store.case_store import CaseStore
-from lnq.data.store.preprocessing import Preprocessing
 from lnq.errors import UsageError
 from lnq.volume import Array, Grid, Volume
 

@@ -16,10 +16,10 @@ from pydantic import Field
 from scipy import ndimage
 
 from lnq.box import Box, cut
+from lnq.data.preparation.chest_distance import BODY, FARTHEST_MM, LUNGS, on_patch
+from lnq.data.preparation.label_field import annotated
 from lnq.data.store.case_record import CaseRecord
 from lnq.data.store.case_store import CaseStore
-from lnq.data.store.chest_distance import BODY, FARTHEST_MM, LUNGS, on_patch
-from lnq.data.store.label_field import annotated
 from lnq.volume import Array, Grid
 
 Millimetres = Annotated[float, Field(ge=0, lt=FARTHEST_MM)]

@@ -1,1 +1,1 @@
-"""From cases to a folder of preprocessed arrays: reading with all checks, cropping, resampling."""
+"""A folder of prepared cases: written whole, read with their hashes, built in parallel."""

@@ -13,13 +13,13 @@ import numpy as np
 
 from lnq.data.case import Case, first_path
 from lnq.data.datasets.source_hash import SourceHashes, source_hashes
+from lnq.data.preparation.chest_distance import chest_distances
+from lnq.data.preparation.examination import examine, joined_notes
+from lnq.data.preparation.label_field import SURFACE
+from lnq.data.preparation.preprocessing import Preprocessing
+from lnq.data.preparation.processes import over_cases
 from lnq.data.store.case_record import CaseRecord
 from lnq.data.store.case_store import CaseStore
-from lnq.data.store.chest_distance import chest_distances
-from lnq.data.store.examination import examine, joined_notes
-from lnq.data.store.label_field import SURFACE
-from lnq.data.store.preprocessing import Preprocessing
-from lnq.data.store.processes import over_cases
 from lnq.errors import CaseError, memory_for
 from lnq.volume import Array, Grid, Volume
 

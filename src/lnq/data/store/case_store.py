@@ -16,6 +16,8 @@ import numpy as np
 
 from lnq.data.case import Case, Split, Supervision
 from lnq.data.datasets.source_hash import SourceHashes
+from lnq.data.preparation.label_field import SURFACE, annotated, encoded
+from lnq.data.preparation.preprocessing import ALGORITHM
 from lnq.data.store.case_folder import (
     ARRAYS,
     BACKGROUND,
@@ -34,9 +36,7 @@ from lnq.data.store.case_folder import (
 )
 from lnq.data.store.case_record import CaseRecord
 from lnq.data.store.checked_files import CheckedFiles
-from lnq.data.store.label_field import SURFACE, annotated, encoded
 from lnq.data.store.packed_mask import PackedMask, packed, packed_size
-from lnq.data.store.preprocessing import ALGORITHM
 from lnq.errors import CaseError, RunError, UsageError
 from lnq.files import MANIFEST, FailureLog, read_json, sha256
 from lnq.seeding import generator
@@ -195,7 +195,7 @@ class CaseStore:
 
         Args:
             case_id: The case.
-            kind: `LUNGS` or `BODY` of `lnq.data.store.chest_distance`.
+            kind: `LUNGS` or `BODY` of `lnq.data.preparation.chest_distance`.
 
         Raises:
             CaseError: The array is missing or not of the recorded size.

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from lnq.box import Box
-from lnq.data.store.resampling import smoothed
+from lnq.data.preparation.resampling import smoothed
 from lnq.volume import Array, Grid, Volume, components, resample
 
 SURFACE = 0.5

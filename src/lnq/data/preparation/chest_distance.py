@@ -6,8 +6,8 @@ import numpy as np
 from scipy import ndimage
 
 from lnq.box import Box
-from lnq.data.chest.lungs import Chest, Mask
-from lnq.volume import Array, Grid, Volume
+from lnq.data.chest.lungs import Chest
+from lnq.volume import Array, Grid, Mask, Volume
 
 FARTHEST_MM = 255
 LUNGS, BODY = 0, 1

@@ -16,8 +16,8 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from lnq.data.chest.lung_box import lung_box
 from lnq.data.chest.lungs import Chest, find_chest
-from lnq.data.store.label_field import SURFACE, label_field, vanished
-from lnq.data.store.resampling import smoothed, working_grid
+from lnq.data.preparation.label_field import SURFACE, label_field, vanished
+from lnq.data.preparation.resampling import smoothed, working_grid
 from lnq.errors import CaseError, UsageError
 from lnq.volume import Grid, Volume, reorient, resample
 

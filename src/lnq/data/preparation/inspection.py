@@ -12,9 +12,9 @@ import SimpleITK as sitk
 from lnq.data.case import Case
 from lnq.data.chest.lungs import Chest
 from lnq.data.datasets.faults import copied_labels, duplicates, shared_patients
-from lnq.data.store.examination import examine
-from lnq.data.store.node_size import component_volumes
-from lnq.data.store.processes import over_cases
+from lnq.data.preparation.examination import examine
+from lnq.data.preparation.node_size import component_volumes
+from lnq.data.preparation.processes import over_cases
 from lnq.errors import CaseError, memory_for
 from lnq.volume import Volume, resample
 

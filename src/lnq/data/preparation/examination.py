@@ -12,11 +12,11 @@ import SimpleITK as sitk
 from lnq.data.case import Case, ScanPath
 from lnq.data.chest.anatomy import Anatomy, examine_anatomy
 from lnq.data.chest.lungs import NO_LUNGS
+from lnq.data.preparation.background import read_background
+from lnq.data.preparation.node_size import no_nodes
 from lnq.data.readers import Scan, read_image_with_notes, read_label_with_notes
 from lnq.data.readers.alignment import align_label
 from lnq.data.readers.in_memory import IN_MEMORY, scan_in_memory
-from lnq.data.store.background import read_background
-from lnq.data.store.node_size import no_nodes
 from lnq.errors import CaseError
 from lnq.volume import Volume
 
@@ -119,7 +119,7 @@ def joined_notes(examined: Iterable[str], cropped: Sequence[str]) -> list[str]:
 
     Args:
         examined: Of `Examination.notes`.
-        cropped: Of `lnq.data.store.preprocessing.Prepared.notes`.
+        cropped: Of `lnq.data.preparation.preprocessing.Prepared.notes`.
     """
     said = any(note.startswith(NO_LUNGS) for note in cropped)
     return [*(n for n in examined if not (said and n.startswith(NO_LUNGS))), *cropped]

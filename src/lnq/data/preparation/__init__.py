@@ -1,0 +1,1 @@
+"""From a case's files to what the network sees: read with all checks, cropped, resampled."""
