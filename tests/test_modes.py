@@ -190,7 +190,7 @@ def test_recommended_step_follows_the_oracle(
     main, aux, given = logits(seed), logits(seed + 50), batch(seed)
     known = (batch(seed + 9)["label"] == 1) & (given["label"] == 0)
     assert known.any()
-    given |= {"known_background": known.to(torch.uint8)}
+    given |= {"known_background": known.to(torch.uint8), "supervised": torch.ones(2, 1, 1, 1, 1)}
     method = dbdmp(FixedOutputs(main, aux), mode="recommended")
     method.lambda_p = lambda_p
     loss = method.training_step(given, 0).item()
@@ -349,6 +349,7 @@ def test_logits_of_100_stay_finite(mode: str, pseudo: str, dtype: torch.dtype) -
     given = batch(7)
     if mode == "recommended":
         given["known_background"] = 1 - given["label"]
+        given["supervised"] = torch.ones(2, 1, 1, 1, 1)
     loss = method.training_step(given, 0)
     loss.backward()
     assert loss.dtype == torch.float32

@@ -2,7 +2,8 @@
 
 All of them take logits and compute in float32 whatever the precision of training is. Shapes: logits
 `b c z y x` with c = 2 classes (background 0, node 1); annotation y `b 1 z y x` in {0, 1}, where 0
-means "not annotated", nodes included.
+means "not annotated", nodes included. `lnq.losses.kinds` tells what each makes of known background
+and of unknown voxels.
 """
 
 from lnq.losses.consensus import agreement_weight, consensus_loss, kl_divergence
@@ -12,6 +13,7 @@ from lnq.losses.cross_entropy import (
     reverse_cross_entropy,
     symmetric_cross_entropy,
 )
+from lnq.losses.kinds import Kinds, counted_voxels
 from lnq.losses.pseudo import PSEUDO_TERMS, pseudo_terms
 from lnq.losses.pseudo_label import (
     hard_pseudo_label,
@@ -26,8 +28,10 @@ from lnq.losses.tversky import dice_loss, tversky_loss
 __all__ = [
     "PSEUDO_TERMS",
     "SUPERVISED_TERMS",
+    "Kinds",
     "agreement_weight",
     "consensus_loss",
+    "counted_voxels",
     "cross_entropy",
     "dice_loss",
     "hard_pseudo_label",

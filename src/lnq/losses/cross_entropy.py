@@ -30,12 +30,21 @@ def one_hot(y: Tensor) -> Tensor:
     return torch.cat([1 - y, y], dim=1)
 
 
-def cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
+def mean_over(by_voxel: Tensor, counted: Tensor | None) -> Tensor:
+    """Mean of (b, 1, z, y, x) over the voxels that count; 0, with a gradient of 0, over none."""
+    if counted is None:
+        return by_voxel.mean()
+    return (by_voxel * counted).sum() / counted.sum().clamp_min(1)
+
+
+def cross_entropy(logits: Tensor, y: Tensor, *, counted: Tensor | None = None) -> Tensor:
     """L_CE: mean over voxels of -Σ_k y_k log p_k.
 
     Args:
         logits: (b, 2, z, y, x).
         y: (b, 1, z, y, x) in {0, 1}.
+        counted: (b, 1, z, y, x) in {0, 1}, the voxels that it is the mean over; None = all. Unknown
+            voxels among them are background to it.
 
     Returns:
         Scalar >= 0.
@@ -46,16 +55,24 @@ def cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
         >>> round(cross_entropy(logits, node).item(), 4)  # -ln 3/4
         0.2877
     """
-    return -(one_hot(y) * log_softmax(logits)).sum(dim=1).mean()
+    return mean_over(-(one_hot(y) * log_softmax(logits)).sum(dim=1, keepdim=True), counted)
 
 
-def reverse_cross_entropy(logits: Tensor, y: Tensor, *, mean_over_classes: bool = False) -> Tensor:
+def reverse_cross_entropy(
+    logits: Tensor,
+    y: Tensor,
+    *,
+    mean_over_classes: bool = False,
+    counted: Tensor | None = None,
+) -> Tensor:
     """L_RCE: mean over voxels of -Σ_k p_k log y_k with log 0 := log 1e-4 (part of Eq. 2).
 
     Args:
         logits: (b, 2, z, y, x).
         y: (b, 1, z, y, x) in {0, 1}.
         mean_over_classes: Mean instead of sum over the two classes: half of the paper's loss.
+        counted: (b, 1, z, y, x) in {0, 1}, the voxels that it is the mean over; None = all. Unknown
+            voxels among them are background to it.
 
     Returns:
         Scalar in [0, 9.21].
@@ -68,11 +85,17 @@ def reverse_cross_entropy(logits: Tensor, y: Tensor, *, mean_over_classes: bool 
     """
     log_y = torch.log(one_hot(y).clamp_min(math.exp(LOG_OF_ZERO)))
     by_class = -(log_softmax(logits).exp() * log_y)
-    return by_class.mean() if mean_over_classes else by_class.sum(dim=1).mean()
+    both = by_class.mean if mean_over_classes else by_class.sum
+    return mean_over(both(dim=1, keepdim=True), counted)
 
 
 def symmetric_cross_entropy(
-    logits: Tensor, y: Tensor, gamma: float = 0.8, *, mean_over_classes: bool = False
+    logits: Tensor,
+    y: Tensor,
+    gamma: float = 0.8,
+    *,
+    mean_over_classes: bool = False,
+    counted: Tensor | None = None,
 ) -> Tensor:
     """L_SCE = γ L_CE + L_RCE (Eq. 2; Wang et al. 2019), robust to nodes labelled background.
 
@@ -81,6 +104,8 @@ def symmetric_cross_entropy(
         y: (b, 1, z, y, x) in {0, 1}.
         gamma: γ >= 0.
         mean_over_classes: Of L_RCE alone; L_CE is the same either way.
+        counted: (b, 1, z, y, x) in {0, 1}, the voxels that it is the mean over; None = all. Unknown
+            voxels among them are background to it.
 
     Examples:
         >>> logits = torch.tensor([1.0, 3.0]).log().view(1, 2, 1, 1, 1)  # p = (1/4, 3/4)
@@ -88,12 +113,14 @@ def symmetric_cross_entropy(
         >>> round(symmetric_cross_entropy(logits, node, gamma=0.8).item(), 4)  # 0.8 CE + RCE
         2.5327
     """
-    reverse = reverse_cross_entropy(logits, y, mean_over_classes=mean_over_classes)
-    return gamma * cross_entropy(logits, y) + reverse
+    reverse = reverse_cross_entropy(logits, y, mean_over_classes=mean_over_classes, counted=counted)
+    return gamma * cross_entropy(logits, y, counted=counted) + reverse
 
 
 def partial_cross_entropy(logits: Tensor, y: Tensor, *, nan_if_empty: bool = False) -> Tensor:
-    """L_PCE: mean of -log p_1 over the annotated voxels (Eq. 3).
+    """L_PCE: mean of -log p_1 over the annotated voxels (Eq. 3); all others stay out of it.
+
+    Of logits with both classes exchanged it is the same loss of known background.
 
     Args:
         logits: (b, 2, z, y, x).

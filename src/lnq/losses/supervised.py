@@ -28,6 +28,7 @@ def supervised_terms(
     mean_over_classes: bool = False,
     nan_if_empty: bool = False,
     known_background: Tensor | None = None,
+    counted: Tensor | None = None,
 ) -> dict[SupervisedTerm, Tensor]:
     """The terms of L_sup that have a weight, of one branch, not yet weighted.
 
@@ -40,6 +41,7 @@ def supervised_terms(
         mean_over_classes: See `reverse_cross_entropy`.
         nan_if_empty: See `partial_cross_entropy`.
         known_background: (b, 1, z, y, x) in {0, 1}, annotated as background to `"pce"`.
+        counted: (b, 1, z, y, x) in {0, 1}, the voxels that all other terms sum over; None = all.
 
     Examples:
         >>> import torch
@@ -57,12 +59,12 @@ def supervised_terms(
         return nodes + partial_cross_entropy(logits.flip(1), known_background)
 
     compute: dict[SupervisedTerm, Callable[[], Tensor]] = {
-        "ce": lambda: cross_entropy(logits, y),
+        "ce": lambda: cross_entropy(logits, y, counted=counted),
         "sce": lambda: symmetric_cross_entropy(
-            logits, y, gamma, mean_over_classes=mean_over_classes
+            logits, y, gamma, mean_over_classes=mean_over_classes, counted=counted
         ),
         "pce": pce,
-        "tversky": lambda: tversky_loss(logits, y, alpha),
-        "dice": lambda: dice_loss(logits, y),
+        "tversky": lambda: tversky_loss(logits, y, alpha, counted=counted),
+        "dice": lambda: dice_loss(logits, y, counted=counted),
     }
     return {name: compute[name]() for name in names}

@@ -9,13 +9,17 @@ from lnq.losses.cross_entropy import log_softmax
 EPSILON = 1e-5
 
 
-def tversky_loss(logits: Tensor, y: Tensor, alpha: float = 0.4) -> Tensor:
+def tversky_loss(
+    logits: Tensor, y: Tensor, alpha: float = 0.4, *, counted: Tensor | None = None
+) -> Tensor:
     """L_Tversky = 1 - (TP + ε) / (TP + α FP + (1 - α) FN + ε), foreground, over the whole batch.
 
     Args:
         logits: (b, 2, z, y, x).
         y: (b, 1, z, y, x) in {0, 1}.
         alpha: Weight of the false positives; 0.5 gives the soft Dice loss.
+        counted: (b, 1, z, y, x) in {0, 1}, the voxels that it sums over; None = all. Unknown voxels
+            among them are background to it. Without any it is 0.
 
     Returns:
         Scalar in [0, 1].
@@ -28,19 +32,21 @@ def tversky_loss(logits: Tensor, y: Tensor, alpha: float = 0.4) -> Tensor:
         0.318
     """
     p = log_softmax(logits)[:, 1:].exp()
+    unmarked = 1 - y if counted is None else (1 - y) * counted
     true_positive = (p * y).sum()
-    false_positive = (p * (1 - y)).sum()
+    false_positive = (p * unmarked).sum()
     false_negative = ((1 - p) * y).sum()
     weighted = true_positive + alpha * false_positive + (1 - alpha) * false_negative
     return 1 - (true_positive + EPSILON) / (weighted + EPSILON)
 
 
-def dice_loss(logits: Tensor, y: Tensor) -> Tensor:
+def dice_loss(logits: Tensor, y: Tensor, *, counted: Tensor | None = None) -> Tensor:
     """Soft Dice loss of the foreground over the whole batch: Tversky with α = 0.5.
 
     Args:
         logits: (b, 2, z, y, x).
         y: (b, 1, z, y, x) in {0, 1}.
+        counted: As in `tversky_loss`.
 
     Returns:
         Scalar in [0, 1].
@@ -52,4 +58,4 @@ def dice_loss(logits: Tensor, y: Tensor) -> Tensor:
         >>> round(dice_loss(logits, y).item(), 3)  # 1 - 2 * 0.75 / (0.75 + 0.5 + 1)
         0.333
     """
-    return tversky_loss(logits, y, alpha=0.5)
+    return tversky_loss(logits, y, alpha=0.5, counted=counted)

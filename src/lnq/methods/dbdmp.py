@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from monai.metrics import compute_dice
 from pydantic import Field
@@ -13,7 +13,9 @@ from lnq.data.patches.batch import Batch
 from lnq.errors import RunError
 from lnq.inference.sliding_window import Windows
 from lnq.losses import (
+    Kinds,
     agreement_weight,
+    counted_voxels,
     kl_divergence,
     mix_branches,
     pseudo_terms,
@@ -43,6 +45,9 @@ class DBDMP(Method):
         pseudo: Weight of each term of L_p: `"klce"` = Eq. 9; `"dice"` = soft Dice with the hard
             pseudo label (rows a and b of Table 1). 0 = not computed; without any there are no
             pseudo labels.
+        unknown: What unknown voxels are to L_CE, L_SCE, L_Tversky and L_Dice: `"background"`, as in
+            the paper, or `"left_out"`. Of cases that nobody annotated they are left out in either
+            case. Only where the mode knows background.
         mode: `"paper"`; `"original"` to reproduce the authors' code; `"recommended"`, which learns
             besides from tissue that cannot be a node (see `lnq.methods.mode`).
         tau: Temperature τ of the sharpening (Eq. 7).
@@ -66,6 +71,7 @@ class DBDMP(Method):
         supervised: dict[SupervisedTerm, Weight],
         pseudo: dict[PseudoTerm, Weight],
         mode: ModeName = "paper",
+        unknown: Literal["background", "left_out"] = "background",
         tau: Annotated[float, Field(gt=0)] = 0.3,
         gamma: Annotated[float, Field(ge=0)] = 0.8,
         alpha: Annotated[float, Field(ge=0, le=1)] = 0.4,
@@ -85,6 +91,12 @@ class DBDMP(Method):
             raise ValueError("no loss: give a term of supervised or pseudo a weight above 0")
         self.mode = MODES[mode]
         self.knows_background = self.mode.knows_background
+        if unknown == "left_out" and not self.knows_background:
+            raise ValueError(
+                f"unknown=left_out: mode={mode} knows no background, nothing but nodes would be "
+                "left; use mode=recommended"
+            )
+        self.unknown = unknown
         self.tau, self.gamma, self.alpha = tau, gamma, alpha
         self.lambda_max = lambda_max
         self.lambda_p = lambda_max
@@ -101,25 +113,34 @@ class DBDMP(Method):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Loss of a batch with `image` and partial `label`, both (b, 1, z, y, x).
 
-        `known_background`, of the same shape, is in the batch where the mode asks for it.
+        `known_background` and `supervised` are in the batch where the mode asks for them.
 
         `train/loss` is what is minimised; its parts are logged as they are before `loss_scale`, so
         that they can be compared between modes.
         """
-        y, background = batch["label"].float(), batch.get("known_background")
+        kinds = self.kinds(batch)
         theta = float(generator(self.seed, "theta", self.global_step).random())
         loss, scalars = self.evaluate_objective(
-            self.network(batch["image"]), y, background, theta, float(self.lambda_p)
+            self.network(batch["image"]), kinds, theta, float(self.lambda_p)
         )
         ramp: dict[str, Tensor | float] = {"train/lambda_p": self.lambda_p} if self.pseudo else {}
-        self.log_scalars({"train/loss": loss, **scalars, **ramp}, len(y))
+        self.log_scalars({"train/loss": loss, **scalars, **ramp}, len(batch["image"]))
         return self.finite(loss, batch)
+
+    def kinds(self, batch: Batch) -> Kinds:
+        """What is known of each voxel of a batch, and which voxels count."""
+        y, background = batch["label"].float(), batch.get("known_background")
+        if background is None:
+            return Kinds(y)
+        counted = counted_voxels(
+            y, background, batch["supervised"], unknown=self.unknown == "background"
+        )
+        return Kinds(y, background, counted)
 
     def objective(
         self,
         branches: tuple[Tensor, ...],
-        y: Tensor,
-        background: Tensor | None,
+        kinds: Kinds,
         theta: float | Tensor,
         lambda_p: float | Tensor,
     ) -> tuple[Tensor, dict[str, Tensor]]:
@@ -127,31 +148,30 @@ class DBDMP(Method):
 
         Args:
             branches: Logits (b, 2, z, y, x) of each.
-            y: Partial annotation (b, 1, z, y, x) in {0, 1}.
-            background: Where it is known, of the same shape.
+            kinds: What is known of each voxel.
             theta: θ of Eq. 6.
             lambda_p: λ_p of Eq. 11.
         """
-        loss, scalars = self.supervised_loss(branches, y, background)
+        loss, scalars = self.supervised_loss(branches, kinds)
         if self.pseudo:
-            pseudo, terms = self.pseudo_loss(branches[0], branches[1], y, theta, background)
+            pseudo, terms = self.pseudo_loss(branches[0], branches[1], kinds, theta)
             loss = loss + lambda_p * pseudo
             scalars |= terms
         return self.mode.loss_scale * loss, scalars
 
     def supervised_loss(
-        self, branches: tuple[Tensor, ...], y: Tensor, background: Tensor | None = None
+        self, branches: tuple[Tensor, ...], kinds: Kinds
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Σ_branches L_sup (Eqs. 5 and 10), and each term summed over the branches for the log."""
         terms = [
             supervised_terms(
-                logits, y, self.supervised, gamma=self.gamma, alpha=self.alpha,
+                logits, kinds.annotated, self.supervised, gamma=self.gamma, alpha=self.alpha,
                 mean_over_classes=self.mode.mean_over_classes, nan_if_empty=self.mode.nan_if_empty,
-                known_background=background,
+                known_background=kinds.background, counted=kinds.counted,
             )
             for logits in branches
         ]  # fmt: skip
-        zero = y.new_zeros(())
+        zero = kinds.annotated.new_zeros(())
         by_name = {name: sum((t[name] for t in terms), zero) for name in self.supervised}
         loss = sum((self.supervised[name] * value for name, value in by_name.items()), zero)
         return loss, {
@@ -163,17 +183,19 @@ class DBDMP(Method):
         self,
         main: Tensor,
         aux: Tensor,
-        y: Tensor,
+        kinds: Kinds,
         theta: float | Tensor,
-        background: Tensor | None = None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """L_p(main, aux) + L_p(aux, main) (Eqs. 6-10), and each of its terms for the log."""
-        target = self.pseudo_label(main, aux, y, theta, background)
+        target = self.pseudo_label(main, aux, kinds, theta)
         by_name = pseudo_terms(
             main, aux, target, self.pseudo, detach_weight=self.detach_weight,
             kl_apart=self.mode.kl_apart, truncate_target=self.mode.truncate_target,
         )  # fmt: skip
-        loss = sum((self.pseudo[name] * value for name, value in by_name.items()), y.new_zeros(()))
+        loss = sum(
+            (self.pseudo[name] * value for name, value in by_name.items()),
+            kinds.annotated.new_zeros(()),
+        )
         return loss, {
             "train/loss_pseudo": loss,
             **{f"train/pseudo_{name}": value for name, value in by_name.items()},
@@ -183,14 +205,13 @@ class DBDMP(Method):
         self,
         main: Tensor,
         aux: Tensor,
-        y: Tensor,
+        kinds: Kinds,
         theta: float | Tensor,
-        background: Tensor | None,
     ) -> Tensor:
         """ŷ of both branches' mixture, sharpened (Eqs. 6 and 7); (b, 2, z, y, x)."""
         mixed = mix_branches(main, aux, theta)
         sharpened = sharpen(mixed, self.tau)
-        return soft_pseudo_label(y, sharpened, background)
+        return soft_pseudo_label(kinds.annotated, sharpened, kinds.background)
 
     def _require_finite(self, loss: float, step: PendingStep) -> None:
         """A batch that `mode=original` has no finite loss for is told from other causes."""
@@ -217,13 +238,13 @@ class DBDMP(Method):
 
     def pictures(self, batch: Batch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Scan; annotation, probability of each branch, pseudo label ŷ for θ = 1/2, weight W."""
-        y, background = batch["label"].float(), batch.get("known_background")
+        kinds = self.kinds(batch)
         branches = self.network(batch["image"])
-        fractions = {"annotation": y}
+        fractions = {"annotation": kinds.annotated}
         for name, logits in zip(("main", "aux"), branches, strict=False):
             fractions[name] = logits.float().softmax(dim=1)[:, 1:]
         if self.pseudo:
-            pseudo_label = self.pseudo_label(branches[0], branches[1], y, 0.5, background)
+            pseudo_label = self.pseudo_label(branches[0], branches[1], kinds, 0.5)
             fractions["pseudo_label"] = pseudo_label[:, 1:]
             fractions["weight"] = agreement_weight(kl_divergence(branches[0], branches[1]))
         return {"scan": batch["image"]}, fractions

@@ -22,6 +22,7 @@ from lnq.data.store.case_store import CaseStore
 from lnq.data.store.only_store import only_store
 from lnq.errors import ConfigError, UsageError
 from lnq.methods.method import Method
+from lnq.methods.mode import MODES
 from lnq.networks.dual_branch_vnet import WIDTHS, total_stride
 from lnq.resuming import is_trained
 from lnq.run_folder import RunFolder
@@ -167,6 +168,7 @@ class TrainConfig:
             faults += _stride_conflicts(patch, total_stride(len(widths)))
         faults += _data_conflicts(nodes.get("data", {}))
         faults += _corruption_conflicts(nodes.get("method"), datamodule.get("transform"))
+        faults += _knowledge_conflicts(nodes.get("method"), datamodule.get("known_background"))
         faults += _ramp_conflicts(nodes.get("method"), nodes.get("callbacks", {}))
         epochs = trainer.get("max_epochs")
         if not isinstance(epochs, int) or epochs < 1:
@@ -244,6 +246,25 @@ def _corruption_conflicts(method: Any, transform: Any) -> list[str]:
         "would take them for scans; use augmentation@datamodule.transform=light, full or none"
         for chosen in _classes(method)
         if issubclass(chosen, Method) and chosen.restores is not corrupts
+    ]
+
+
+def _knowledge_conflicts(method: Any, known: Any) -> list[str]:
+    """What a mode that knows no background would not learn from."""
+    name = method.get("mode") if isinstance(method, Mapping) else None
+    if name not in MODES or MODES[name].knows_background:
+        return []
+    sources = known if isinstance(known, Mapping) else {}
+    unused = [
+        f"datamodule.known_background.{key}={sources[key]}"
+        for key in ("ring_mm", "beyond_lungs_mm", "beyond_body_mm", "lung_heights")
+        if sources.get(key) is not None
+    ]
+    if method.get("unknown") == "left_out":
+        unused.append("method.unknown=left_out")
+    return [
+        f"{key}: method.mode={name} knows no background; use method.mode=recommended"
+        for key in unused
     ]
 
 

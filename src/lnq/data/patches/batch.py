@@ -15,7 +15,10 @@ class Batch(TypedDict):
         label: The annotation, uint8 0 or 1, of the same shape.
         case_id: Of each patch.
         target: The image before its corruption, where there was one.
-        known_background: uint8, 1 where no node can be, if the method asks for it.
+        known_background: uint8, 1 where no node can be, 0 where annotated; if the method asks for
+            it. What is neither is unknown.
+        supervised: uint8 (b, 1, 1, 1, 1), 0 for patches of cases that nobody annotated; beside
+            `known_background`.
     """
 
     image: Tensor
@@ -23,3 +26,4 @@ class Batch(TypedDict):
     case_id: list[str]
     target: NotRequired[Tensor]
     known_background: NotRequired[Tensor]
+    supervised: NotRequired[Tensor]

@@ -99,7 +99,7 @@ class PatchDataset(tio.SubjectsDataset):
         self.known_background = known_background
 
     def __getitem__(self, draw: int) -> tio.Subject:
-        """The subject of draw `draw` with `image`, `label` (0 where unannotated), `case_id`."""
+        """The subject of draw `draw`: `image`, `label` (0 where unannotated), id, supervision."""
         case_id = self.rule.case_of(draw)
         image, field = self.store.image(case_id), self.store.label_field(case_id)
         start = self.rule.start_of(draw, image.shape, self.store.foreground(case_id))
@@ -119,6 +119,7 @@ class PatchDataset(tio.SubjectsDataset):
         subject = tio.Subject(
             image=tio.ScalarImage(tensor=torch.from_numpy(patch)[None], affine=affine),
             case_id=case_id,
+            supervision=record.supervision,
             **{
                 name: tio.LabelMap(
                     tensor=torch.from_numpy(array.astype(np.uint8))[None], affine=affine

@@ -189,4 +189,7 @@ def collate(subjects: Sequence[Any]) -> Batch:
         batch["target"] = stacked("target")
     if "known_background" in subjects[0]:
         batch["known_background"] = stacked("known_background")
+        batch["supervised"] = torch.tensor(
+            [subject["supervision"] != "none" for subject in subjects], dtype=torch.uint8
+        ).reshape(-1, 1, 1, 1, 1)
     return batch
