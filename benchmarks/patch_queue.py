@@ -17,7 +17,6 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 import torchio as tio
-from torch.utils.data import DataLoader
 
 from lnq.data.patches.cutting import PatchDataset, PatchRule
 from lnq.data.patches.queue import DrawSampler, PatchQueue, collate
@@ -87,9 +86,9 @@ def _stock(folder: Path, patches: int) -> Iterable[object]:
 
 def _ours(store: CaseStore, patches: int) -> Iterable[object]:
     rule = PatchRule(store.case_ids(), PATCH, 0.5, 0)
-    sampler = DrawSampler(0, 0, patches // 2, 2)
+    sampler = DrawSampler(0, None, 2)
     queue = PatchQueue(PatchDataset(store, rule, None), sampler, 8, 0)
-    return DataLoader(queue, batch_size=2, collate_fn=collate)
+    return (collate([queue[0], queue[1]]) for _ in range(patches // 2))
 
 
 def _rate(batches: Iterable[object], patches: int) -> float:

@@ -205,7 +205,7 @@ def batches(store: Path, workers: int, seed: int = 0, step: int = 0) -> torch.Te
     module = PatchDataModule(store, SIZE, 2, 5, 0.5, instantiate(node("full")), workers, seed)
     module.trainer = SimpleNamespace(
         global_step=step, current_epoch=0, global_rank=0, world_size=1, num_devices=1,
-        strategy=SimpleNamespace(root_device=torch.device("cpu")),
+        strategy=SimpleNamespace(root_device=torch.device("cpu")), max_epochs=1, max_steps=-1,
     )  # fmt: skip
     taken = [next(loader) for loader in [iter(module.train_dataloader())] for _ in range(5 - step)]
     return torch.cat([torch.cat([b["image"], b["label"]]) for b in taken])

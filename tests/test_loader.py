@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,7 +20,7 @@ from lnq.callbacks.performance import Performance
 from lnq.data.patches import datamodule
 from lnq.data.patches.cutting import PatchDataset, PatchRule
 from lnq.data.patches.datamodule import PatchDataModule
-from lnq.data.patches.loader import PatchLoader
+from lnq.data.patches.loader import PatchLoader, PatchStream
 from lnq.data.patches.queue import DrawSampler, PatchQueue
 from lnq.data.store.case_store import CaseStore
 from lnq.errors import CaseError, RunError
@@ -25,13 +28,17 @@ from lnq.errors import CaseError, RunError
 PATCH = (4, 8, 8)
 
 
-def loader(store: Path, *, ahead: bool) -> PatchLoader:
+def stream(store: Path, *, ahead: bool) -> PatchStream:
     rule = PatchRule(CaseStore(store).case_ids(split="train"), PATCH, 0.5, seed=0)
-    queue = PatchQueue(PatchDataset(CaseStore(store), rule, None), DrawSampler(0, 0, 5, 2), 8, 0)
-    return PatchLoader(queue, 2, ahead=ahead)
+    queue = PatchQueue(PatchDataset(CaseStore(store), rule, None), DrawSampler(0, 4, 2), 8, 0)
+    return PatchStream(queue, 2, 0, 4, ahead=ahead)
 
 
-@pytest.mark.filterwarnings("ignore:'pin_memory' argument is set")
+def loader(store: Path, *, ahead: bool) -> PatchLoader:
+    made = stream(store, ahead=ahead)
+    return PatchLoader(lambda _: made, range(5), 5)
+
+
 def test_batches_prepared_ahead_are_the_same(tiny_store: Path) -> None:
     plain, ahead = (list(loader(tiny_store, ahead=each)) for each in (False, True))
     assert len(plain) == 5
@@ -41,7 +48,6 @@ def test_batches_prepared_ahead_are_the_same(tiny_store: Path) -> None:
         assert torch.equal(a["label"], b["label"])
 
 
-@pytest.mark.filterwarnings("ignore:'pin_memory' argument is set")
 @pytest.mark.parametrize("ahead", [False, True])
 def test_a_case_that_cannot_be_read_is_told_from_the_thread_too(
     tiny_store: Path, ahead: bool, monkeypatch: pytest.MonkeyPatch
@@ -54,7 +60,6 @@ def test_a_case_that_cannot_be_read_is_told_from_the_thread_too(
         list(loader(tiny_store, ahead=ahead))
 
 
-@pytest.mark.filterwarnings("ignore:'pin_memory' argument is set")
 @pytest.mark.parametrize(("ahead", "expected"), [(False, 0.5), (True, 0.1)])
 def test_only_what_is_not_ready_is_waited_for(
     tiny_store: Path, ahead: bool, expected: float, monkeypatch: pytest.MonkeyPatch
@@ -72,6 +77,66 @@ def test_only_what_is_not_ready_is_waited_for(
     assert expected <= batches.waited_s < expected + 0.12
 
 
+def module_at(store: Path, workers: int, **trainer: Any) -> PatchDataModule:
+    module = PatchDataModule(store, PATCH, 2, steps_per_epoch=3, num_workers=workers)
+    module.trainer = SimpleNamespace(**{
+        "global_step": 0, "current_epoch": 0, "global_rank": 0, "world_size": 1, "num_devices": 1,
+        "strategy": SimpleNamespace(root_device=torch.device("cpu")), "max_epochs": 2,
+        "max_steps": -1, **trainer,
+    })  # fmt: skip
+    return module
+
+
+@pytest.mark.process
+def test_the_processes_that_cut_go_on_from_epoch_to_epoch(tiny_store: Path) -> None:
+    module = module_at(tiny_store, workers=2)
+    taken, pids = [], []
+    for epoch in range(2):
+        vars(module.trainer).update(current_epoch=epoch, global_step=3 * epoch)
+        taken += list(module.train_dataloader())
+        pids.append({child.pid for child in multiprocessing.active_children()})
+    assert pids[0] == pids[1]
+    assert len(pids[0]) == 2
+    expected = [module.patches[draw]["image"].data for draw in range(12)]
+    assert torch.equal(torch.cat([batch["image"] for batch in taken]), torch.stack(expected))
+    module.teardown("fit")
+    assert not multiprocessing.active_children()
+
+
+ENDS = """
+import sys
+from lnq.data.patches.datamodule import PatchDataModule
+module = PatchDataModule(sys.argv[1], (4, 8, 8), num_workers=2)
+print(next(iter(module.train_dataloader()))["image"].shape)
+"""
+
+
+@pytest.mark.process
+def test_a_program_that_ends_amid_an_epoch_ends(tiny_store: Path) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", ENDS, str(tiny_store)], capture_output=True, text=True, timeout=100
+    )
+    assert "[2, 1, 4, 8, 8]" in ended.stdout
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
+def test_no_patch_is_cut_for_a_step_beyond_the_end(
+    tiny_store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cut: list[int] = []
+    found = PatchDataset.__getitem__
+    monkeypatch.setattr(
+        PatchDataset, "__getitem__", lambda self, draw: cut.append(draw) or found(self, draw)
+    )
+    for ends, last in (({}, 11), ({"max_steps": 5}, 9), ({"max_epochs": -1, "max_steps": 4}, 7)):
+        module = module_at(tiny_store, workers=0, global_step=3, current_epoch=1, **ends)
+        cut.clear()
+        batches = iter(module.train_dataloader())
+        for _ in range(last // 2 - 2):
+            next(batches)
+        assert cut == list(range(6, last + 1))
+
+
 @pytest.mark.parametrize(
     ("device", "cpus", "trainings", "expected"),
     [("cuda", 16, 1, 15), ("cuda", 16, 4, 3), ("cuda", 1, 1, 1), ("cuda", 128, 1, 16),
@@ -86,11 +151,18 @@ def test_workers_are_as_many_as_there_are_cpus_for(
     module.trainer = SimpleNamespace(
         global_step=0, current_epoch=0, global_rank=0, world_size=trainings,
         num_devices=trainings, strategy=SimpleNamespace(root_device=torch.device(device)),
+        max_epochs=1, max_steps=-1,
     )  # fmt: skip
     made: list[int] = []
     monkeypatch.setattr(datamodule, "PatchQueue", lambda *given: made.append(given[-1]))
-    monkeypatch.setattr(datamodule, "PatchLoader", lambda *_, **named: made.append(named["ahead"]))
-    module.train_dataloader()
+
+    def stream(*_: Any, ahead: bool) -> PatchStream:
+        made.append(ahead)
+        raise EOFError
+
+    monkeypatch.setattr(datamodule, "PatchStream", stream)
+    with pytest.raises(EOFError):
+        next(iter(module.train_dataloader()))
     assert made == [expected, device == "cuda"]
 
 

@@ -18,7 +18,7 @@ from lnq.box import PatchSize
 from lnq.data.patches.batch import Batch
 from lnq.data.patches.cutting import PatchDataset, PatchRule
 from lnq.data.patches.known import KnownBackground
-from lnq.data.patches.loader import PatchLoader
+from lnq.data.patches.loader import PatchLoader, PatchStream
 from lnq.data.patches.queue import DrawSampler, PatchQueue, collate
 from lnq.data.store.case_store import CaseStore
 from lnq.data.store.training_cases import training_cases
@@ -76,16 +76,37 @@ class PatchDataModule(pl.LightningDataModule):
         self.steps_per_epoch = steps_per_epoch
         self.num_workers = num_workers
         self.overfit = overfit
+        self._stream: PatchStream | None = None
 
     def train_dataloader(self) -> PatchLoader:
         """The batches of the current epoch; the trainer asks anew each epoch."""
         trainer = self.trainer
         step, epoch = (0, 0) if trainer is None else (trainer.global_step, trainer.current_epoch)
+        steps = range(step, (epoch + 1) * self.steps_per_epoch)
+        return PatchLoader(self._stream_at, steps, self.steps_per_epoch)
+
+    def teardown(self, stage: str) -> None:
+        """Called by Lightning when training ends well: ends the processes that cut patches."""
+        self._close()
+
+    def on_exception(self, exception: BaseException) -> None:
+        """Called by Lightning when training ends otherwise; the same."""
+        self._close()
+
+    def _stream_at(self, step: int) -> PatchStream:
+        """That of the training so far, if its next batch is this step's; else a new one."""
+        if self._stream is None or self._stream.next_step != step:
+            self._close()
+            self._stream = self._new_stream(step)
+        return self._stream
+
+    def _new_stream(self, step: int) -> PatchStream:
+        trainer = self.trainer
+        last_step = None if trainer is None else self._last_step(trainer)
         sampler = DrawSampler(
-            first_step=epoch * self.steps_per_epoch,
-            resume_step=step,
-            num_steps=self.steps_per_epoch,
-            batch_size=self.batch_size,
+            step,
+            last_step,
+            self.batch_size,
             rank=0 if trainer is None else trainer.global_rank,
             world_size=1 if trainer is None else trainer.world_size,
             overfit=self.overfit,
@@ -93,7 +114,19 @@ class PatchDataModule(pl.LightningDataModule):
         on_gpu = trainer is not None and trainer.strategy.root_device.type == "cuda"
         workers = self._workers(on_gpu, 1 if trainer is None else trainer.num_devices)
         queue = PatchQueue(self.patches, sampler, QUEUED_BATCHES * self.batch_size, workers)
-        return PatchLoader(queue, self.batch_size, ahead=on_gpu and workers > 0)
+        ahead = on_gpu and workers > 0
+        return PatchStream(queue, self.batch_size, step, last_step, ahead=ahead)
+
+    def _last_step(self, trainer: pl.Trainer) -> int | None:
+        """Of the training, by its epochs and steps; None where neither has an end."""
+        in_epochs = (trainer.max_epochs or -1) * self.steps_per_epoch
+        ends = [end for end in (in_epochs, trainer.max_steps) if end > 0]
+        return min(ends) - 1 if ends else None
+
+    def _close(self) -> None:
+        if self._stream is not None:
+            self._stream.close()
+            self._stream = None
 
     def _workers(self, on_gpu: bool, trainings: int) -> int:
         if self.num_workers != "auto":

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
+import sys
 import time
+import weakref
 from collections.abc import Generator, Iterator, Sequence
 from multiprocessing.process import BaseProcess
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torchio as tio
@@ -23,15 +26,11 @@ DEATH_S = 30.0
 
 
 class DrawSampler(Sampler[int]):
-    """The draws of one epoch that one rank makes, from a step on.
-
-    Its length is the whole epoch's also where it starts in the middle: Lightning counts the batches
-    before a resumed step as fetched.
+    """The draws that one rank makes from a step on.
 
     Args:
-        first_step: Step at which the epoch begins, counted over the whole training.
-        resume_step: Step to begin with; `first_step` unless resuming.
-        num_steps: Steps of an epoch.
+        first_step: Step to begin with, counted over the whole training.
+        last_step: Step to end with; None = never.
         batch_size: Patches of a batch on one rank.
         rank: This process.
         world_size: Number of processes.
@@ -41,15 +40,13 @@ class DrawSampler(Sampler[int]):
     def __init__(
         self,
         first_step: int,
-        resume_step: int,
-        num_steps: int,
+        last_step: int | None,
         batch_size: int,
         rank: int = 0,
         world_size: int = 1,
         overfit: bool = False,
     ) -> None:
-        self.steps = range(resume_step, first_step + num_steps)
-        self.num_steps = num_steps
+        self.steps = range(first_step, sys.maxsize if last_step is None else last_step + 1)
         self.batch_size = batch_size
         self.rank = rank
         self.world_size = world_size
@@ -61,10 +58,6 @@ class DrawSampler(Sampler[int]):
             drawn = 0 if self.overfit else step
             first = (drawn * self.world_size + self.rank) * self.batch_size
             yield from range(first, first + self.batch_size)
-
-    def __len__(self) -> int:
-        """Draws of a whole epoch on one rank."""
-        return self.num_steps * self.batch_size
 
 
 class ErrorsAsItems(Dataset[tio.Subject | CaseError]):
@@ -112,6 +105,11 @@ def _wait_for_a_death(workers: Sequence[BaseProcess]) -> None:
         time.sleep(0.05)
 
 
+def _close(queue: weakref.ref[PatchQueue]) -> None:
+    if (found := queue()) is not None:
+        found.close()
+
+
 def _only(items: Sequence[Any]) -> Any:
     return items[0]
 
@@ -134,19 +132,21 @@ class PatchQueue(tio.Queue):
             shuffle_patches=False,
             start_background=False,
         )
+        # A program may end without closing. Its exit ends workers by a signal that ours let pass;
+        # this comes before that, and before torch thinks that it is too late.
+        atexit.register(_close, weakref.ref(self))
 
     def __getitem__(self, index: int) -> tio.Subject:
-        """The next draw. The loaders inside seed their workers from torch's global generator.
+        """The next draw, whatever the index.
 
         Raises:
             RunError: A preprocessed case cannot be read.
             RuntimeError: A "DataLoader worker" was killed.
         """
         try:
-            with torch.random.fork_rng(devices=[]):
-                # TorchIO's method has no annotations.
-                subject: tio.Subject = super().__getitem__(index)  # type: ignore[no-untyped-call]
-                return subject
+            # TorchIO's method has no annotations.
+            subject: tio.Subject = super().__getitem__(index)  # type: ignore[no-untyped-call]
+            return subject
         except (ConnectionError, EOFError) as error:
             # Nothing public of a torch loader names its workers.
             _wait_for_a_death(getattr(self.subjects_iterable, "_workers", ()))
@@ -159,19 +159,24 @@ class PatchQueue(tio.Queue):
         loader = DataLoader(
             self.subjects_dataset, num_workers=self.num_workers, batch_size=1,
             collate_fn=_only, sampler=self.subject_sampler, worker_init_fn=workers.begin,
+            generator=torch.Generator(),  # or it would draw from the global one
         )  # fmt: skip
         self._num_sampled_subjects = 0
         return iter(loader)
 
     @property
     def num_subjects(self) -> int:
-        """Draws that are left of the epoch; the base class takes the sampler's length for them."""
-        return len(self.draws.steps) * self.draws.batch_size
+        """Draws of all steps; the base class takes the sampler's length for them."""
+        return min(len(self.draws.steps) * self.draws.batch_size, sys.maxsize)
 
     @property
     def iterations_per_epoch(self) -> int:
-        """Draws of an epoch; the base class would make every subject to count them."""
-        return len(self.draws)
+        """The same; the base class would make every subject to count them."""
+        return self.num_subjects
+
+    def close(self) -> None:
+        """Ends the processes that cut."""
+        self._subjects_iterable = None
 
 
 def collate(subjects: Sequence[Any]) -> Batch:
@@ -193,3 +198,9 @@ def collate(subjects: Sequence[Any]) -> Batch:
             [subject["supervision"] != "none" for subject in subjects], dtype=torch.uint8
         ).reshape(-1, 1, 1, 1, 1)
     return batch
+
+
+def pinned(batch: Batch) -> Batch:
+    """The batch in memory that a GPU copies from by itself."""
+    tensors = {k: v.pin_memory() for k, v in batch.items() if isinstance(v, Tensor)}
+    return cast(Batch, {**batch, **tensors})
