@@ -118,14 +118,16 @@ def test_a_gpu_gets_everything_and_compiles_what_is_long_enough(
 ) -> None:
     monkeypatch.setattr(acceleration, "can_compile", lambda: True)
     found = Acceleration().on("cuda", COMPILING_PAYS_FROM)
-    assert found == Settings("16-mixed", benchmark=True, compile=True, fused=True)
+    assert found == Settings(
+        "16-mixed", benchmark=True, compile=True, fused=True, async_checkpoint=True
+    )
     assert not Acceleration().on("cuda", COMPILING_PAYS_FROM - 1).compile
     monkeypatch.setattr(acceleration, "can_compile", lambda: False)
     assert not Acceleration().on("cuda", 10**6).compile
 
 
 def test_each_part_has_a_switch_on_every_device() -> None:
-    for part in ("benchmark", "compile", "channels_last", "fused"):
+    for part in ("benchmark", "compile", "channels_last", "fused", "async_checkpoint"):
         for device in ("cuda", "cpu"):
             for value in (True, False):
                 found = Acceleration(**{part: value}).on(device, 10)  # type: ignore[arg-type]

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from threading import Event
 from types import SimpleNamespace
 from typing import Any
 
@@ -76,24 +77,48 @@ def test_step_seed_repeats_by_step_and_differs_by_rank() -> None:
     assert len({drawn(4), drawn(5), drawn(4, rank=1), drawn(4, seed=8)}) == 4
 
 
-def test_a_checkpoint_is_replaced_whole_and_the_old_one_kept(tmp_path: Path) -> None:
-    saver, path = AtomicCheckpointIO(), tmp_path / "last.ckpt"
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_a_checkpoint_is_replaced_whole_and_the_old_one_kept(
+    tmp_path: Path, asynchronous: bool
+) -> None:
+    saver, path = AtomicCheckpointIO(asynchronous=asynchronous), tmp_path / "last.ckpt"
     for number in range(3):
         saver.save_checkpoint({"number": number}, path)
+    saver.teardown()
     assert torch.load(path, weights_only=True) == {"number": 2}
     assert torch.load(tmp_path / "last.ckpt.previous", weights_only=True) == {"number": 1}
     assert names(tmp_path) == ["last.ckpt", "last.ckpt.previous"]
 
 
+def test_an_asynchronous_checkpoint_holds_what_was_there_when_it_was_saved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saver, path, trained_on = AtomicCheckpointIO(asynchronous=True), tmp_path / "a", Event()
+    save = torch.save
+    monkeypatch.setattr(torch, "save", lambda *given: trained_on.wait(10) and save(*given))
+    weight = torch.zeros(3)
+    saver.save_checkpoint({"weight": weight}, path)
+    weight += 1  # the next step, while the thread is still at its work
+    assert not path.exists()
+    trained_on.set()
+    saver.teardown()
+    assert torch.load(path, weights_only=True)["weight"].tolist() == [0, 0, 0]
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
 @pytest.mark.parametrize("before", [0, 2])
-def test_a_full_disk_leaves_the_old_checkpoint(tmp_path: Path, before: int) -> None:
-    saver, path = AtomicCheckpointIO(), tmp_path / "last.ckpt"
+def test_a_full_disk_leaves_the_old_checkpoint(
+    tmp_path: Path, before: int, asynchronous: bool
+) -> None:
+    saver, path = AtomicCheckpointIO(asynchronous=asynchronous), tmp_path / "last.ckpt"
     for number in range(before):
         saver.save_checkpoint({"number": number}, path)
+    saver.teardown()
     kept = names(tmp_path)
     fill_disk_under(path)
     with pytest.raises(OSError, match=r"No space left on device: .*last\.ckpt"):
-        saver.save_checkpoint({"number": 2}, path)
+        saver.save_checkpoint({"number": 2}, path) or saver.teardown()
+    saver.teardown()  # told once
     assert names(tmp_path) == kept
     if before:
         assert torch.load(path, weights_only=True) == {"number": 1}

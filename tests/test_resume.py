@@ -204,12 +204,15 @@ def test_a_crash_at_any_place_is_resumed(
 
 
 @pytest.mark.training
+@pytest.mark.parametrize("asynchronous", ["false", "true"])
 def test_a_full_disk_ends_the_training_and_is_told(
-    tmp_path: Path, tiny_store: Path, train: Train, capsys: pytest.CaptureFixture[str]
-) -> None:
+    tmp_path: Path, tiny_store: Path, train: Train, capsys: pytest.CaptureFixture[str],
+    asynchronous: str,
+) -> None:  # fmt: skip
     target = tmp_path / "run" / "checkpoints" / "last.ckpt"
     fill_disk_under(target)
-    assert train(*arguments(tiny_store, tmp_path / "run")) == 4
+    chosen = f"acceleration.async_checkpoint={asynchronous}"
+    assert train(*arguments(tiny_store, tmp_path / "run"), chosen) == 4
     told = f"error: cannot write [{target}]: No space left on device\n"
     assert capsys.readouterr().err == told
 

@@ -43,6 +43,7 @@ class Settings:
         compile: Network and loss are compiled at the first step.
         channels_last: Weights and features lie with the channel as the fastest axis.
         fused: The optimiser is one kernel, which leaves out steps that are not finite by itself.
+        async_checkpoint: Checkpoints are written in a thread while the next epoch is under way.
     """
 
     precision: Precision = 32
@@ -50,6 +51,7 @@ class Settings:
     compile: bool = False
     channels_last: bool = False
     fused: bool = False
+    async_checkpoint: bool = False
 
     def __str__(self) -> str:
         """What is done, in a line."""
@@ -67,6 +69,7 @@ class Acceleration:
         compile: As of `Settings`.
         channels_last: As of `Settings`.
         fused: As of `Settings`.
+        async_checkpoint: As of `Settings`.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
@@ -76,6 +79,7 @@ class Acceleration:
     compile: Switch = "auto"
     channels_last: Switch = "auto"
     fused: Switch = "auto"
+    async_checkpoint: Switch = "auto"
 
     def on(self, device: str, steps: int) -> Settings:
         """What is done on a device of this type.
@@ -92,6 +96,7 @@ class Acceleration:
                 "compile": steps >= COMPILING_PAYS_FROM and can_compile(),
                 "channels_last": False,
                 "fused": True,
+                "async_checkpoint": True,
             }
         chosen = {name: value for name, value in vars(self).items() if value != "auto"}
         return Settings(**{**best, **chosen})

@@ -92,7 +92,7 @@ def build_trainer(cfg: TrainConfig, callbacks: Sequence[pl.Callback]) -> pl.Trai
             },
             callbacks=[*callbacks, *chosen],
             logger=loggers,
-            plugins=[AtomicCheckpointIO()],
+            plugins=[AtomicCheckpointIO(asynchronous=settings.async_checkpoint)],
             default_root_dir=str(cfg.run_dir),
         )
     except MisconfigurationException as error:
