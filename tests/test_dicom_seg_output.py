@@ -178,11 +178,25 @@ def _without(*tags: str) -> Callable[[Any], object]:
     return lambda data: [delattr(data, tag) for tag in tags]
 
 
+def _stored(charset: str, name: bytes) -> Callable[[Any], object]:
+    """A name as bytes, under a character set that need not fit it."""
+
+    def edit(data: Any) -> None:
+        data.SpecificCharacterSet = charset
+        data.add_new("PatientName", "PN", name)
+
+    return edit
+
+
 @pytest.mark.parametrize(
     ("edit", "repeated"),
     [(_set(SpecificCharacterSet="ISO_IR 100", PatientName="Müller"), {"PatientName": "Müller"}),
      (_set(SpecificCharacterSet=["", "ISO 2022 IR 87"], PatientName="Yamada=山田"),
       {"PatientName": "Yamada=山田", "SpecificCharacterSet": "ISO_IR 192"}),
+     (_stored("ISO_IR 999", b"Mueller"),
+      {"PatientName": "Mueller", "SpecificCharacterSet": "ISO_IR 192"}),
+     (_stored("ISO-IR 100", b"M\xfcller"),
+      {"PatientName": "Müller", "SpecificCharacterSet": "ISO_IR 192"}),
      (_set(PatientBirthDate="1960", PatientSex="X", AccessionNumber="77"),
       {"PatientBirthDate": "", "PatientSex": "", "AccessionNumber": ""}),
      (_set(StudyDate="2020.01.31", StudyTime="12:30:05"),
@@ -191,13 +205,19 @@ def _without(*tags: str) -> Callable[[Any], object]:
                "AccessionNumber", "ReferringPhysicianName", "SliceThickness"), {"PatientID": ""})],
 )  # fmt: skip
 def test_what_can_be_repeated_without_loss_is(
-    scans: Path, tmp_path: Path, edit: Callable[[Any], object], repeated: dict[str, str]
+    scans: Path,
+    tmp_path: Path,
+    edit: Callable[[Any], object],
+    repeated: dict[str, str],
+    recwarn: pytest.WarningsRecorder,
 ) -> None:
     for file in (scans / "scan").iterdir():
         change(file, edit)
     scan = read_image(scans / "scan")
     mask = Marking().predict(scan).mask
+    recwarn.clear()
     dicom_seg_writer.write_dicom_seg(mask, scans / "scan", tmp_path / "a.dcm")
+    assert [str(one.message) for one in recwarn] == []
     seg: Any = pydicom.dcmread(tmp_path / "a.dcm")
     assert {tag: str(seg[tag].value or "") for tag in repeated} == repeated
     label = read_label(tmp_path / "a.dcm", scan=Scan(scans / "scan", scan.grid))
@@ -226,6 +246,7 @@ def test_nothing_else_of_the_patient_is_repeated(scans: Path, tmp_path: Path) ->
     [(_without("FrameOfReferenceUID"), "FrameOfReferenceUID is missing or blank"),
      (_set(SOPInstanceUID=""), "SOPInstanceUID is missing or blank"),
      (_set(SOPInstanceUID="1.2.3"), "6 slices share the SOPInstanceUID"),
+     (_stored("ISO_IR 999", b"M\xfcller"), "SpecificCharacterSet names an unknown one"),
      (_set(StudyTime="noon"), "StudyTime is malformed")],
 )  # fmt: skip
 def test_what_cannot_be_is_named(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pydicom
+from pydicom.charset import python_encoding
 from pydicom.valuerep import DA, TM
 
 from lnq.data.case import ScanPath
@@ -26,6 +28,7 @@ _TAGS = [
     "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "SliceThickness",
     "PositionReferenceIndicator",
 ]  # fmt: skip
+_TEXTS = ("PatientName", "PatientID", "StudyID", "PositionReferenceIndicator")
 _UTF_8 = "ISO_IR 192"
 
 
@@ -64,11 +67,29 @@ def _slice(file: Path, step_mm: float) -> Any:
     _modernise(file, data, "StudyDate", DA, r"(\d{4})\.(\d{2})\.(\d{2})")
     _modernise(file, data, "StudyTime", TM, r"(\d{2}):(\d{2})(?::(\d{2}(?:\.\d+)?))?")
     data.SliceThickness = data.get("SliceThickness") or step_mm
-    if isinstance(data.get("SpecificCharacterSet"), pydicom.multival.MultiValue):
-        data.decode()
-        data.PatientName = str(data.PatientName)
-        data.SpecificCharacterSet = _UTF_8
+    _in_unicode(file, data)
     return data
+
+
+def _in_unicode(file: Path, data: Any) -> None:
+    """Character sets that are several, misspelt or unknown become UTF-8, where that loses nothing.
+
+    Raises:
+        CaseError: A character set is unknown, and a text has other characters than ASCII.
+    """
+    stated = data.get("SpecificCharacterSet") or ""
+    if isinstance(stated, str) and (not stated or stated in python_encoding):
+        return
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")  # they become our error
+        data.decode()
+        texts = {tag: str(data.get(tag) or "") for tag in _TEXTS}
+    unknown = any("Unknown encoding" in str(one.message) for one in said)
+    if unknown and not all(text.isascii() for text in texts.values()):
+        raise _refusal(file, "the DICOM tag SpecificCharacterSet names an unknown one, and texts "
+                       "need it")  # fmt: skip
+    data.PatientName = texts["PatientName"]
+    data.SpecificCharacterSet = _UTF_8
 
 
 def _modernise(file: Path, data: Any, tag: str, kind: Callable[[str], Any], old: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +73,8 @@ def _segmentation(mask: Volume, scan: ScanPath) -> Any:
     import highdicom as hd  # here: an extra, and a second to import
 
     # A name that breaks DICOM's rules is repeated as it is, without a warning that would quote it.
-    with pydicom.config.disable_value_validation():
+    with pydicom.config.disable_value_validation(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         slices = source_images(scan, mask.grid.spacing_mm[0])
         try:
             return hd.seg.Segmentation(
