@@ -257,6 +257,40 @@ def test_a_doubled_slice_makes_no_second_scan(tmp_path: Path) -> None:
         read_image(tmp_path / "CT")
 
 
+def test_halves_that_share_slices_are_no_two_scans(tmp_path: Path) -> None:
+    split_in_two(tmp_path)
+    for name in ("02.dcm", "03.dcm"):
+        (tmp_path / "second" / name).write_bytes((tmp_path / "first" / name).read_bytes())
+    (scan,) = every_scan(tmp_path)
+    with pytest.raises(CaseError, match=r"second/02\.dcm\]: a copy of 02\.dcm"):
+        read_image(scan)
+
+
+def test_turns_of_slices_of_which_one_is_missing(tmp_path: Path) -> None:
+    in_turns(tmp_path)
+    (tmp_path / "first/04.dcm").unlink()
+    (scan,) = every_scan(tmp_path)
+    with pytest.raises(CaseError, match="slices are missing"):
+        read_image(scan)
+
+
+def test_a_copy_of_a_folder_is_a_scan_of_its_own(tmp_path: Path) -> None:
+    """Of equal voxels, which the doctor tells; damage to one is no damage to the other."""
+    for name in ("a", "b"):
+        write_series(tmp_path / name, "1.2.3")
+    (tmp_path / "b/04.dcm").unlink()
+    first, second = every_scan(tmp_path)
+    assert np.array_equal(read_image(first).array, volume())
+    with pytest.raises(CaseError, match="slices are missing"):
+        read_image(second)
+    for name in ("c", "d"):  # single slices
+        write(tmp_path / name / "0.dcm", 0, "1.2.9", 0.0)
+    assert [str(scan) for scan in every_scan(tmp_path)][2:] == [
+        str(tmp_path / "c"),
+        str(tmp_path / "d"),
+    ]
+
+
 def test_pieces_with_a_slice_missing_between_them(tmp_path: Path) -> None:
     split_in_two(tmp_path)
     (tmp_path / "second/04.dcm").unlink()

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
-from lnq.data.readers.dicom_heads import Head, Traits, read_traits
+from lnq.data.readers.dicom_heads import Head, read_traits
 from lnq.volume import Array
 
 # Fewer slices than that, each a series of its own, are as well localizers.
 _FEWEST_MERGED = 4
 _FEWEST = 3  # slices of which one says that they are evenly spaced
+_LEAST_COMMON = 0.5  # of what folders show together, phases and copies show in each
 _SAME_AXES = 1e-4
 SAME_PLACE_MM = 0.05
 # Positions are written with few digits; beyond this, slices are unevenly spaced.
@@ -29,10 +30,11 @@ Stack = tuple[Head, ...]
 def stacks_of(heads: Sequence[Head]) -> list[Stack]:
     """The scans that CT slices make up.
 
-    Slices of one series UID are one scan, in whatever folders they lie. Where they do not make one
-    even stack, but phases or reconstructions of it do, each of these is a scan; they are told apart
-    by the first trait that does so, at last by their folders. Nothing is left out: slices that make
-    no scan stay together, and reading them says why.
+    Slices of one series UID are one scan, in whatever folders they lie, unless they show a place
+    twice, or are of several sizes or orientations. Then they are told apart by the first trait, or
+    two, whose values make stacks of them: phases and reconstructions; at last by their folders,
+    where each shows the same. Nothing is left out: slices that make no scan stay together, and
+    reading them says why.
 
     Args:
         heads: The slices, of any folders.
@@ -113,37 +115,58 @@ def _merged(heads: Sequence[Head]) -> list[tuple[Hashable, Head]]:
 def _told_apart(series: list[Head]) -> list[Stack]:
     whole = [tuple(series)]
     unplaced = any(head.frame is None or head.position is None for head in series)
-    if len(series) < 2 * _FEWEST or unplaced or _is_even(series):
+    if unplaced or _repeats(series) is False:
         return whole
     traits = {head: read_traits(head) for head in series}
-    count = len(next(iter(traits.values())).values)
-    rules: list[Callable[[Head, Traits], Hashable]] = [
-        lambda head, one, chosen=chosen: tuple(one.values[k] for k in chosen)  # type: ignore[misc]
-        for chosen in _choices(count)
-    ]
-    rules.append(lambda head, _: head.path.parent)
-    for rule in rules:
-        parts: dict[Hashable, list[Head]] = {}
-        for head in series:
-            parts.setdefault(rule(head, traits[head]), []).append(head)
-        if _are_scans(list(parts.values())):
-            return [tuple(part) for part in parts.values()]
-    return whole
+    for chosen in _choices(len(traits[series[0]].values)):
+        parts = _parts(series, lambda head, c=chosen: tuple(traits[head].values[k] for k in c))
+        if _are_scans(parts):
+            return [tuple(part) for part in parts]
+    folders = _parts(series, lambda head: head.path.parent)
+    return [tuple(part) for part in folders] if _show_one_place(folders) else whole
+
+
+def _parts(series: list[Head], rule: Callable[..., Hashable]) -> list[list[Head]]:
+    parts: dict[Hashable, list[Head]] = {}
+    for head in series:
+        parts.setdefault(rule(head), []).append(head)
+    return list(parts.values())
 
 
 def _are_scans(parts: list[list[Head]]) -> bool:
     """Whether parts of a series are scans: stacks, most of them even, that show one place again.
 
-    Parts that lie one behind the other are pieces of one scan of which slices are missing.
+    Parts that lie one behind the other are pieces of one scan.
     """
     if len(parts) < 2 or min(map(len, parts)) < _FEWEST or any(map(_repeats, parts)):
         return False
     if 2 * sum(map(_is_even, parts)) < len(parts):
         return False
-    if _heights([part[0] for part in parts]) is None:  # of other sizes or orientations
-        return True
-    spans = sorted((one[0], one[-1]) for part in parts if (one := _heights(part)) is not None)
-    return any(low < high - SAME_PLACE_MM for (_, high), (low, _) in itertools.pairwise(spans))
+    spans = _spans(parts)
+    return spans is None or any(
+        low < high - SAME_PLACE_MM for (_, high), (low, _) in itertools.pairwise(sorted(spans))
+    )
+
+
+def _show_one_place(parts: list[list[Head]]) -> bool:
+    """Whether folders show the same part of the patient, most of it in all: phases, or copies.
+
+    Else they are pieces of one scan, some slices of which are there twice.
+    """
+    spans = _spans(parts)
+    if len(parts) < 2 or not spans:
+        return len(parts) > 1 and spans is None
+    lows, highs = zip(*spans, strict=True)
+    common = min(highs) - max(lows) + SAME_PLACE_MM
+    return common >= _LEAST_COMMON * (max(highs) - min(lows) + SAME_PLACE_MM)
+
+
+def _spans(parts: list[list[Head]]) -> list[tuple[float, float]] | None:
+    """Lowest and highest position of each part; None where sizes or orientations differ."""
+    if _heights([part[0] for part in parts]) is None:
+        return None
+    heights = [_heights(part) for part in parts]
+    return [(float(one[0]), float(one[-1])) for one in heights if one is not None]
 
 
 def _is_even(heads: Sequence[Head]) -> bool:
