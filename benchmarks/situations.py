@@ -117,9 +117,9 @@ def _shown(lines: list[str]) -> tuple[str, ...]:
 
 def was(script: Path) -> str:
     """What the first lines of a situation say that once came of it."""
-    text = script.read_text()
-    match = re.search(r'Was: (.*?)(?:"""|\n[^#\n]*\n|\n$)', text, re.DOTALL)
-    return " ".join(match[1].split()).removesuffix('"""') if match else ""
+    end = '"""' if script.suffix == ".py" else "\n"
+    before = script.read_text().partition("Was: ")[2].partition(end)[0]
+    return " ".join(before.split())
 
 
 def _cell(text: str) -> str:
@@ -130,8 +130,9 @@ def _phantom(log: Path) -> Path:
     """A small store, for situations that train."""
     outputs = log / "phantom"
     subprocess.run(
-        [sys.executable, "-m", "lnq.preprocess", *PHANTOM, f"paths.outputs={outputs}"], check=True
-    )
+        [sys.executable, "-m", "lnq.preprocess", *PHANTOM, f"paths.outputs={outputs}"],
+        check=True, stdout=sys.stderr,
+    )  # fmt: skip
     return outputs / "preprocess/phantom"
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from support.dicom_phantom import SIZE, write_ct, write_seg
+from support.dicom_phantom import SIZE, uid, write_ct, write_seg
 from support.faults import OUT_OF_MEMORY
 from support.synthetic_chest import SMALL, chest_with_spine
 
@@ -283,8 +283,9 @@ def test_a_folder_of_no_layout(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert "data=scans (no known layout: every scan that lies there, without labels)" in said.err
     record = json.loads((tmp_path / "out/doctor/scans.json").read_text())
     found = {one["case_id"]: one for one in record["cases"]}
-    assert set(found) == {"x", "a_x", "p1-1-001.dcm", "p2-1-001.dcm", "ct", "lost"}
-    assert [found[name]["size"] for name in ("p1-1-001.dcm", "ct")] == [list(SIZE)] * 2
+    both = {f"both_{uid(patient, 'ct')[-8:]}" for patient in ("p1", "p2")}
+    assert set(found) == {"x", "a_x", *both, "ct", "lost"}
+    assert [found[name]["size"] for name in (*both, "ct")] == [list(SIZE)] * 3
     assert "no NIfTI file" in found["x"]["problems"][0]["why"]
     assert "damaged" in found["lost"]["problems"][0]["why"]
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from support.runs import TINY
 
+from lnq.__main__ import STAGES
 from lnq.callbacks import OfflineFirstWandbLogger
 from lnq.config.as_written import as_written
 from lnq.evaluate import main as evaluate
@@ -55,6 +56,25 @@ def test_a_terminal_of_another_encoding_ends_no_training(run: list[str], tmp_pat
     assert b"epoch 2/2  loss" in done.stdout
     assert b"?_p" in done.stdout
     assert (tmp_path / "run" / "checkpoints" / "last.ckpt").exists()
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("encoding", ["latin-1", "ascii"])
+def test_a_terminal_of_another_encoding_ends_no_help(encoding: str) -> None:
+    """Every stage's: their words hold τ, λ and ± here and there."""
+    stages = list(STAGES)
+    code = (
+        "import sys\nfrom lnq.config.help import answer_help\n"
+        f"for stage in {stages}:\n    try: answer_help(stage, ['--help'])\n"
+        "    except SystemExit as end: assert end.code == 0"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], check=False, capture_output=True, timeout=120,
+        env={**os.environ, "PYTHONIOENCODING": encoding},
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout.count(b"--hydra-help") == len(stages)
+    assert b"?" in done.stdout
 
 
 @pytest.mark.process

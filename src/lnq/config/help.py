@@ -5,7 +5,6 @@ A file's opening comment says what it is for; its lines with `python -m` or `+gr
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 from collections.abc import Iterator, Sequence
@@ -14,6 +13,7 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf
 
 from lnq.config.composition import CONF, Arguments
+from lnq.console import print_on
 
 _USAGE = re.compile(r"python -m |(^|\s)\+\w+=")
 _SENTENCE = re.compile(r"(?<=\.) (?=[A-Z])")
@@ -38,10 +38,8 @@ def answer_help(stage: str, argv: Sequence[str] | None = None) -> None:
     arguments = sys.argv[1:] if argv is None else argv
     if "--help" not in arguments and "-h" not in arguments:
         return
-    try:
-        print(help_text(stage, arguments), flush=True)
-    except BrokenPipeError:  # `| head` has read enough; Python would flush, and fail, once more
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    print_on()
+    print(help_text(stage, arguments), flush=True)
     sys.exit(0)
 
 
