@@ -92,6 +92,26 @@ def test_a_row_is_a_patch_and_a_column_a_volume() -> None:
     assert white > 1.5 * (bottom[:, : width // 3] == 255).all(axis=2).sum()
 
 
+def test_known_background_is_a_quiet_tint_on_grey_with_a_legend() -> None:
+    shape = (1, 1, 2, 8, 8)
+    scan = np.full(shape, 0.5)
+    scan[..., 0, 0] = 1.0
+    scan[..., 0, 1] = 0.0
+    known = np.zeros(shape, np.uint8)
+    known[..., 4:] = 1
+    plain = draw({"scan": scan}, {"p": np.ones(shape)}, [1])
+    tinted = draw({"scan": scan}, {"p": np.ones(shape)}, [1], None, known)
+    assert tinted.shape[0] > plain.shape[0]  # the legend's line
+    blue = (tinted[..., 2].astype(int) - tinted[..., 0] > 10) & (tinted[..., 0] > 60)
+    half = tinted.shape[1] // 2
+    assert blue[:, :half].sum() > 3000
+    columns = np.nonzero(blue[:, :half])[1]
+    assert np.ptp(columns) < 0.6 * half  # one half of one column
+    untouched = draw({"scan": scan}, {"p": np.ones(shape)}, [1], None, 0 * known)
+    grey = (untouched[..., 2] == untouched[..., 0])[:, : half // 2]
+    assert grey.mean() > 0.99
+
+
 def test_the_slice_with_most_annotated_voxels_is_shown_or_the_middle_one() -> None:
     label = torch.zeros(2, 1, 6, 4, 4)
     label[0, 0, 4, :2, :2] = 1

@@ -10,6 +10,7 @@ import pytorch_lightning as pl
 import torch
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from pydantic import Field
 from torch import Tensor
@@ -22,6 +23,7 @@ from lnq.volume import Array
 _COLUMN = 2.2
 _DPI = 110
 _OUTLINE = "#E69F00"  # seen on grey and on viridis
+_BACKGROUND, _BACKGROUND_ALPHA = "#0072B2", 0.25
 
 
 class Panels(pl.Callback):
@@ -74,6 +76,7 @@ class Panels(pl.Callback):
         return draw(
             _numpy(intensities), _numpy(fractions), best_slices(batch),
             batch["label"].cpu().numpy(),
+            known.cpu().numpy() if (known := batch.get("known_background")) is not None else None,
         )  # fmt: skip
 
     def _batch(self, trainer: Any) -> Batch:
@@ -87,6 +90,7 @@ def draw(
     fractions: Mapping[str, Array],
     slices: list[int],
     annotation: Array | None = None,
+    background: Array | None = None,
 ) -> Array:
     """One row a patch, one column a volume, each by one axial slice.
 
@@ -97,6 +101,8 @@ def draw(
         fractions: By title, (b, 1, z, y, x) in [0, 1]; drawn in colours of one scale.
         slices: z of the slice of each patch.
         annotation: (b, 1, z, y, x), outlined on every column.
+        background: Known background, (b, 1, z, y, x): a tint on grey columns; a line below the
+            picture says so.
 
     Returns:
         uint8 (height, width, 3).
@@ -104,6 +110,7 @@ def draw(
     columns = {**intensities, **fractions}
     size_y, size_x = next(iter(columns.values())).shape[-2:]
     height = _COLUMN * size_y / size_x * len(slices) + 0.3
+    height += 0.2 * (background is not None)
     figure = Figure((_COLUMN * len(columns) + 0.6, height), dpi=_DPI, layout="constrained")
     canvas = FigureCanvasAgg(figure)
     axes = figure.subplots(len(slices), len(columns), squeeze=False)
@@ -117,14 +124,24 @@ def draw(
             drawn = place.imshow(
                 volume[row, 0, z], colours, vmin=low, vmax=high, interpolation="nearest"
             )
+            if grey and background is not None:
+                place.imshow(_tint(background[row, 0, z]), interpolation="nearest")
             if annotation is not None and (outlined := annotation[row, 0, z] > 0).any():
                 place.contour(outlined, levels=[0.5], colors=[_OUTLINE], linewidths=0.9)
             _bare(place, title.replace("_", " ") if row == 0 else "")
         axes[row, 0].set_ylabel(f"patch {row + 1}, slice {z}", fontsize=8)
     if fractions:
         figure.colorbar(drawn, ax=axes[:, -1], shrink=0.9, pad=0.02).ax.tick_params(labelsize=7)
+    if background is not None:
+        figure.supxlabel("outlined: annotated; blue: known background; else unknown", fontsize=7)
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+def _tint(mask: Array) -> Array:
+    """A translucent colour where a mask (y, x) is, RGBA."""
+    colour = np.array(to_rgba(_BACKGROUND, _BACKGROUND_ALPHA))
+    return (mask > 0)[..., None] * colour
 
 
 def _bare(place: Axes, title: str) -> None:
