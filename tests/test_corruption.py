@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import pytest
@@ -235,6 +236,34 @@ def test_where_windows_overlap_the_last_wins_with_voxels_of_the_patch_as_it_was(
         shuffled = LocalShuffling(windows, seed).corrupt(patch)
         assert sorted(shuffled[0, 0, 2:]) == sorted(patch[0, 0, 2:])
         assert set(shuffled[0, 0, :2]) <= set(patch[0, 0, :4])
+
+
+def plain_shuffling(windows: Array, patch: Array, permuted: Iterable[Sequence[int]]) -> Array:
+    """The corruption as one reads it, by the permutations of its windows."""
+    shuffled = patch.copy()
+    for window, order in zip(slices(windows), permuted, strict=True):
+        shuffled[window] = patch[window].ravel()[list(order)].reshape(shuffled[window].shape)
+    return shuffled
+
+
+def test_overlapping_windows_come_out_as_often_as_of_all_their_permutations() -> None:
+    patch = np.arange(6, dtype=np.float32).reshape(1, 2, 3)
+    windows = np.array([[[0, 0, 0], [1, 1, 3]], [[0, 0, 1], [1, 2, 2]], [[0, 1, 1], [1, 2, 3]]])
+    orders = itertools.product(*(itertools.permutations(range(n)) for n in (3, 2, 2)))
+    expected = Counter(plain_shuffling(windows, patch, o).tobytes() for o in orders)
+    seen = Counter(LocalShuffling(windows, s).corrupt(patch).tobytes() for s in range(DRAWS))
+    assert set(seen) == set(expected)
+    for outcome, ways in expected.items():
+        assert within_chance(seen[outcome], DRAWS, ways / expected.total())
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float64, np.int16])
+def test_patches_of_every_type_are_shuffled_alike(dtype: type) -> None:
+    patch = unique_patch((4, 12, 30))  # values that float16 holds
+    (shuffling,) = RandomLocalShuffling(200, 0.3).draw(patch.shape, rng(4))
+    shuffled = shuffling.corrupt(patch.astype(dtype))
+    assert shuffled.dtype == dtype
+    np.testing.assert_array_equal(shuffled, shuffling.corrupt(patch))
 
 
 # painting

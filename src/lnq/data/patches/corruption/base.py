@@ -34,7 +34,7 @@ class Corruption(IntensityTransform):
         """Replaces the images (c, z, y, x); the tensors they had are left untouched."""
         for image in self.get_images(subject):
             channels = [torch.from_numpy(self.corrupt(c.numpy())) for c in image.data]
-            image.set_data(torch.stack(channels))
+            image.set_data(torch.stack(channels) if len(channels) > 1 else channels[0][None])
         return subject
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
@@ -35,18 +36,18 @@ class Painting(Corruption):
         self.seed = seed
         self.args_names = ["boxes", "seed"]
 
-    def noise(self, patch: Array) -> Array:
-        """Independent uniform noise between the patch's smallest and largest intensity."""
+    def noise(self, patch: Array) -> Callable[[Sequence[int]], Array]:
+        """Makes noise of a shape: independent, uniform between the patch's extremes."""
         rng = np.random.default_rng(self.seed)
-        low, high = float(patch.min()), float(patch.max())
-        return rng.uniform(low, high, patch.shape).astype(patch.dtype)
+        low, high = np.float32(patch.min()), np.float32(patch.max())
 
-    def pasted(self, below: Array, above: Array) -> Array:
-        """`below` with the boxes of `above`."""
-        result = below.copy()
-        for box in slices(self.boxes):
-            result[box] = above[box]
-        return result
+        def of_shape(shape: Sequence[int]) -> Array:
+            values = rng.random(shape, np.float32)
+            values *= high - low
+            values += low
+            return np.minimum(values, high, out=values).astype(patch.dtype, copy=False)
+
+        return of_shape
 
 
 class InPainting(Painting):
@@ -54,7 +55,10 @@ class InPainting(Painting):
 
     def corrupt(self, patch: Array) -> Array:
         """`patch` (z y x) with noise inside the boxes."""
-        return self.pasted(patch, self.noise(patch))
+        result, noise = patch.copy(), self.noise(patch)
+        for box in slices(self.boxes):
+            result[box] = noise(result[box].shape)
+        return result
 
 
 class OutPainting(Painting):
@@ -62,7 +66,10 @@ class OutPainting(Painting):
 
     def corrupt(self, patch: Array) -> Array:
         """Noise with `patch` (z y x) kept inside the boxes."""
-        return self.pasted(self.noise(patch), patch)
+        result = self.noise(patch)(patch.shape)
+        for box in slices(self.boxes):
+            result[box] = patch[box]
+        return result
 
 
 class RandomPainting(RandomCorruption):

@@ -17,6 +17,9 @@ from lnq.data.patches.corruption.base import (
 from lnq.data.patches.corruption.boxes import draw_boxes, sides_of, slices
 from lnq.volume import Array
 
+_PAYLOAD = 4
+"""Bytes that a random number of 64 bits can carry and still differ from others by the rest."""
+
 
 class LocalShuffling(Corruption):
     """Permutes the voxels inside each window, which removes texture and keeps shape.
@@ -37,12 +40,24 @@ class LocalShuffling(Corruption):
 
     def corrupt(self, patch: Array) -> Array:
         """`patch` (z y x) with the voxels of each window permuted."""
-        rng = np.random.default_rng(self.seed)
-        shuffled = patch.copy()
-        for window in slices(self.windows):
-            voxels = patch[window].flatten()
-            rng.shuffle(voxels)
-            shuffled[window] = voxels.reshape(shuffled[window].shape)
+        if patch.itemsize > _PAYLOAD:
+            order = self.corrupt(np.arange(patch.size, dtype=np.uint32).reshape(patch.shape))
+            return patch.ravel()[order]
+        ends = np.diff(self.windows, axis=1).prod(axis=(1, 2)).cumsum().tolist()
+        # A window's voxels in the order of random numbers: each is the low end of one (the first,
+        # on little-endian machines), so that sorting the numbers brings them along, several times
+        # as fast as shuffling.
+        rng, total = np.random.default_rng(self.seed), ends[-1] if ends else 0
+        keys = rng.integers(2**64, size=total, dtype=np.uint64)
+        carried = keys.view(patch.dtype)[:: keys.itemsize // patch.itemsize]
+        shuffled, start = patch.copy(), 0
+        for window, end in zip(slices(self.windows), ends, strict=True):
+            given = patch[window]
+            voxels = carried[start:end].reshape(given.shape)
+            voxels[...] = given
+            keys[start:end].sort()
+            shuffled[window] = voxels
+            start = end
         return shuffled
 
 
