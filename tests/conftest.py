@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from support.wandb_stub import WandbStub
 
 pytest.register_assert_rewrite("support")
-pytest_plugins = ["support.lanes"]
+pytest_plugins = ["support.lanes", "support.train_command"]
 
 # Tiny tensors gain nothing from threads, and bit-identical resuming holds for one thread count:
 # the processes that tests start inherit this one.

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pytest
 import pytorch_lightning as pl
@@ -16,7 +14,6 @@ from support.methods import (
     SHAPE,
     FixedOutputs,
     OneBranch,
-    Recorded,
     batch,
     dbdmp,
     fix_theta,
@@ -27,15 +24,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from lnq.errors import RunError
-from lnq.inference.sliding_window import SlidingWindow
-from lnq.methods import DBDMP, Genesis
+from lnq.methods import DBDMP
 from lnq.methods import dbdmp as dbdmp_module
 from lnq.networks import DualBranchVNet, VNet
-
-
-class QuietGenesis(Genesis):
-    def log_dict(self, dictionary: Any, **_: Any) -> None:
-        """Says nothing: there is no trainer."""
 
 
 @pytest.fixture
@@ -283,84 +274,6 @@ def test_gradients_that_are_not_finite_never_reach_the_weights() -> None:
     with pytest.raises(RunError, match="gradient's norm"):
         trainer.fit(method, DataLoader([given], batch_size=None))
     assert all(torch.equal(t, before[key]) for key, t in network.state_dict().items())
-
-
-def volume(*nodes: int) -> Tensor:
-    """(1, 1, 1, 1, 4) with ones at `nodes`."""
-    mask = torch.zeros(1, 1, 1, 1, 4)
-    mask[..., list(nodes)] = 1
-    return mask
-
-
-def validated(main: Tensor, label: Tensor) -> dict[str, Any]:
-    aux = torch.cat([main, 1 - main], dim=1)  # the other branch predicts the opposite
-    method = dbdmp(FixedOutputs(torch.cat([1 - main, main], dim=1), aux))
-    method.validation_step({"image": main, "label": label}, 0)
-    return method.logged
-
-
-def test_validation_dice_is_the_main_branch_s() -> None:
-    # predicted {0, 1, 2}, reference {2, 3}: 2 * 1 / 5
-    assert validated(volume(0, 1, 2), volume(2, 3))["val/dice"].item() == pytest.approx(0.4)
-    assert validated(volume(), volume(2))["val/dice"].item() == 0.0
-    assert validated(volume(1), volume())["val/dice"].item() == 0.0
-
-
-def test_validation_dice_of_a_batch_leaves_out_the_undefined_alone() -> None:
-    # {0} against {0}: 1; {0} against nothing: 0; nothing against nothing: undefined
-    main = torch.cat([volume(0), volume(0), volume()])
-    label = torch.cat([volume(0), volume(), volume()])
-    assert validated(main, label)["val/dice"].item() == pytest.approx(0.5)
-
-
-def test_validation_dice_of_nothing_and_nothing_is_not_logged() -> None:
-    assert validated(volume(), volume()) == {}
-
-
-def test_a_validation_volume_smaller_than_the_patch_is_padded_with_its_own_air() -> None:
-    class Thresholds(OneBranch):
-        def main_logits(self, x: Tensor) -> Tensor:
-            seen.append(x)
-            return torch.cat([-x, x], dim=1)
-
-    seen: list[Tensor] = []
-    image = torch.tensor([-1.5, -1.0, 1.0, 2.0]).reshape(1, 1, 1, 2, 2)
-    method = Recorded(Thresholds(logits(1)), sgd, SlidingWindow((2, 4, 4)), {"ce": 1.0}, pseudo={})
-    method.validation_step({"image": image, "label": (image > 0).to(torch.uint8)}, 0)
-    (window,) = seen
-    assert window.shape == (1, 1, 2, 4, 4)
-    assert sorted(window.flatten().tolist()) == [-1.5] * 29 + [-1.0, 1.0, 2.0]
-    assert method.logged["val/dice"] == 1.0
-
-
-def genesis(main: Tensor, aux: Tensor) -> Genesis:
-    return QuietGenesis(FixedOutputs(main, aux), sgd)
-
-
-def test_restoration_loss_by_hand() -> None:
-    # target (1, 2): main (1, 4) errs by (0, 2), MSE 2; aux (0, 5) by (1, 3), MSE 5: 7
-    def tensor(*values: float) -> Tensor:
-        return torch.tensor(values, dtype=torch.float32).reshape(1, 1, 1, 1, 2)
-
-    main, aux = tensor(1, 4), tensor(0, 5)
-    given = {"image": tensor(9, 9), "target": tensor(1, 2), "case_id": ["case_0"]}
-    assert genesis(main, aux).training_step(given, 0).item() == pytest.approx(7.0)
-
-
-def test_restoration_loss_is_taken_in_float32() -> None:
-    # 300² overflows float16
-    main = torch.full((1, 1, 1, 1, 2), 300.0, dtype=torch.float16)
-    given = {"image": main, "target": torch.zeros(1, 1, 1, 1, 2), "case_id": ["case_0"]}
-    loss = genesis(main, main.clone()).training_step(given, 0)
-    assert loss.dtype == torch.float32
-    assert loss.item() == pytest.approx(180_000.0)
-
-
-def test_restoration_loss_that_is_not_finite_stops() -> None:
-    main = torch.full((1, 1, 1, 1, 2), float("nan"))
-    given = {"image": main, "target": torch.zeros(1, 1, 1, 1, 2), "case_id": ["case_5"]}
-    with pytest.raises(RunError, match="case_5"):
-        genesis(main, main.clone()).training_step(given, 0)
 
 
 def test_optimiser_gets_every_parameter_of_the_network() -> None:

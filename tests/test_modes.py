@@ -7,22 +7,15 @@ commit why the curves moved.
 
 from __future__ import annotations
 
-import csv
 import itertools
-import json
 import math
-import os
-from collections.abc import Callable
 from dataclasses import fields
-from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from support import oracle
+from support.loss_inputs import annotation, logits_of
 from support.methods import FixedOutputs, batch, dbdmp, fix_theta, logits
-from support.runs import TINY
 from torch import Tensor
 
 from lnq.errors import RunError
@@ -41,21 +34,10 @@ from lnq.losses import (
 from lnq.methods.mode import MODES, ModeName
 from lnq.networks import DualBranchVNet
 
-GOLDEN = Path(__file__).with_name("golden_curves.json")
-
-
-def logits_of(*node_probabilities: float) -> Tensor:
-    node = torch.tensor(node_probabilities, dtype=torch.float64).logit()
-    return torch.stack([torch.zeros_like(node), node]).reshape(1, 2, 1, 1, -1)
-
 
 def label_of(*node_probabilities: float) -> Tensor:
     node = torch.tensor(node_probabilities, dtype=torch.float64)
     return torch.stack([1 - node, node]).reshape(1, 2, 1, 1, -1)
-
-
-def annotation(*values: float) -> Tensor:
-    return torch.tensor(values, dtype=torch.float64).reshape(1, 1, 1, 1, -1)
 
 
 def random_annotation(seed: int) -> Tensor:
@@ -357,29 +339,3 @@ def test_logits_of_100_stay_finite(mode: str, pseudo: str, dtype: torch.dtype) -
     for parameter in method.network.parameters():
         assert parameter.grad is not None
         assert parameter.grad.isfinite().all()
-
-
-def curve(store: Path, run: Path, mode: str, train: Callable[..., int]) -> list[float]:
-    """`train/loss` of 20 steps; λ_p has risen to 2 after half of them."""
-    given: tuple[Any, ...] = (
-        "+experiment=table1/f", *TINY, "trainer.max_epochs=5", "callbacks.ramp_up.t_max=2",
-        f"method.mode={mode}", f"store={store}", f"run_dir={run}",
-    )  # fmt: skip
-    assert train(*given) == 0
-    with (run / "curves.csv").open() as handle:
-        return [float(row["train/loss"]) for row in csv.DictReader(handle) if row["train/loss"]]
-
-
-@pytest.mark.training
-@pytest.mark.parametrize("mode", MODES)
-def test_golden_loss_curve(
-    mode: str, tiny_store: Path, tmp_path: Path, train: Callable[..., int]
-) -> None:
-    losses = curve(tiny_store, tmp_path / "run", mode, train)
-    assert len(losses) == 20
-    golden = json.loads(GOLDEN.read_text()) if GOLDEN.exists() else {}
-    if os.environ.get("LNQ_RENEW_GOLDEN") == "1":
-        renewed = golden | {mode: [round(loss, 7) for loss in losses]}
-        GOLDEN.write_text(json.dumps(renewed, indent=1) + "\n")
-        pytest.skip(f"{GOLDEN.name} was renewed")
-    np.testing.assert_allclose(losses, golden[mode], rtol=1e-4)

@@ -90,4 +90,5 @@ def test_the_command_draws_unless_told_otherwise(asked: bool, tmp_path: Path) ->
     pictures = sorted((tmp_path / "out").glob("previews/*"))
     assert [picture.name for picture in pictures] == (["s.png"] if asked else [])
     for picture in pictures:
-        assert max(Image.open(picture).size) == LONGER_SIDE
+        with Image.open(picture) as image:
+            assert max(image.size) == LONGER_SIDE

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from support.faults import OUT_OF_MEMORY
+from support.small_store import SETTINGS, new_store, states, write_dataset
 from support.synthetic_chest import GRID, chest, ellipsoid
 
 import lnq.data.store.case_store
@@ -25,45 +22,19 @@ from lnq.data.preparation.preprocessing import Preprocessing
 from lnq.data.store.building import build_case, build_store
 from lnq.data.store.case_store import CaseStore
 from lnq.errors import CaseError, RunError, UsageError
-from lnq.files import sole_user, write_json
 from lnq.inference.restore import to_scan_grid
 from lnq.volume import Volume
 from lnq.volume_file import write_volume
 
-SETTINGS = Preprocessing(spacing_mm=(5.0, 4.0, 4.0))
-
 
 @pytest.fixture
 def cases(tmp_path: Path) -> list[Case]:
-    """Two training cases and one for validation, without a label."""
-    found = []
-    for number, split in enumerate(("train", "train", "val")):
-        image, label = (tmp_path / "data" / f"{kind}{number}.nrrd" for kind in ("ct", "seg"))
-        scan = chest()
-        scan.array[:, :, :2] += number
-        write_volume(scan, image)
-        if split == "train":
-            node = ellipsoid(GRID, (0, 20, 10 * number), (15, 15, 15))
-            write_volume(Volume(node.astype(np.uint8), GRID), label)
-        kind = "partial" if split == "train" else "none"
-        labelled = label if split == "train" else None
-        found.append(Case(f"c{number}", image, labelled, split, kind, f"p{number}"))
-    return found
+    return write_dataset(tmp_path / "data")
 
 
 @pytest.fixture
 def root(tmp_path: Path, cases: list[Case]) -> Path:
     return new_store(tmp_path / "store", cases, SETTINGS)
-
-
-def new_store(folder: Path, cases: list[Case], settings: Preprocessing) -> Path:
-    ids = [case.case_id for case in cases]
-    write_json(folder / "manifest.json", {"settings": settings.as_dict(), "cases": ids})
-    return folder
-
-
-def states(cases: list[Case], root: Path, num_workers: int = 0) -> dict[str, str]:
-    return {o.case_id: o.reason or o.status for o in build_store(cases, root, num_workers)}
 
 
 @pytest.mark.slow
@@ -275,116 +246,9 @@ def test_empty_label_and_nodes_outside_the_crop_are_noted(cases: list[Case], roo
     assert "100% of the annotation" in record.notes[0]
 
 
-@pytest.mark.process
-def test_processes_give_the_same_store(cases: list[Case], root: Path, tmp_path: Path) -> None:
-    alone = new_store(tmp_path / "alone", cases, SETTINGS)
-    assert states(cases, alone) == states(cases, root, num_workers=2)
-    for case_id in ("c0", "c1", "c2"):
-        one, two = (CaseStore(folder).image(case_id) for folder in (alone, root))
-        assert np.array_equal(one, two)
-
-
-KILLS = """
-import os, signal, sys
-from pathlib import Path
-import lnq.data.store.building as building
-import lnq.data.preparation.examination as examination
-from lnq.data.case import Case
-
-real = examination.read_image_with_notes
-def read_image_with_notes(path):
-    if path.name.startswith("ct1"):
-        os.kill(os.getpid(), signal.SIGKILL)
-    return real(path)
-examination.read_image_with_notes = read_image_with_notes
-if __name__ == "__main__":
-    data, root = map(Path, sys.argv[1:])
-    cases = [Case(f"c{n}", data / f"ct{n}.nrrd", None, "test", "none", "p") for n in range(3)]
-    for outcome in building.build_store(cases, root, 2):
-        print(outcome.case_id, outcome.status, flush=True)
-"""
-
-
-@pytest.mark.process
-def test_killed_worker_costs_one_case_only(cases: list[Case], root: Path, tmp_path: Path) -> None:
-    script = tmp_path / "kills.py"
-    script.write_text(KILLS)
-    done = subprocess.run(
-        [sys.executable, script, cases[0].image.parent, root],
-        capture_output=True, text=True, timeout=120, check=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-    )  # fmt: skip
-    assert sorted(done.stdout.split("\n"))[1:] == ["c0 built", "c1 failed", "c2 built"]
-
-
-@pytest.mark.process
-def test_kill_while_writing_leaves_no_half_case(
-    cases: list[Case], root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    child = os.fork()
-    if child == 0:
-        monkeypatch.setattr(np, "save", lambda *_: os.kill(os.getpid(), signal.SIGKILL))
-        build_case(cases[0], root)
-        os._exit(0)
-    assert os.waitpid(child, 0)[1] == signal.SIGKILL
-    assert CaseStore(root).case_ids() == []
-    assert states(cases[:1], root) == {"c0": "built"}
-
-
-@pytest.mark.process
-@pytest.mark.parametrize("change", ["stale", "broken"])
-def test_kill_while_removing_leaves_no_half_case(
-    change: str, cases: list[Case], root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    build_case(cases[0], root)
-    scan = cases[0].image.read_bytes()
-    cases[0].image.write_bytes(scan[:-1000])
-    if change == "stale":
-        write_volume(Volume(chest().array + np.int16(1), GRID), cases[0].image)
-    child = os.fork()
-    if child == 0:
-        unlink = os.unlink
-
-        def one_only(*args: Any, **kwargs: Any) -> None:
-            unlink(*args, **kwargs)
-            os.kill(os.getpid(), signal.SIGKILL)
-
-        monkeypatch.setattr(os, "unlink", one_only)
-        build_case(cases[0], root)
-        os._exit(0)
-    assert os.waitpid(child, 0)[1] == signal.SIGKILL
-    assert list((root / "cases").glob("[!.]*")) == []
-    assert CaseStore(root).case_ids() == []
-    states(cases[:1], root)
-    assert list((root / "cases").glob(".*")) == []
-
-
-def test_full_disk_stops_the_run(
-    cases: list[Case], root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def full(*_: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(np, "save", full)
-    with pytest.raises(RunError, match="No space left"):
-        states(cases[:1], root)
-    assert list((root / "cases").iterdir()) == []
-
-
 def test_what_is_no_store_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no preprocessed data"):
         CaseStore(tmp_path)
     (tmp_path / "manifest.json").write_text(json.dumps({"stage": "train"}))
     with pytest.raises(UsageError, match="not a store"):
         CaseStore(tmp_path)
-
-
-def test_second_run_is_kept_out(tmp_path: Path) -> None:
-    refused = pytest.raises(UsageError, match="another run")
-    with sole_user(tmp_path / "out"), refused, sole_user(tmp_path / "out"):
-        pass
-    with sole_user(tmp_path / "out"):
-        assert (tmp_path / "out").is_dir()
-    (tmp_path / "file").touch()
-    with pytest.raises(UsageError, match="cannot write"), sole_user(tmp_path / "file" / "out"):
-        pass

@@ -148,3 +148,9 @@ def write_rtstruct(
         setattr(data, name, value)
     data.save_as(path, enforce_file_format=True)
     return path
+
+
+def box(*ranges: tuple[int, int]) -> Array:
+    mask = np.zeros(SIZE, bool)
+    mask[tuple(slice(*one) for one in ranges)] = True
+    return mask

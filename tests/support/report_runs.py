@@ -86,3 +86,13 @@ def report(*arguments: str) -> int:
         main(list(arguments))
     assert isinstance(stop.value.code, int)
     return stop.value.code
+
+
+def example_run(folder: Path) -> Path:
+    """A run of three cases: a perfect one, one with errors and a hostile name, an empty one."""
+    cases = {
+        "good": (LARGE | SMALL, LARGE | SMALL),
+        EVIL: (LARGE | SMALL, LARGE | FALSE),
+        "empty": (0 * LARGE, 0 * LARGE),
+    }
+    return make_run(folder, cases, annotated=LARGE)

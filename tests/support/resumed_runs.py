@@ -1,0 +1,42 @@
+"""Runs to compare bit for bit: how they are begun, and what they left."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+from support.runs import TINY
+
+
+def arguments(store: Path, run: Path) -> list[str]:
+    """Three epochs of four steps with augmentation, dropout and validation."""
+    return [
+        "+experiment=dbdmp", *TINY, "callbacks.ramp_up.t_max=2", "trainer.max_epochs=3",
+        "trainer.check_val_every_n_epoch=2", f"store={store}", f"run_dir={run}",
+    ]  # fmt: skip
+
+
+def saved(run: Path) -> dict[str, Any]:
+    return torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
+
+
+def assert_same(run: Path, other: Path) -> None:
+    """Same weights, momentum and curves, bit for bit."""
+    mine, theirs = saved(run), saved(other)
+    assert mine["global_step"] == theirs["global_step"] == 12
+    assert mine["state_dict"].keys() == theirs["state_dict"].keys()
+    for name, value in mine["state_dict"].items():
+        assert torch.equal(value, theirs["state_dict"][name]), name
+    momenta = [c["optimizer_states"][0]["state"] for c in (mine, theirs)]
+    for key, state in momenta[0].items():
+        assert torch.equal(state["momentum_buffer"], momenta[1][key]["momentum_buffer"])
+    assert curves(run) == curves(other)
+
+
+def curves(run: Path) -> str:
+    """`curves.csv` without the columns that tell how long things took."""
+    table = pd.read_csv(run / "curves.csv", dtype=str)
+    return table[[name for name in table if not name.startswith("perf/")]].to_csv()
