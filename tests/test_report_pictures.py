@@ -6,14 +6,17 @@ import base64
 import io
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
 from PIL import Image
-from support.report_runs import FALSE, LARGE, SMALL, make_run, report
+from support.report_runs import FALSE, GRID, LARGE, SMALL, block, make_run, report
+from support.stores import write_store
 
+from lnq.data.store.case_store import CaseStore
 from lnq.evaluation import evaluate_folders
 from lnq.reporting import read_runs
 from lnq.reporting.cases import CaseView, by_scan, view_case
@@ -96,6 +99,43 @@ def test_pictures_and_outlines_lie_on_each_other() -> None:
     assert x.max() < 0.6 * stack.width
     assert stack.frames[0].words == "slice 2 of 20, z 5 mm"
     assert stack.frames[0].outlines[0] == {}
+
+
+@pytest.mark.slow
+def test_masks_of_background_are_a_tint_with_a_legend(tmp_path: Path) -> None:
+    run = make_run(tmp_path, {"a": (LARGE, LARGE), "b": (SMALL, LARGE)})
+    assert report(f"run={run}", f"output={tmp_path}/plain.html") == 0
+    plain = (tmp_path / "plain.html").read_text()
+    assert "masks of background" not in plain
+    manifest = json.loads((run / "predictions/manifest.json").read_text())
+    for entry in manifest["cases"]:
+        entry["image_sha256"] = f"{entry['case']:0>64}"
+    (run / "predictions/manifest.json").write_text(json.dumps(manifest))
+    organ = block(slice(0, 4), slice(12, 18), slice(1, 9)) > 0
+    empty = np.zeros(GRID.size)
+    write_store(tmp_path / "store", {"x": (empty, None, "train", "none")})
+    store = CaseStore(tmp_path / "store")
+    stored = replace(store.record("x"), image_sha256=f"{'a':0>64}", background_sha256="2" * 64,
+                     grid=GRID)  # fmt: skip
+    store.write(stored, empty, None, organ)
+    record = json.loads((run / "manifest.json").read_text())
+    record["config"]["store"] = str(tmp_path / "store")
+    (run / "manifest.json").write_text(json.dumps(record))
+    (evaluated,) = read_runs([run])
+    (group,) = by_scan("a", [evaluated])
+    view = view_case("a", group, PLENTY)
+    assert view.stack is not None
+    outlined = [frame.outlines[0].get("background") for frame in view.stack.frames]
+    assert [path is not None for path in outlined] == [n < 4 for n in view.stack.numbers]
+    assert next(iter(view.stack.frames[1].outlines[0])) == "background"  # below all lines
+    x, y = np.array(corners(outlined[0])).T
+    assert (np.ptp(x), np.ptp(y)) == (8 * 15, 6 * 15)  # mm / 10, at 1.5 mm
+    (other,) = by_scan("b", [evaluated])
+    assert "background" not in str(view_case("b", other, PLENTY).stack.frames[0].outlines)
+    assert report(f"run={run}", f"output={tmp_path}/tinted.html") == 0
+    page = (tmp_path / "tinted.html").read_text()
+    assert page.count('<path class="background"') == 1 + sum(path is not None for path in outlined)
+    assert "masks of background (tint)" in page
 
 
 def test_few_slices_keep_the_important_ones() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from lnq.errors import LnqError, UsageError
 from lnq.evaluation import EvaluationRecord, read_evaluation
 from lnq.predictions import PredictedCase, read_predicted
+from lnq.reporting.known_masks import KnownMasks
 from lnq.run_folder import MeasuredFolder
 
 
@@ -19,10 +20,12 @@ class ShownEvaluation(EvaluationRecord):
     Attributes:
         predicted: Content of the predictions' `manifest.json`; empty where there is none.
         scans: By case what that says; a case that it does not list is missing.
+        known: The masks of background in the run's store, if there are any.
     """
 
     predicted: dict[str, Any]
     scans: dict[str, PredictedCase]
+    known: KnownMasks | None = None
 
     def scan_id(self, case: str) -> str:
         """What tells a case's scan from others of its name: its hash, else its path."""

@@ -24,7 +24,7 @@ from lnq.reporting.history import histories
 from lnq.reporting.nodes_found import found_by_annotation, found_by_size
 from lnq.reporting.plotting import style_of
 from lnq.reporting.runs import MANY_RUNS, Run
-from lnq.reporting.scenes import LINES
+from lnq.reporting.scenes import BACKGROUND, LINES
 from lnq.reporting.slices import UNITS_PER_MM
 from lnq.reporting.summary_table import NONE, summary_rows, tiles
 
@@ -92,6 +92,7 @@ def _notes(runs: Sequence[Run], table: CaseTable) -> list[str]:
 
 def _content(runs: Sequence[Run], table: CaseTable) -> dict[str, Any]:
     """What the template shows beside pictures."""
+    known = any(run.evaluation is not None and run.evaluation.known for run in runs)
     script = (_TEMPLATES / "report.js").read_text(encoding="utf-8")
     digest = hashlib.sha256(script.encode("utf-8")).digest()
     return {
@@ -108,7 +109,7 @@ def _content(runs: Sequence[Run], table: CaseTable) -> dict[str, Any]:
         "table": table,
         "phantom": any(map(is_phantom, table.anchors)),
         "failures": [(r.name, f) for r in runs if r.evaluation for f in r.evaluation.failures],
-        "lines": LINES,
+        "lines": {kind: line for kind, line in LINES.items() if kind != BACKGROUND or known},
         "units_per_mm": UNITS_PER_MM,
         "recipes": [_recipe(run) for run in runs],
         "made": _made(),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pandas as pd
@@ -12,6 +12,7 @@ from lnq.curves import read_curves
 from lnq.errors import LnqError, UsageError
 from lnq.files import MANIFEST, read_json
 from lnq.reporting.evaluations import ShownEvaluation, shown_evaluation, with_scans
+from lnq.reporting.known_masks import known_masks
 from lnq.resuming import unfinished
 from lnq.run_folder import MeasuredFolder, RunFolder
 from lnq.run_manifest import RunManifest, read_manifest
@@ -138,6 +139,8 @@ def _read_run(folder: Path, name: str, evaluation: Path | None) -> Run:
         evaluated = with_scans(evaluation, run.predictions)
     else:
         raise UsageError("no such folder", where=f"evaluation={evaluation}")
+    if evaluated is not None:
+        evaluated = replace(evaluated, known=known_masks(manifest.config))
     training = _own_evaluation(run.training, notes)
     panels = sorted(run.panels.glob("*.png"), key=_epoch)
     return Run(name, run, manifest, config, curves, evaluated, training, panels, notes)

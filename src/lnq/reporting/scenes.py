@@ -27,6 +27,7 @@ class Line:
     meaning: str
 
 
+BACKGROUND = "background"
 # Okabe and Ito's colours; dashes, widths and hatching tell the kinds apart without any colour.
 LINES: Mapping[str, Line] = {
     "found": Line("#56B4E9", "", 2.2, "reference node, found"),
@@ -34,6 +35,7 @@ LINES: Mapping[str, Line] = {
     "prediction": Line("#F0E442", "6 4", 2.0, "prediction"),
     "false_positive": Line("#CC79A7", "9 3 2 3", 2.8, "prediction that touches no reference node"),
     "annotated": Line("#FFFFFF", "1.5 3", 1.8, "annotated for training"),
+    BACKGROUND: Line("#009E73", "", 0.0, "masks of background (tint)"),
 }
 
 
@@ -57,11 +59,14 @@ class Scene:
     Attributes:
         image: HU.
         layers: By the place of the run in the report.
+        backgrounds: By the place of the run: masks of background `z y x` in its store; they lie
+            all over the scan, and what is shown of it does not depend on them.
         problems: By the place of the run: why it has no layers.
     """
 
     image: Volume
     layers: dict[int, Layers] = field(default_factory=dict)
+    backgrounds: dict[int, Mask] = field(default_factory=dict)
     problems: dict[int, str] = field(default_factory=dict)
 
 
@@ -85,6 +90,9 @@ def read_scene(case: str, evaluations: Mapping[int, ShownEvaluation]) -> Scene:
             scene.layers[number] = _layers(case, evaluation, scene.image, references)
         except CaseError as error:
             scene.problems[number] = str(error)
+        mask = _background(case, evaluation, scene.image)
+        if mask is not None:
+            scene.backgrounds[number] = mask
     return scene
 
 
@@ -130,6 +138,13 @@ def layers_of(
     if annotation is not None:
         masks["annotated"] = annotation[box.slices]
     return Layers(box, masks)
+
+
+def _background(case: str, evaluation: ShownEvaluation, image: Volume) -> Mask | None:
+    scan = evaluation.scans.get(case)
+    if evaluation.known is None or scan is None:
+        return None
+    return evaluation.known.on(scan.image_sha256, image.grid)
 
 
 def _layers(

@@ -12,7 +12,7 @@ from PIL import Image
 
 from lnq.box import Box
 from lnq.reporting.fitting import first_fitting, webp
-from lnq.reporting.scenes import Layers, Scene, occupied
+from lnq.reporting.scenes import BACKGROUND, Layers, Scene, occupied
 from lnq.volume import Array, Grid, Mask, Volume
 
 WINDOW_HU = (-160.0, 240.0)
@@ -130,7 +130,8 @@ def draw_stack(scene: Scene, important: Sequence[int], quality: Quality) -> Stac
             _slice_words(grid, number),
             _picture(scene.image.array[number, rows, columns], quality),
             {
-                run: _outlines(layers, number, (rows.start, columns.start), grid)
+                run: _tint(scene.backgrounds.get(run), number, (rows, columns), grid)
+                | _outlines(layers, number, (rows.start, columns.start), grid)
                 for run, layers in scene.layers.items()
             },
         )
@@ -173,6 +174,16 @@ def _picture(section: Array, quality: Quality) -> str:
     low, high = WINDOW_HU
     grey = (np.clip((section.astype(np.float32) - low) / (high - low), 0, 1) * 255).astype(np.uint8)
     return webp(Image.fromarray(grey), quality.side, quality.side, quality.webp)
+
+
+def _tint(
+    mask: Mask | None, number: int, region: tuple[slice, slice], grid: Grid
+) -> dict[str, str]:
+    """The area of known background in a slice; it comes first, below all lines."""
+    section = None if mask is None else mask[number][region]
+    if section is None or not section.any():
+        return {}
+    return {BACKGROUND: outline(section, (0, 0), (grid.spacing_mm[1], grid.spacing_mm[2]))}
 
 
 def _outlines(layers: Layers, number: int, corner: tuple[int, int], grid: Grid) -> dict[str, str]:
