@@ -11,7 +11,7 @@ from lnq.data.datasets.dicom_index import is_collection
 from lnq.data.datasets.lnq2023 import has_cases
 from lnq.data.datasets.nnunet import DATASET
 from lnq.data.datasets.pairs import is_table
-from lnq.data.phantom.dataset import RECORD, older_phantom
+from lnq.data.phantom.dataset import ORGANS, RECORD, older_phantom
 from lnq.errors import UsageError
 
 LOOKED_FOR = (
@@ -84,9 +84,10 @@ def _lnq2023(root: Path) -> Iterator[LayoutCandidate]:
         if any(root.glob("*/lnq2023-*")):
             raise older_phantom(root)
         # Listed as it lies: its settings, which data=phantom would compare, are not known here.
-        yield LayoutCandidate(
-            "lnq2023", f"{RECORD} with the challenge's folders", {"data.name": "phantom"}
-        )
+        values = {"data.name": "phantom"}
+        if (root / ORGANS).is_dir():
+            values["data.layout.background"] = str(root / ORGANS)
+        yield LayoutCandidate("lnq2023", f"{RECORD} with the challenge's folders", values)
     elif has_cases(root):
         yield LayoutCandidate("lnq2023", "train/, val/ or test/ with ID-ct.nrrd")
 

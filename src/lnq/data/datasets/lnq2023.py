@@ -9,7 +9,8 @@ from typing import get_args
 
 from lnq.data.case import Case, Split, Supervision
 from lnq.data.datasets.checks import checked, existing_folder, shortened
-from lnq.data.datasets.knowledge import Knowledge, Names, Supervised
+from lnq.data.datasets.knowledge import Knowledge, Names, Supervised, supervised
+from lnq.data.phantom.dataset import recorded_supervision
 from lnq.data.readers import SUFFIXES
 from lnq.errors import UsageError
 
@@ -66,6 +67,14 @@ class Lnq2023Layout:
                 remedy="give data.root=DIR, the folder that holds these",
             )
         cases = [case for split, folder in folders.items() for case in self._split(split, folder)]
+        # A phantom, which lies in the same folders, says how each of its cases is annotated.
+        recorded = recorded_supervision(self.root)
+        cases = [
+            supervised(case, recorded[case.case_id])
+            if case.label is not None and case.case_id in recorded
+            else case
+            for case in cases
+        ]
         return self.knowledge.added_to(checked(cases, self.root, self.allow_links_outside))
 
     def _split(self, split: Split, folder: Path) -> list[Case]:

@@ -5,80 +5,30 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 
-from lnq.data.case import Split
+from lnq.data.case import Split, Supervision
 from lnq.data.phantom.annotation import AnnotationPolicy
-from lnq.data.phantom.render import render
-from lnq.data.phantom.scanner import Acquisition, draw_acquisition
-from lnq.data.phantom.thorax import Thorax, draw_thorax
+from lnq.data.phantom.phantom_case import PhantomCase, make_case
 from lnq.errors import UsageError
 from lnq.files import read_json, sole_user, write_json
-from lnq.seeding import generator
-from lnq.volume import Grid, Volume
+from lnq.volume import Volume
 from lnq.volume_file import write_volume
 
 RECORD = "phantom.json"
+ORGANS = "organs"
+"""Folder of the masks, a folder a case."""
 _UNFINISHED = "phantom-unfinished.json"
 PREFIX = "phantom-"
 """What every case's id begins with: nobody may take one for a patient, or for the challenge's."""
 # Part of the settings, so that a changed phantom is not mistaken for one already on the disk. Those
 # of version 1 had the challenge's ids.
 VERSION = 2
+_KINDS: tuple[Supervision, ...] = get_args(Supervision)
 Progress = Callable[[Iterable[Any]], Iterable[Any]]
-
-
-@dataclass(frozen=True, eq=False)
-class PhantomCase:
-    """One finished phantom.
-
-    Attributes:
-        image: CT in HU, int16, `z y x`.
-        instances: complete labels, uint8 `z y x`: 0 background, 1..K the nodes.
-        annotated: ids of the nodes the policy chose.
-        nodes: a record of each node, in the order of the ids.
-        thorax: what was drawn.
-    """
-
-    image: Volume
-    instances: Volume
-    annotated: frozenset[int]
-    nodes: tuple[dict[str, Any], ...]
-    thorax: Thorax
-
-
-def make_case(
-    seed: int, split: Split, number: int, policy: AnnotationPolicy, size_yx: int = 128
-) -> PhantomCase:
-    """Makes one phantom, a function of its arguments alone: other cases do not change it.
-
-    Args:
-        seed: the dataset's seed.
-        split: the policy applies to `train` only; elsewhere every node is annotated.
-        number: 1 for the split's first case.
-        policy: chooses the annotated nodes; it has a generator of its own, so that the images
-            are the same under every policy.
-        size_yx: rows and columns of a slice.
-    """
-    key = ("phantom", split, number)
-    thorax = draw_thorax(generator(seed, *key, "anatomy"))
-    acquisition = draw_acquisition(generator(seed, *key, "scan"), size_yx)
-    grid, noise = acquisition.grid, generator(seed, *key, "noise")
-    image, instances = render(thorax, grid, acquisition.offset_mm, acquisition.quality, noise)
-    instances, nodes = _describe(instances, thorax, acquisition)
-    volumes = {node["id"]: node["volume_mm3"] for node in nodes}
-    annotated = frozenset(volumes)
-    if split == "train":
-        annotated = policy.choose(volumes, generator(seed, *key, "annotation"))
-    for node in nodes:
-        node["annotated"] = node["id"] in annotated
-    return PhantomCase(
-        Volume(image, grid), Volume(instances, grid), annotated, tuple(nodes), thorax
-    )
 
 
 @dataclass(frozen=True)
@@ -87,14 +37,21 @@ class PhantomDataset:
 
     Attributes:
         root: Folder of the dataset: `train/`, `val/`, `test/` as the challenge lays them out,
-            `complete/<split>/` with the instance labels of all cases, for evaluation only, and
-            `phantom.json` with the settings and every node's size and place.
-        policy: Which nodes of a training case are annotated.
-        num_train: Number of partially annotated cases.
+            `complete/<split>/` with the instance labels of all cases, for evaluation only,
+            `organs/<case>/` with masks of structures where asked for, and `phantom.json` with the
+            settings and every node's size and place.
+        policy: Which nodes of a partially annotated case are.
+        num_train: Number of training cases.
         num_val: Number of completely annotated cases.
         num_test: Number of cases without a label beside them.
         seed: The same seed gives the same bytes.
         size_yx: Rows and columns of a slice; 128 over 340 to 400 mm.
+        num_full: Of the training cases the first so many are completely annotated,
+        num_none: and the last so many not at all, without a label; the others partially.
+        organs: Whether masks of organs are written.
+
+    Raises:
+        ValueError: There are fewer training cases than that.
     """
 
     root: Path
@@ -104,14 +61,26 @@ class PhantomDataset:
     num_test: Annotated[int, Field(ge=0)] = 8
     seed: Annotated[int, Field(ge=0)] = 0
     size_yx: Annotated[int, Field(ge=32, le=512)] = 128
+    num_full: Annotated[int, Field(ge=0)] = 0
+    num_none: Annotated[int, Field(ge=0)] = 0
+    organs: bool = False
+
+    def __post_init__(self) -> None:
+        if self.num_full + self.num_none > self.num_train:
+            raise ValueError(
+                f"num_full={self.num_full} and num_none={self.num_none} are more than "
+                f"num_train={self.num_train}"
+            )
 
     def settings(self) -> dict[str, Any]:
         """Returns what determines the dataset's bytes, plain types."""
         policy = {"name": type(self.policy).__name__, **vars(self.policy)}
         counts = {"num_train": self.num_train, "num_val": self.num_val, "num_test": self.num_test}
+        # Only where they are chosen: phantoms of before, which had none, are the same.
+        more = {"num_full": self.num_full, "num_none": self.num_none, "organs": self.organs}
         return {
             "version": VERSION, "seed": self.seed, "size_yx": self.size_yx, **counts,
-            "policy": policy,
+            "policy": policy, **{key: value for key, value in more.items() if value},
         }  # fmt: skip
 
     def write(self, progress: Progress | None = None) -> None:
@@ -143,15 +112,24 @@ class PhantomDataset:
         record: dict[str, Any] = {}
         for split, number in cases if progress is None else progress(cases):
             name = f"{PREFIX}{split}-{number:04d}"
-            case = make_case(self.seed, split, number, self.policy, self.size_yx)
+            case = make_case(
+                self.seed, split, number, self.policy, self.size_yx,
+                supervision=self._supervision(split, number), organs=self.organs,
+            )  # fmt: skip
             _write_case(root, split, name, case)
             record[name] = {
                 "split": split,
+                "supervision": "none" if split == "test" else case.supervision,
                 "grid": case.image.grid.to_dict(),
                 "nodes": list(case.nodes),
             }
         write_json(root / RECORD, {"settings": self.settings(), "cases": record})
         (root / _UNFINISHED).unlink()
+
+    def _supervision(self, split: Split, number: int) -> Supervision | None:
+        if split != "train" or self.num_full < number <= self.num_train - self.num_none:
+            return None
+        return "full" if number <= self.num_full else "none"
 
     def _numbers(self) -> list[tuple[Split, int]]:
         counts: list[tuple[Split, int]] = [
@@ -171,13 +149,35 @@ class PhantomDataset:
             return True
         if settings.get("version") != VERSION:
             raise older_phantom(path.parent)
-        differing = [key for key in wanted if settings.get(key) != wanted[key]]
+        keys = {**wanted, **settings}
+        differing = [key for key in keys if settings.get(key) != wanted.get(key)]
         raise UsageError(
             "a phantom dataset of other settings is already there",
             where=path.parent,
-            why=", ".join(f"{key} is {settings.get(key)}, not {wanted[key]}" for key in differing),
+            why=", ".join(
+                f"{key} is {settings.get(key)}, not {wanted.get(key)}" for key in differing
+            ),
             remedy="choose another root, or delete this one",
         )
+
+
+def recorded_supervision(root: Path) -> dict[str, Supervision]:
+    """How the cases of a phantom are annotated, by id; empty where the folder holds none.
+
+    Raises:
+        LnqError: Its record cannot be read.
+    """
+    record = read_json(root / RECORD) if (root / RECORD).is_file() else {}
+    cases = record.get("cases") if isinstance(record, dict) else None
+    if not isinstance(cases, dict):
+        return {}
+    kinds: dict[str, Supervision] = {}
+    for name, case in cases.items():
+        recorded = case.get("supervision") if isinstance(case, dict) else None
+        kind = next((one for one in _KINDS if one == recorded), None)
+        if kind is not None:
+            kinds[name] = kind
+    return kinds
 
 
 def is_phantom(case_id: str) -> bool:
@@ -211,36 +211,8 @@ def _write_case(root: Path, split: Split, name: str, case: PhantomCase) -> None:
     grid = case.image.grid
     write_volume(case.image, root / split / f"{name}-ct.nrrd")
     write_volume(case.instances, root / "complete" / split / f"{name}-seg.nrrd")
-    if split != "test":
+    for organ, mask in case.organs.items():
+        write_volume(Volume(mask.astype(np.uint8), grid), root / ORGANS / name / f"{organ}.nrrd")
+    if split != "test" and case.supervision != "none":
         partial = np.isin(case.instances.array, sorted(case.annotated)).astype(np.uint8)
         write_volume(Volume(partial, grid), root / split / f"{name}-seg.nrrd")
-
-
-def _describe(
-    instances: NDArray[np.uint8], thorax: Thorax, acquisition: Acquisition
-) -> tuple[NDArray[np.uint8], list[dict[str, Any]]]:
-    """Numbers the visible nodes 1..K and measures each."""
-    counts = np.bincount(instances.ravel(), minlength=len(thorax.nodes) + 1)
-    lookup = np.zeros(len(counts), np.uint8)
-    records: list[dict[str, Any]] = []
-    for number, node in enumerate(thorax.nodes, start=1):
-        if counts[number] == 0:
-            continue
-        lookup[number] = len(records) + 1
-        centroid = _centroid(instances == number, acquisition.grid)
-        records.append(
-            {
-                "id": len(records) + 1,
-                "station": node.station,
-                "volume_mm3": round(float(counts[number]) * acquisition.grid.voxel_volume_mm3, 3),
-                "short_axis_mm": round(node.short_axis_mm, 3),
-                "centroid_mm": [round(float(value), 3) for value in centroid],
-                "hu": round(node.hu, 1),
-            }
-        )
-    return lookup[instances], records
-
-
-def _centroid(mask: NDArray[np.bool_], grid: Grid) -> NDArray[np.float64]:
-    index = np.stack(np.nonzero(mask), axis=-1).mean(axis=0)
-    return np.asarray(grid.to_world(index))

@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from lnq.data.phantom.annotation import LargestNodes
-from lnq.data.phantom.dataset import PhantomCase, make_case
+from lnq.data.phantom.phantom_case import PhantomCase, make_case
 from lnq.volume import Volume, reorient
 
 WINDOW_HU = (-160.0, 240.0)

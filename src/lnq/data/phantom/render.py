@@ -81,7 +81,7 @@ def _draw_trunk(
     _blend(image, canvas.edge(trunk + torso.skin_fat_mm), torso.muscle_hu)
     for gap in thorax.wall_fat:
         _paint_soft(canvas, image, gap, torso.fat_hu)
-    texture = _texture(canvas.shape, rng)
+    texture = smooth_noise(canvas.shape, rng)
     chest, lung, dome = _chest(torso, canvas)
     ribs = _ribs(torso, canvas, chest)
     _blend(image, canvas.edge(ribs), torso.bone_hu + 130)
@@ -101,6 +101,15 @@ def _draw_trunk(
         _paint(canvas, image, bone, free)
     free *= 1 - air
     return image, free
+
+
+def lung_distance(thorax: Thorax, canvas: Canvas) -> FloatArray:
+    """Signed distance to the air of both lungs, about that in mm near their surface."""
+    _, lung, dome = _chest(thorax.torso, canvas)
+    distance: FloatArray = np.maximum(
+        np.maximum(lung, dome), -_mediastinum(thorax.torso, thorax, canvas)
+    )
+    return distance
 
 
 def _chest(torso: Torso, canvas: Canvas) -> tuple[FloatArray, FloatArray, FloatArray]:
@@ -244,7 +253,7 @@ def _squircle(
     return rho
 
 
-def _texture(shape: tuple[int, int, int], rng: np.random.Generator) -> FloatArray:
+def smooth_noise(shape: tuple[int, int, int], rng: np.random.Generator) -> FloatArray:
     """Smooth unit noise with a grain of about four points."""
     coarse = tuple(-(-n // 4) + 1 for n in shape)
     noise = zoom(rng.standard_normal(coarse, dtype=np.float32), 4, order=1)
