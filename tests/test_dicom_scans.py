@@ -403,6 +403,24 @@ def test_scans_outside_the_root_have_ids_too(tmp_path: Path) -> None:
     assert scan_ids(scans, tmp_path / "data") == ["PatA_CT", "CT"]
 
 
+def test_a_folder_given_as_a_dot_has_a_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_series(tmp_path / "CT", "1.2.3")
+    monkeypatch.chdir(tmp_path / "CT")
+    assert [case.case_id for case in ScansLayout(Path()).cases()] == ["CT"]
+    write_series(tmp_path / "CT", "1.2.4", prefix="b")
+    assert [case.case_id for case in ScansLayout(Path()).cases()] == ["CT_1.2.3", "CT_1.2.4"]
+
+
+def test_masks_of_names_that_differ_in_case_alone_are_refused(tmp_path: Path) -> None:
+    for name in ("in/A.nrrd", "in/a.nii"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    with pytest.raises(UsageError, match="same name"):
+        plan(find_scans(tmp_path / "in"), tmp_path / "in", tmp_path / "out", "mha")
+
+
 def test_numbered_names_are_no_ones_else() -> None:
     assert numbered(["A", "a", "A_2", "b", "A"]) == ["A", "a_3", "A_2", "b", "A_4"]
 

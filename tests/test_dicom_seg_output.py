@@ -13,6 +13,7 @@ import pydicom
 import pytest
 from support.dicom_phantom import SIZE, change, uid, write_ct
 
+from lnq.data.case import DicomScan
 from lnq.data.readers import Scan, find_scans, read_image, read_label
 from lnq.errors import CaseError, RunError, UsageError
 from lnq.evaluation import evaluate_folders, match_cases
@@ -20,7 +21,9 @@ from lnq.files import write_json
 from lnq.inference import dicom_seg_writer
 from lnq.inference.mask_files import plan, segment
 from lnq.inference.predictor import Prediction, Predictor
+from lnq.inference.scan_folder import predict_folder
 from lnq.inference.segmenter import LoadedCheckpoint, Segmenter
+from lnq.predictions import read_predicted
 from lnq.reporting.evaluations import with_scans
 from lnq.reporting.scenes import read_scene
 from lnq.volume import Volume, reorient
@@ -111,6 +114,35 @@ def test_evaluate_and_report_read_it(scans: Path, tmp_path: Path) -> None:
     (layers,) = read_scene("scan", {0: with_scans(folder, output)}).layers.values()
     drawn = layers.masks["prediction"] | layers.masks["false_positive"]
     assert np.count_nonzero(drawn) == full
+
+
+def test_a_scan_in_several_folders_goes_all_the_way(scans: Path, tmp_path: Path) -> None:
+    """Its mask refers to every slice, and evaluate and report find the scan by the record."""
+    expected = read_image(scans / "scan")
+    (scans / "more").mkdir()
+    for name in ("1-002.dcm", "1-005.dcm"):
+        (scans / "scan" / name).rename(scans / "more" / name)
+    write_ct(scans / "other", "case_0002")
+    output = tmp_path / "predictions"
+    jobs = plan(find_scans(scans), scans, output, "dicom-seg")
+    assert predict_folder(SEGMENTER, jobs, output, config={}, say=str) == 0
+    _, cases = read_predicted(output)
+    assert [case.mask for case in cases] == ["more.dcm", "other.dcm"]
+    image = cases[0].image
+    assert isinstance(image, DicomScan)
+    assert np.array_equal(read_image(image).array, expected.array)
+    seg: Any = hd.seg.segread(output / "more.dcm")
+    (series,) = seg.ReferencedSeriesSequence
+    assert len(series.ReferencedInstanceSequence) == SIZE[0]
+    write_volume(Marking().predict(expected).mask, tmp_path / "references/more.nii.gz")
+    folder = tmp_path / "evaluation"
+    evaluate_folders(
+        output, tmp_path / "references", folder, config={"reference_kind": "binary"},
+        reference_kind="binary", min_overlap=0.25,
+    )  # fmt: skip
+    assert list(pd.read_csv(folder / "metrics.csv")["dice"]) == [1]
+    scene = read_scene("more", {0: with_scans(folder, output)})
+    assert np.array_equal(scene.image.array, reorient(expected).array)
 
 
 def test_references_must_be_images(scans: Path, tmp_path: Path) -> None:

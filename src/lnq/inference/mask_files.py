@@ -73,7 +73,9 @@ def plan(
         check_writable()
         _check_dicom(scans)
     names = dict(zip(scans, scan_ids(scans, source), strict=True))
-    twice = [name for name, count in Counter(names.values()).items() if count > 1]
+    # Without case: on some disks the masks of `A` and `a` would be one file.
+    counts = Counter(name.casefold() for name in names.values())
+    twice = {name for name in names.values() if counts[name.casefold()] > 1}
     if twice:
         raise UsageError(
             "several scans have the same name", where=source, why=", ".join(sorted(twice)[:10]),

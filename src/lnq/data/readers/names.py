@@ -34,6 +34,8 @@ def require_printable(scan: ScanPath) -> None:
 
 def scan_name(path: Path) -> str:
     """The file's name without its compound suffix; a DICOM folder's own name."""
+    if path.name in ("", ".."):  # of a folder that is given as . or ..
+        path = path.resolve()
     suffix = suffix_of(path)
     return path.name[: -len(suffix)] if suffix and not path.is_dir() else path.name
 
