@@ -72,6 +72,20 @@ def test_without_a_terminal_there_are_lines_only(
 
 
 @pytest.mark.training
+def test_a_run_too_short_for_its_curves_is_told(
+    given: list[str], tmp_path: Path, train: Train, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In our words, and only where it is so: not where epochs alone are shorter."""
+    note = "note: its curves will have no losses: of 12 steps none is the 13th"
+    for interval, expected in ((13, 1), (6, 0)):
+        place = f"run_dir={tmp_path}/{interval}"
+        assert train(*given, place, f"trainer.log_every_n_steps={interval}") == 0
+        said = capsys.readouterr()
+        assert said.err == ""
+        assert sum(line.startswith(note) for line in said.out.splitlines()) == expected
+
+
+@pytest.mark.training
 def test_the_loss_of_a_line_is_the_epochs_mean(
     given: list[str], tmp_path: Path, train: Train, capsys: pytest.CaptureFixture[str]
 ) -> None:

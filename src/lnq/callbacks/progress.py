@@ -49,6 +49,13 @@ class TrainingProgress(ProgressBar):
         # Made here, so that it finds the stream that is the process's output now.
         self._console = console()
         self._console.print(_beginning(trainer, pl_module))
+        steps = trainer.estimated_stepping_batches
+        interval = trainer.log_every_n_steps  # type: ignore[attr-defined]  # a connector sets it
+        if steps < interval and trainer.loggers:
+            self._console.print(
+                f"note: its curves will have no losses: of {steps:g} steps none is the "
+                f"{interval}th. Set trainer.log_every_n_steps lower to see them"
+            )
         if self._console.is_interactive:
             columns = (
                 TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
