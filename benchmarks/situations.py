@@ -36,12 +36,12 @@ class Answer:
 
     Attributes:
         what: Which it is, where the situation says so.
-        code: Its exit code.
+        code: Its exit code; None = the situation does not tell it.
         said: Its lines that tell something, or its last one.
     """
 
     what: str
-    code: int
+    code: int | None
     said: tuple[str, ...]
 
 
@@ -59,11 +59,10 @@ def main() -> None:
             store = _phantom(given.log)
         output = run(script, store, given.log)
         for answer in answers(output):
-            print(
-                f"| {script.stem} {answer.what} | {_cell(was(script))} | {answer.code} "
-                f"| {_cell('; '.join(answer.said))} |",
-                flush=True,
-            )
+            code = "-" if answer.code is None else answer.code
+            said = _cell("; ".join(answer.said))
+            before = _cell(was(script))
+            print(f"| {script.stem} {answer.what} | {before} | {code} | {said} |", flush=True)
 
 
 def situations(folder: Path, only: list[str]) -> list[Path]:
@@ -100,19 +99,20 @@ def answers(output: str) -> list[Answer]:
         if line.startswith("# "):
             what = line[2:]
         elif match := _EXIT.fullmatch(line.strip()):
-            telling = [text for text in lines if _SAID.search(text)] or lines[-1:]
-            found.append(Answer(match["what"] or what, int(match["code"]), _shown(telling)))
+            found.append(Answer(match["what"] or what, int(match["code"]), _shown(lines)))
             lines, what = [], ""
         elif line.strip():
             lines.append(line.strip())
-    if lines:  # a script that prints no code of its last command
-        found.append(Answer("", 0, _shown(lines)))
+    if lines or not found:
+        found.append(Answer("", None, _shown(lines) or ("nothing is said",)))
     return found
 
 
 def _shown(lines: list[str]) -> tuple[str, ...]:
-    more = len(lines) - _MOST_SHOWN
-    return (*lines[:_MOST_SHOWN], *([f"and {more} more lines"] if more > 0 else []))
+    """The lines that tell something; where none does, the last one."""
+    telling = [text for text in lines if _SAID.search(text)] or lines[-1:]
+    more = len(telling) - _MOST_SHOWN
+    return (*telling[:_MOST_SHOWN], *([f"and {more} more lines"] if more > 0 else []))
 
 
 def was(script: Path) -> str:
