@@ -97,6 +97,8 @@ TRAIN = [
 SMALLER = {
     "+sweep=sensitivity": "hydra.sweeper.jobs.values={method.tau:[0.3],method.gamma:[0.8],"
     "method.alpha:[0.4],method.lambda_max:[2.0]}",
+    "+sweep=folds": "hydra.sweeper.jobs.points={fold-0:['datamodule.fold=0'],"
+    "fold-1:['datamodule.fold=1']}",
     "+sweep=optuna": "hydra.sweeper.jobs.n_trials=1",
 }
 

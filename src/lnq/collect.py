@@ -25,6 +25,7 @@ from lnq.reporting import (
     MEASURES,
     VALIDATION,
     collect,
+    cross_validation,
     save,
     sensitivity,
     sensitivity_figure,
@@ -73,11 +74,14 @@ def main(cfg: CollectConfig) -> int:
     with sole_user(output):
         collected = collect(cfg.folder)
         table, panels = table1(collected), sensitivity(collected)
+        crossed = cross_validation(collected)
         write_table(output / "runs.csv", collected.runs)
         write_table(output / "cases.csv", collected.cases)
         if len(table):
             write_text(output / "table1.md", to_markdown(table))
             write_text(output / "table1.tex", to_latex(table))
+        if len(crossed):
+            write_table(output / "folds.csv", crossed)
         if len(panels):
             write_table(output / "sensitivity.csv", panels)
         for name, own in panels.groupby("experiment"):
@@ -89,7 +93,9 @@ def main(cfg: CollectConfig) -> int:
         out.print(_table(table[SHOWN]))
     if len(panels):
         out.print(_table(_panels(panels)))
-    if not len(table) and not len(panels):
+    if len(crossed):
+        out.print(_table(_folds(crossed)))
+    if not len(table) and not len(panels) and not len(crossed):
         out.print(_table(_readable(collected.runs)))
     if collected.unevaluated:
         out.print(f"note: without an evaluation: {', '.join(collected.unevaluated)}")
@@ -107,6 +113,23 @@ def _readable(runs: pd.DataFrame) -> pd.DataFrame:
     columns = ["run", "experiment", VALIDATION, "dice_mean", "assd_filled_mean_mm", "num_missing"]
     shown = runs[columns].dropna(axis="columns", how="all")
     return shown.map(_number)
+
+
+def _folds(crossed: pd.DataFrame) -> pd.DataFrame:
+    """What fits a terminal of cross-validations."""
+    shown = crossed[["experiment", "seed", "num_folds", "num_cases"]].rename(
+        columns={"num_folds": "folds", "num_cases": "cases"}
+    )
+    shown["cases"] = shown["cases"].map(lambda number: "-" if pd.isna(number) else int(number))
+    for title, name in ((VALIDATION, "val_dice"), ("DSC", "dice")):
+        means, spreads = 100 * crossed[f"{name}_mean"], 100 * crossed[f"{name}_sd"]
+        shown[f"{title} %"] = [mean_and_sd(m, s) for m, s in zip(means, spreads, strict=True)]
+    shown["ASSD mm"] = [mean_and_sd(mean, None) for mean in crossed["assd_filled_mm_mean"]]
+    shown["nodes found"] = [
+        "-" if pd.isna(number) else f"{found:.0f}/{number:.0f}"
+        for found, number in zip(crossed["num_nodes_found"], crossed["num_nodes"], strict=True)
+    ]
+    return shown
 
 
 def _number(value: Any) -> Any:

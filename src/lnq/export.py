@@ -40,6 +40,9 @@ class ExportConfig:
         dataset_name: Its name.
         file_ending: Format of all files.
         instances: Also write each label with a number for each node, as references of `evaluate`.
+        folds: How many of a cross-validation by patient `splits_final.json` lists; None = train and
+            val as they are.
+        seed: Of the folds.
         paths: Where everything goes.
     """
 
@@ -50,6 +53,8 @@ class ExportConfig:
     dataset_name: Annotated[str, Field(pattern=r"^\w+$")]
     file_ending: Ending
     instances: bool
+    folds: Annotated[int, Field(ge=2)] | None
+    seed: Annotated[int, Field(ge=0)]
     paths: Paths
 
 
@@ -78,7 +83,7 @@ def main(cfg: ExportConfig) -> int:
                     continue
                 done.append(one.case)
                 states["kept" if one.kept else "written"] += 1
-        finish(done, folder, cfg.file_ending)
+        finish(done, folder, cfg.file_ending, cfg.folds, cfg.seed)
         write_manifest(folder, "export", asdict(cfg), **facts, cases=[c.case_id for c in done])
         code = failures.write(folder)
     out.print(", ".join(f"{n} {state}" for state, n in states.items()), f"-> {folder}")

@@ -27,6 +27,7 @@ from lnq.callbacks import (
 from lnq.config import command, given_overrides, instantiate, is_one_of_several
 from lnq.console import console
 from lnq.curves import last_logged
+from lnq.data.datasets.checks import shortened
 from lnq.data.store.case_store import CaseStore
 from lnq.data.store.training_cases import training_cases
 from lnq.evaluation.measures import DICE
@@ -80,7 +81,7 @@ def main(cfg: TrainConfig) -> int:
 def _train(cfg: TrainConfig) -> tuple[pl.Trainer, Method]:
     """Trains; trainer and method as they are then."""
     store = CaseStore(cfg.store)
-    cases = training_cases(store, cfg.holdout, cfg.seed)
+    cases = training_cases(store, cfg.holdout, cfg.seed, cfg.fold)
     fresh = TrainingRecord(
         cfg.plain(), store.settings, cases.trained, store.split_sha256,
         store.content_sha256(cases.trained), held_out=cases.held_out,
@@ -106,7 +107,7 @@ def _train(cfg: TrainConfig) -> tuple[pl.Trainer, Method]:
         _warn_of_unfinished(store)
         _tell_unused_masks(store, cases.trained, method)
         if cases.held_out:
-            console().print(f"held out: {', '.join(cases.held_out)}")
+            console().print(f"held out: {shortened(cases.held_out)}")
         _tell_acceleration(cfg)
     claim = claimed(RunFolder(cfg.run_dir), resuming=cfg.ckpt_path is not None)
     with claim if trainer.is_global_zero else contextlib.nullcontext(), between_steps.handler():

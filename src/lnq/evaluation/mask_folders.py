@@ -51,6 +51,7 @@ def evaluate_folders(
     reference_kind: ReferenceKind,
     min_overlap: float,
     annotations: Path | None = None,
+    only_predicted: bool = False,
     track: Track = iter,
 ) -> Evaluation:
     """Evaluates every reference that has a prediction and writes the tables.
@@ -67,6 +68,7 @@ def evaluate_folders(
         reference_kind: Whether the references are binary or number their nodes.
         min_overlap: Share of a node's voxels that makes it detected, in (0, 1].
         annotations: Folder of the partial labels used in training.
+        only_predicted: References without a prediction are of no interest, and do not fail.
         track: Shows progress: gets the cases, gives them back one by one.
 
     Raises:
@@ -77,6 +79,8 @@ def evaluate_folders(
     if output.resolve() in [f.resolve() for f in folders]:
         raise UsageError("the output folder holds the masks", where=f"output={output}")
     matches, unused = match_cases(predictions, references, annotations)
+    if only_predicted:
+        matches = [match for match in matches if match.prediction is not None]
     with sole_user(output):
         nodes_by_mask, why = _predicted_nodes(predictions)
         done, failures = _evaluate_all(track(matches), reference_kind, min_overlap, nodes_by_mask)

@@ -2,6 +2,7 @@
 
 from lnq.reporting.collection import VALIDATION, Collection, collect
 from lnq.reporting.corruption import corrupted, corruption_figure
+from lnq.reporting.cross_validation import cross_validation
 from lnq.reporting.page import write_report
 from lnq.reporting.plotting import save
 from lnq.reporting.runs import MANY_RUNS, Run, read_runs, select_runs
@@ -19,6 +20,7 @@ __all__ = [
     "collect",
     "corrupted",
     "corruption_figure",
+    "cross_validation",
     "read_runs",
     "save",
     "select_runs",

@@ -17,9 +17,11 @@ from lnq.callbacks import RampUp
 from lnq.config import DataConfig, Paths
 from lnq.config.layout_choice import AUTO
 from lnq.construction import locate, stray_files
+from lnq.data.datasets.folds import Fold, fold_faults, fold_of
 from lnq.data.patches.corruption import GenesisCorruption
 from lnq.data.store.case_store import CaseStore
 from lnq.data.store.only_store import only_store
+from lnq.data.store.training_cases import training_cases
 from lnq.errors import ConfigError, UsageError
 from lnq.methods.method import Method
 from lnq.methods.mode import MODES
@@ -100,6 +102,11 @@ class TrainConfig:
         """Share of the patients with annotations that training never sees."""
         return float(self.datamodule.get("holdout", 0.0))
 
+    @property
+    def fold(self) -> Fold | None:
+        """The fold of a cross-validation that this run is, if it is one."""
+        return fold_of(self.datamodule)
+
     def measurements(self) -> list[Measurement]:
         """Those that were not set to null."""
         return [measurement for measurement in self.measure.values() if measurement is not None]
@@ -137,7 +144,7 @@ class TrainConfig:
         store = CaseStore(self.with_store().store)
         epochs, every = self.trainer["max_epochs"], self.trainer.get("check_val_every_n_epoch", 1)
         why = None
-        if not store.case_ids(split="val", supervision="full"):
+        if not training_cases(store, self.holdout, self.seed, self.fold).validated:
             why = f"{store.root} has no completely annotated validation case"
         elif self.trainer.get("limit_val_batches") == 0 or (every or 1) > epochs:
             why = "trainer.limit_val_batches and check_val_every_n_epoch leave no validation"
@@ -167,6 +174,8 @@ class TrainConfig:
         if _whole_numbers(widths, 2) and _whole_numbers(patch, 3) and len(patch) == 3:
             faults += _stride_conflicts(patch, total_stride(len(widths)))
         faults += _data_conflicts(nodes.get("data", {}))
+        faults += fold_faults(datamodule)
+        faults += _measure_conflicts(nodes.get("measure", {}), datamodule)
         faults += _corruption_conflicts(nodes.get("method"), datamodule.get("transform"))
         faults += _knowledge_conflicts(nodes.get("method"), datamodule.get("known_background"))
         faults += _ramp_conflicts(nodes.get("method"), nodes.get("callbacks", {}))
@@ -232,6 +241,16 @@ def _data_conflicts(data: Mapping[str, Any]) -> list[str]:
         "give store=DIR, or data.name=NAME as in preprocess"
         for key in ("root", "layout")
         if data.get(key) is not None
+    ]
+
+
+def _measure_conflicts(measure: Mapping[str, Any], datamodule: Mapping[str, Any]) -> list[str]:
+    if datamodule.get("fold") is not None or datamodule.get("holdout"):
+        return []
+    return [
+        f"measure.{name}.held_out: nobody is held out; give +sweep=folds or datamodule.holdout"
+        for name, node in measure.items()
+        if isinstance(node, Mapping) and node.get("held_out") is True
     ]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
@@ -10,7 +10,9 @@ from typing import Annotated, Any, ClassVar
 from pydantic import ConfigDict, Field
 
 from lnq.config import instantiate
+from lnq.data.datasets.checks import shortened
 from lnq.data.readers import find_scans
+from lnq.data.store.case_store import CaseStore
 from lnq.errors import LnqError, UsageError
 from lnq.evaluation import Evaluation, ReferenceKind, evaluate_folders, read_evaluation
 from lnq.files import FAILURES, MANIFEST
@@ -18,8 +20,9 @@ from lnq.inference.mask_files import plan
 from lnq.inference.scan_folder import predict_folder
 from lnq.inference.segmenter import Segmenter
 from lnq.inference.sliding_window import Overlap
+from lnq.networks.transfer import read_record
 from lnq.predictions import read_predicted
-from lnq.run_folder import MeasuredFolder
+from lnq.run_folder import MeasuredFolder, RunFolder
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,7 @@ class Measurement:
         min_overlap: As of `lnq.evaluate`.
         annotations: As of `lnq.evaluate`.
         postprocess: Settings of `lnq.inference.post_processing.PostProcessing`.
+        held_out: Only those scans that the run held out of its training.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
@@ -47,6 +51,7 @@ class Measurement:
     min_overlap: Annotated[float, Field(gt=0, le=1)]
     annotations: Path | None
     postprocess: dict[str, Any]
+    held_out: bool = False
 
     def check(self) -> None:
         """Refuses folders that are not there, before a network is trained to be measured on them.
@@ -115,11 +120,37 @@ def measure(
         run, device, overlap=measurement.overlap, postprocess=instantiate(measurement.postprocess)
     )
     place, config = MeasuredFolder(measurement.output), measurement.record()
-    jobs = plan(find_scans(measurement.input), measurement.input, place.predictions, None)
+    scans = find_scans(measurement.input)
+    if measurement.held_out:
+        scans = _held_out(run, scans, say)
+    jobs = plan(scans, measurement.input, place.predictions, None)
     code = predict_folder(segmenter, jobs, place.predictions, config=config, say=say)
     evaluation = evaluate_folders(
         place.predictions, measurement.references, place.evaluation,
         config=config, reference_kind=measurement.reference_kind,
         min_overlap=measurement.min_overlap, annotations=measurement.annotations,
+        only_predicted=measurement.held_out,
     )  # fmt: skip
     return Measured(evaluation, max(code, evaluation.exit_code))
+
+
+def _held_out(run: Path, scans: Sequence[Path], say: Callable[[str], None]) -> list[Path]:
+    """Those of some scans that a run held out, as its store has read them.
+
+    Raises:
+        UsageError: There is none.
+    """
+    record = read_record(RunFolder(run).checkpoint)
+    store = CaseStore(Path(record.config["store"]))
+    wanted = {store.record(case).image.resolve(): case for case in record.held_out}
+    there = [scan for scan in scans if scan.resolve() in wanted]
+    if not there:
+        raise UsageError(
+            "no scan to measure on was held out", where=run,
+            why=f"{len(wanted)} were, and none of them is among these {len(scans)}",
+            remedy="give the scans that were preprocessed, and a fold or a holdout",
+        )  # fmt: skip
+    elsewhere = sorted(wanted[image] for image in wanted.keys() - {s.resolve() for s in there})
+    if elsewhere:
+        say(f"note: held out, but not among the scans to measure on: {shortened(elsewhere)}")
+    return there

@@ -8,10 +8,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from lnq.data.case import Case, Split, Supervision
 from lnq.data.datasets.checks import checked, existing_folder, shortened
+from lnq.data.datasets.folds import FOLDS
 from lnq.data.datasets.knowledge import Knowledge, Names, Supervised
 from lnq.data.readers import SUFFIXES
 from lnq.errors import LnqError, UsageError
@@ -118,7 +119,7 @@ class NnunetLayout:
             return cases
         content = _json(path)
         try:
-            fold = _FOLDS.validate_python(content)[self.fold]
+            fold = FOLDS.validate_python(content)[self.fold]
         except (IndexError, ValidationError) as error:
             raise UsageError(
                 f"{SPLITS} has no fold {self.fold} with train and val", where=path,
@@ -152,14 +153,6 @@ class Told:
 class _Files:
     images: list[str]
     label: str | None = None
-
-
-class _Fold(BaseModel):
-    train: list[str]
-    val: list[str]
-
-
-_FOLDS = TypeAdapter(list[_Fold])
 
 
 class _Dataset(BaseModel):

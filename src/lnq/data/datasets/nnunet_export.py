@@ -4,14 +4,14 @@ Dataset501_LNQ/dataset.json         nnU-Net's description; written last
 Dataset501_LNQ/imagesTr, labelsTr   labelled cases of train and val
 Dataset501_LNQ/imagesTs, labelsTs   cases of test, and whatever has no label
 Dataset501_LNQ/instancesTr, Ts      if wanted, those labels with a number for each node
-Dataset501_LNQ/splits_final.json    train and val as one fold, where there is a val
+Dataset501_LNQ/splits_final.json    folds drawn by patient if wanted, else train and val as one
 Dataset501_LNQ/exported/ID.json     a finished case: its sources, its files and their hashes
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -19,6 +19,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from lnq.data.case import Case
+from lnq.data.datasets.folds import best_supervision, drawn_folds
 from lnq.data.datasets.nnunet import DATASET, SPLITS, Told
 from lnq.data.datasets.source_hash import label_hash
 from lnq.data.readers import (
@@ -110,28 +111,54 @@ def export_cases(
             yield Exported(case, error=error.at(case.image))
 
 
-def finish(cases: Sequence[Case], folder: Path, ending: Ending) -> None:
+def finish(
+    cases: Sequence[Case], folder: Path, ending: Ending, folds: int | None = None, seed: int = 0
+) -> None:
     """Describes the exported cases to nnU-Net, and to layout `nnunet` what that has no place for.
 
     Args:
         cases: Those that are in the folder.
         folder: As for `export_cases`.
         ending: As for `export_cases`.
+        folds: How many of a cross-validation by patient; None = the splits as they are.
+        seed: Of the folds.
+
+    Raises:
+        UsageError: There are fewer patients than folds.
     """
-    parts = {
-        split: [c.case_id for c in cases if _in_training(c) and c.split == split]
-        for split in ("train", "val")
-    }
-    if parts["val"]:
-        write_json(folder / SPLITS, [parts])
+    labelled = [case for case in cases if _in_training(case)]
+    parts = (
+        [_parts(labelled, {c.group for c in labelled if c.split == "val"})]
+        if folds is None else [_parts(labelled, held) for held in _folds(labelled, folds, seed)]
+    )  # fmt: skip
+    if all(part["val"] for part in parts):
+        write_json(folder / SPLITS, parts)
     described = {
         "channel_names": {"0": "CT"},
         "labels": {"background": 0, "lymph_node": 1},
-        "numTraining": sum(map(len, parts.values())),
+        "numTraining": len(labelled),
         "file_ending": ending,
         "lnq_cases": {c.case_id: asdict(Told(c.split, c.supervision, c.group)) for c in cases},
     }
     write_json(folder / DATASET, described)
+
+
+def _parts(cases: Sequence[Case], validated: Collection[str]) -> dict[str, list[str]]:
+    """A fold as nnU-Net lists it, from the patients that it validates on."""
+    parts: dict[str, list[str]] = {"train": [], "val": []}
+    for case in cases:
+        parts["val" if case.group in validated else "train"].append(case.case_id)
+    return parts
+
+
+def _folds(cases: Sequence[Case], count: int, seed: int) -> list[frozenset[str]]:
+    kinds = best_supervision([(case.group, case.supervision) for case in cases])
+    if len(kinds) < count:
+        raise UsageError(
+            "there are fewer patients than folds", where=f"folds={count}",
+            why=f"{len(kinds)} have labels for training", remedy="lower it",
+        )  # fmt: skip
+    return drawn_folds(kinds, count, seed)
 
 
 def _in_training(case: Case) -> bool:

@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from lnq.acceleration import available_cpus
 from lnq.box import PatchSize
+from lnq.data.datasets.folds import Fold
 from lnq.data.patches.batch import Batch
 from lnq.data.patches.cutting import PatchDataset, PatchRule
 from lnq.data.patches.known import KnownBackground
@@ -47,6 +48,10 @@ class PatchDataModule(pl.LightningDataModule):
         seed: Seed of the patches.
         overfit: Train on the first batch alone, over and over.
         holdout: Share of the patients with annotations that training never sees, drawn by the seed.
+        fold: Of a cross-validation by patient: training never sees whom it leaves out, validation
+            does; None = the splits as they are.
+        folds: How many, drawn by the seed of all patients of `train` and `val`.
+        splits: A `splits_final.json` in nnU-Net's form that lists the folds instead.
         known_background: What counts as such.
         knows_background: Whether the method asks for it.
     """
@@ -63,13 +68,17 @@ class PatchDataModule(pl.LightningDataModule):
         seed: int = 0,
         overfit: bool = False,
         holdout: Annotated[float, Field(ge=0, lt=1)] = 0.0,
+        fold: Annotated[int, Field(ge=0)] | None = None,
+        folds: Annotated[int, Field(ge=2)] = 5,
+        splits: Path | None = None,
         known_background: KnownBackground = KnownBackground(),  # noqa: B008 (it is frozen)
         knows_background: bool = False,
     ) -> None:
         super().__init__()
         self.store = CaseStore(Path(store))
-        case_ids = training_cases(self.store, holdout, seed).trained
-        rule = PatchRule(case_ids, patch_size, foreground_share, seed)
+        chosen = None if fold is None else Fold(fold, folds, splits)
+        self.cases = training_cases(self.store, holdout, seed, chosen)
+        rule = PatchRule(self.cases.trained, patch_size, foreground_share, seed)
         known = known_background if knows_background else None
         self.patches = PatchDataset(self.store, rule, transform, known)
         self.batch_size = batch_size
@@ -139,10 +148,9 @@ class PatchDataModule(pl.LightningDataModule):
 
     def val_dataloader(self) -> list[DataLoader[Batch]]:
         """Whole volumes of the completely annotated validation cases, one at a time."""
-        case_ids = self.store.case_ids(split="val", supervision="full")
-        if not case_ids:
+        if not self.cases.validated:
             return []
-        return [DataLoader(WholeVolumes(self.store, case_ids), batch_size=None)]
+        return [DataLoader(WholeVolumes(self.store, self.cases.validated), batch_size=None)]
 
 
 class WholeVolumes(Dataset[Batch]):
