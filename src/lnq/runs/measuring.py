@@ -10,6 +10,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import ConfigDict, Field
 
 from lnq.config import instantiate
+from lnq.data.case import ScanPath, first_path
 from lnq.data.datasets.checks import shortened
 from lnq.data.readers import find_scans
 from lnq.data.store.case_store import CaseStore
@@ -134,7 +135,7 @@ def measure(
     return Measured(evaluation, max(code, evaluation.exit_code))
 
 
-def _held_out(run: Path, scans: Sequence[Path], say: Callable[[str], None]) -> list[Path]:
+def _held_out(run: Path, scans: Sequence[ScanPath], say: Callable[[str], None]) -> list[ScanPath]:
     """Those of some scans that a run held out, as its store has read them.
 
     Raises:
@@ -143,14 +144,14 @@ def _held_out(run: Path, scans: Sequence[Path], say: Callable[[str], None]) -> l
     record = read_record(RunFolder(run).checkpoint)
     store = CaseStore(Path(record.config["store"]))
     wanted = {store.record(case).image.resolve(): case for case in record.held_out}
-    there = [scan for scan in scans if scan.resolve() in wanted]
+    there = {place: s for s in scans if (place := first_path(s).resolve()) in wanted}
     if not there:
         raise UsageError(
             "no scan to measure on was held out", where=run,
             why=f"{len(wanted)} were, and none of them is among these {len(scans)}",
             remedy="give the scans that were preprocessed, and a fold or a holdout",
         )  # fmt: skip
-    elsewhere = sorted(wanted[image] for image in wanted.keys() - {s.resolve() for s in there})
+    elsewhere = sorted(wanted[image] for image in wanted.keys() - there.keys())
     if elsewhere:
         say(f"note: held out, but not among the scans to measure on: {shortened(elsewhere)}")
-    return there
+    return list(there.values())
