@@ -171,7 +171,7 @@ def test_a_case_without_annotation_is_cut_anywhere(tmp_path: Path) -> None:
     source = KnownBackground(ring_mm=5.0)
     starts = set()
     for draw in range(6):
-        patch = PatchDataset(bare, rule, None, source)[draw]
+        patch = PatchDataset(bare, rule, None, source, with_background=True)[draw]
         starts.add(rule.start_of(draw, SIZE, bare.foreground("a")))
         assert not patch["label"].data.any()
         assert patch["known_background"].data.shape == (1, 4, 8, 8)

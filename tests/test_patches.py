@@ -86,12 +86,12 @@ def test_known_background_is_what_no_node_is_like_and_moves_with_the_image(tmp_p
     store = CaseStore(write_store(tmp_path / "store", {"a": (image, label, "train", "partial")}))
     place = PatchRule(["a"], (3, 3, 4), 0.0, 0)
     expected = torch.tensor([[1, 1, 0, 0], [0, 1, 1, 0], [1, 1, 1, 1]], dtype=torch.uint8)
-    given = PatchDataset(store, place, None, HU)[0]
+    given = PatchDataset(store, place, None, HU, True)[0]
     assert torch.equal(given["known_background"].data, expected.expand(1, 3, 3, 4))
     assert "known_background" not in PatchDataset(store, place, None)[0]
     # Noise and brightness do not change what is known; mirroring takes it along.
     noisy = tio.Compose([tio.RandomNoise(mean=(5, 5)), tio.RandomFlip(axes=2, flip_probability=1)])
-    moved = PatchDataset(store, place, noisy, HU)[0]
+    moved = PatchDataset(store, place, noisy, HU, True)[0]
     assert torch.equal(moved["known_background"].data, given["known_background"].data.flip(-1))
     assert torch.equal(moved["label"].data, given["label"].data.flip(-1))
 

@@ -29,9 +29,11 @@ from lnq.data.patches.known import KnownBackground
 from lnq.data.store.case_store import CaseStore
 from lnq.losses import (
     SUPERVISED_TERMS,
+    Kinds,
     counted_voxels,
     cross_entropy,
     dice_loss,
+    lopsided,
     reverse_cross_entropy,
     supervised_terms,
     symmetric_cross_entropy,
@@ -159,6 +161,82 @@ def test_a_step_on_a_mixture_follows_the_oracle(
     assert method.training_step(given, 0).item() == pytest.approx(expected)
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_a_lopsided_step_follows_the_oracle(monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
+    fix_theta(monkeypatch, 0.35)
+    main, aux, given = logits(seed, SHAPE), logits(seed + 50, SHAPE), mixture(seed)
+    y, known = given["label"].double(), given["known_background"].double()
+    counted = y + known
+    counted[:2] = 1
+    arrays = main.numpy(), aux.numpy(), y.numpy()
+    weights = oracle.lopsided_counts(*arrays, known.numpy(), counted.numpy(), 0.35)
+    label = oracle.pseudo_label(*arrays, 0.35, 0.3)
+    label[:, :1][known.numpy() > 0] = 1
+    label[:, 1:][known.numpy() > 0] = 0
+    expected = 0.0
+    for one, other in ((main, aux), (aux, main)):
+        expected += oracle.lopsided_cross_entropy(one.numpy(), y.numpy(), weights, 10.0)
+        expected += oracle.lopsided_tversky(one.numpy(), y.numpy(), weights, 0.2)
+        expected += 0.5 * oracle.consensus(one.numpy(), other.numpy(), label)
+    method = dbdmp(
+        FixedOutputs(main, aux), mode="recommended", unknown="lopsided", node_weight=10.0,
+        supervised={"ce": 1.0, "tversky": 1.0}, alpha=0.2,
+    )  # fmt: skip
+    method.lambda_p = 0.5
+    assert method.training_step(given, 0).item() == pytest.approx(expected)
+
+
+def test_lopsided_by_hand() -> None:
+    one, y, known = THREE
+    mixed = one.softmax(dim=1)
+    given = Kinds(y, known, None)
+    assert lopsided(given, mixed).counted.flatten().tolist() == pytest.approx([1, 1, 0.4])
+    assert lopsided(given, mixed, 2.0).counted.flatten().tolist() == pytest.approx([1, 1, 0.16])
+    assert lopsided(given, mixed, 0.0).counted.flatten().tolist() == [1, 1, 1]
+    left_out = given._replace(counted=COUNTED)
+    assert lopsided(left_out, mixed).counted.flatten().tolist() == [1, 1, 0]
+    bare = lopsided(Kinds(y), mixed).counted.flatten().tolist()
+    assert bare == pytest.approx([1, 0.8, 0.4])
+    # (10 (-ln 0.75) - ln 0.8 - 0.4 ln 0.4) / 2.4
+    value = cross_entropy(one, y, counted=lopsided(given, mixed).counted, node_weight=10.0)
+    assert value.item() == pytest.approx(1.4443669034)
+
+
+def test_of_c_annotated_nodes_the_node_weight_makes_one_half() -> None:
+    """Elkan and Noto: one in five like this is annotated, four count as background."""
+    y = mask(1, 0, 0, 0, 0)
+    value = torch.zeros((), dtype=torch.float64, requires_grad=True)
+    for weight, best in ((1.0, 0.2), (4.0, 0.5)):
+        p = torch.tensor(best, dtype=torch.float64).logit()
+        value = p.clone().requires_grad_()
+        logits_ = torch.stack([torch.zeros(5, dtype=torch.float64), value.expand(5)])
+        cross_entropy(logits_.reshape(1, 2, 1, 1, 5), y, node_weight=weight).backward()
+        assert value.grad is not None
+        assert value.grad.item() == pytest.approx(0, abs=1e-12)
+
+
+def test_a_sure_network_is_not_pulled_down_where_nobody_looked() -> None:
+    """Of an unknown voxel the gradient goes to 0 with its weight; without, it is all there."""
+    for unknown, steep in (("lopsided", False), ("background", True)):
+        main = torch.zeros(1, 2, 1, 1, 2, dtype=torch.float64)
+        main[0, 1] = 9.0
+        network = FixedOutputs(main, main.clone())
+        method = dbdmp(
+            network, mode="recommended", unknown=unknown, supervised={"ce": 1.0},
+            pseudo={"klce": 0.0},
+        )  # fmt: skip
+        given = {
+            "image": torch.zeros(1, 1, 1, 1, 2),
+            "label": torch.tensor([1, 0], dtype=torch.uint8).reshape(1, 1, 1, 1, 2),
+            "known_background": torch.zeros(1, 1, 1, 1, 2, dtype=torch.uint8),
+            "supervised": torch.ones(1, 1, 1, 1, 1, dtype=torch.uint8),
+            "case_id": ["a"],
+        }
+        method.training_step(given, 0).backward()
+        assert network.main.grad is not None
+        assert (network.main.grad[0, 1, 0, 0, 1].abs().item() > 0.1) == steep
+
+
 def test_cases_that_nobody_annotated_teach_by_pseudo_labels_and_by_what_is_known() -> None:
     given = mixture(4)
     unknown = (given["label"] + given["known_background"])[2, 0] == 0
@@ -184,6 +262,8 @@ def test_other_modes_neither_ask_for_kinds_nor_see_them(mode: str) -> None:
     assert (kinds.background, kinds.counted) == (None, None)
     with pytest.raises(ValueError, match="mode=recommended"):
         dbdmp(mode=mode, unknown="left_out")
+    with pytest.raises(ValueError, match="mode=recommended"):
+        dbdmp(mode=mode, unknown="lopsided")
 
 
 def changed(given: dict[str, Any], **arrays: Tensor) -> dict[str, Any]:
@@ -204,7 +284,7 @@ EXTREMES: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
 
 @pytest.mark.parametrize("extreme", EXTREMES)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
-@pytest.mark.parametrize("unknown", ["background", "left_out"])
+@pytest.mark.parametrize("unknown", ["background", "lopsided", "left_out"])
 def test_extremes_stay_finite(extreme: str, dtype: torch.dtype, unknown: str) -> None:
     """With logits of 100, too."""
     given = EXTREMES[extreme](mixture(7))
@@ -225,13 +305,16 @@ def test_extremes_stay_finite(extreme: str, dtype: torch.dtype, unknown: str) ->
 def test_gradients_of_a_mixture() -> None:
     given = mixture(3)
     y, known = given["label"].double(), given["known_background"].double()
-    for unknown in (True, False):
-        counted = counted_voxels(y, known, given["supervised"], unknown=unknown)
+    for unknown in (True, False, None):
+        counted = counted_voxels(y, known, given["supervised"], unknown=unknown is not False)
+        if unknown is None:
+            mixed = logits(4, SHAPE).softmax(dim=1)
+            counted = lopsided(Kinds(y, known, counted), mixed).counted
 
         def terms(x: Tensor, counted: Tensor = counted) -> Tensor:
             found = supervised_terms(
                 x, y, dict.fromkeys(SUPERVISED_TERMS, 1.0), gamma=0.8, alpha=0.4,
-                known_background=known, counted=counted,
+                known_background=known, counted=counted, node_weight=10.0,
             )  # fmt: skip
             return torch.stack(list(found.values()))
 
@@ -301,6 +384,7 @@ def test_a_training_on_all_kinds_is_resumed_bit_by_bit(
         "+experiment=dbdmp", *TINY, "callbacks.ramp_up.t_max=1", "method.mode=recommended",
         "datamodule.known_background.ring_mm=3", "datamodule.known_background.beyond_lungs_mm=60",
         "datamodule.batch_size=3", "callbacks.panels=null", f"store={mixed_store}",
+        "method.unknown=lopsided", "datamodule.pasting.share=0.7",
     )  # fmt: skip
     assert train(*given, f"run_dir={tmp_path}/whole") == 0
     original = StepSeed.on_train_batch_start

@@ -22,7 +22,7 @@ OURS = frozenset(
           ("Lnq2023", "Nnunet", "Pairs", "Phantom", "Scans", "Tcia")),
         *(f"data.phantom.{policy}" for policy in ("LargestNodes", "RandomNodes", "VolumeShare")),
         "data.preparation.preprocessing.Preprocessing", "data.patches.datamodule.PatchDataModule",
-        "data.patches.known.KnownBackground",
+        "data.patches.known.KnownBackground", "data.patches.pasting.NodePasting",
         "data.patches.augmentation.MonaiIntensity",
         *(f"data.patches.corruption.{part}" for part in
           ("GenesisCorruption", "RandomBezierIntensity", "RandomInPainting", "RandomLocalShuffling",

@@ -226,6 +226,47 @@ def recommended_total(
     return loss
 
 
+def lopsided_cross_entropy(logits: Floats, y: Floats, counted: Floats, node_weight: float) -> float:
+    """L_CE with weights: annotated voxels `node_weight` times, each as much as it counts."""
+    total, weight = 0.0, 0.0
+    for at in voxels(logits.shape):
+        background, node = probability(logits, at)
+        count = annotated(counted, at)
+        if annotated(y, at) == 1:
+            total -= node_weight * count * math.log(node)
+        else:
+            total -= count * math.log(background)
+        weight += count
+    return total / max(weight, 1.0)
+
+
+def lopsided_tversky(logits: Floats, y: Floats, counted: Floats, alpha: float) -> float:
+    """Eq. 4, a false positive weighing as much as its voxel counts."""
+    hit = false = missed = 0.0
+    for at in voxels(logits.shape):
+        node = probability(logits, at)[1]
+        if annotated(y, at) == 1:
+            hit += node
+            missed += 1 - node
+        else:
+            false += annotated(counted, at) * node
+    return 1 - (hit + 1e-5) / (hit + alpha * false + (1 - alpha) * missed + 1e-5)
+
+
+def lopsided_counts(
+    main: Floats, aux: Floats, y: Floats, known: Floats, counted: Floats, theta: float
+) -> Floats:
+    """What is unknown counts by how little both branches' mixture takes it for a node."""
+    result = counted.copy()
+    for b, z, row, column in voxels(main.shape):
+        at = (b, z, row, column)
+        if annotated(y, at) == 1 or annotated(known, at) == 1:
+            continue
+        node = theta * probability(main, at)[1] + (1 - theta) * probability(aux, at)[1]
+        result[b, 0, z, row, column] *= 1 - node
+    return result
+
+
 def ramp_up(epoch: int, maximum: float = 2.0, t_max: int = 99) -> float:
     """Eq. 11."""
     gap = 1 - min(epoch, t_max) / t_max

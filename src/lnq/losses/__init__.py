@@ -13,7 +13,7 @@ from lnq.losses.cross_entropy import (
     reverse_cross_entropy,
     symmetric_cross_entropy,
 )
-from lnq.losses.kinds import Kinds, counted_voxels
+from lnq.losses.kinds import Kinds, counted_voxels, lopsided
 from lnq.losses.pseudo import PSEUDO_TERMS, pseudo_terms
 from lnq.losses.pseudo_label import (
     hard_pseudo_label,
@@ -36,6 +36,7 @@ __all__ = [
     "dice_loss",
     "hard_pseudo_label",
     "kl_divergence",
+    "lopsided",
     "mix_branches",
     "partial_cross_entropy",
     "pseudo_terms",

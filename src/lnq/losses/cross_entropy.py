@@ -31,20 +31,27 @@ def one_hot(y: Tensor) -> Tensor:
 
 
 def mean_over(by_voxel: Tensor, counted: Tensor | None) -> Tensor:
-    """Mean of (b, 1, z, y, x) over the voxels that count; 0, with a gradient of 0, over none."""
+    """Mean of (b, 1, z, y, x), voxels weighted by how much they count; of none 0, gradient 0."""
     if counted is None:
         return by_voxel.mean()
     return (by_voxel * counted).sum() / counted.sum().clamp_min(1)
 
 
-def cross_entropy(logits: Tensor, y: Tensor, *, counted: Tensor | None = None) -> Tensor:
-    """L_CE: mean over voxels of -Σ_k y_k log p_k.
+def cross_entropy(
+    logits: Tensor, y: Tensor, *, counted: Tensor | None = None, node_weight: float = 1.0
+) -> Tensor:
+    """L_CE: mean over voxels of -Σ_k y_k log p_k, annotated ones times `node_weight`.
+
+    Where a share c of the nodes is annotated and all else counts as background, the mean is least
+    for w c / (w c + 1 - c) on a node: 1/2 at w = (1 - c) / c, where w = 1 gives c (Elkan and Noto
+    2008).
 
     Args:
         logits: (b, 2, z, y, x).
         y: (b, 1, z, y, x) in {0, 1}.
-        counted: (b, 1, z, y, x) in {0, 1}, the voxels that it is the mean over; None = all. Unknown
+        counted: (b, 1, z, y, x) in [0, 1], the voxels that it is the mean over; None = all. Unknown
             voxels among them are background to it.
+        node_weight: w >= 0 of what an annotated voxel adds to the mean, not to the voxels' number.
 
     Returns:
         Scalar >= 0.
@@ -55,7 +62,9 @@ def cross_entropy(logits: Tensor, y: Tensor, *, counted: Tensor | None = None) -
         >>> round(cross_entropy(logits, node).item(), 4)  # -ln 3/4
         0.2877
     """
-    return mean_over(-(one_hot(y) * log_softmax(logits)).sum(dim=1, keepdim=True), counted)
+    by_voxel = -(one_hot(y) * log_softmax(logits)).sum(dim=1, keepdim=True)
+    weighted = by_voxel if node_weight == 1 else by_voxel * (1 + (node_weight - 1) * y)
+    return mean_over(weighted, counted)
 
 
 def reverse_cross_entropy(
@@ -71,7 +80,7 @@ def reverse_cross_entropy(
         logits: (b, 2, z, y, x).
         y: (b, 1, z, y, x) in {0, 1}.
         mean_over_classes: Mean instead of sum over the two classes: half of the paper's loss.
-        counted: (b, 1, z, y, x) in {0, 1}, the voxels that it is the mean over; None = all. Unknown
+        counted: (b, 1, z, y, x) in [0, 1], the voxels that it is the mean over; None = all. Unknown
             voxels among them are background to it.
 
     Returns:
@@ -104,7 +113,7 @@ def symmetric_cross_entropy(
         y: (b, 1, z, y, x) in {0, 1}.
         gamma: γ >= 0.
         mean_over_classes: Of L_RCE alone; L_CE is the same either way.
-        counted: (b, 1, z, y, x) in {0, 1}, the voxels that it is the mean over; None = all. Unknown
+        counted: (b, 1, z, y, x) in [0, 1], the voxels that it is the mean over; None = all. Unknown
             voxels among them are background to it.
 
     Examples:

@@ -29,6 +29,7 @@ def supervised_terms(
     nan_if_empty: bool = False,
     known_background: Tensor | None = None,
     counted: Tensor | None = None,
+    node_weight: float = 1.0,
 ) -> dict[SupervisedTerm, Tensor]:
     """The terms of L_sup that have a weight, of one branch, not yet weighted.
 
@@ -41,7 +42,8 @@ def supervised_terms(
         mean_over_classes: See `reverse_cross_entropy`.
         nan_if_empty: See `partial_cross_entropy`.
         known_background: (b, 1, z, y, x) in {0, 1}, annotated as background to `"pce"`.
-        counted: (b, 1, z, y, x) in {0, 1}, the voxels that all other terms sum over; None = all.
+        counted: (b, 1, z, y, x) in [0, 1], the voxels that all other terms sum over; None = all.
+        node_weight: Of annotated voxels in `"ce"`.
 
     Examples:
         >>> import torch
@@ -59,7 +61,7 @@ def supervised_terms(
         return nodes + partial_cross_entropy(logits.flip(1), known_background)
 
     compute: dict[SupervisedTerm, Callable[[], Tensor]] = {
-        "ce": lambda: cross_entropy(logits, y, counted=counted),
+        "ce": lambda: cross_entropy(logits, y, counted=counted, node_weight=node_weight),
         "sce": lambda: symmetric_cross_entropy(
             logits, y, gamma, mean_over_classes=mean_over_classes, counted=counted
         ),

@@ -18,7 +18,7 @@ def tversky_loss(
         logits: (b, 2, z, y, x).
         y: (b, 1, z, y, x) in {0, 1}.
         alpha: Weight of the false positives; 0.5 gives the soft Dice loss.
-        counted: (b, 1, z, y, x) in {0, 1}, the voxels that it sums over; None = all. Unknown voxels
+        counted: (b, 1, z, y, x) in [0, 1], the voxels that it sums over; None = all. Unknown voxels
             among them are background to it. Without any it is 0.
 
     Returns:

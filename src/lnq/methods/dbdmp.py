@@ -17,6 +17,7 @@ from lnq.losses import (
     agreement_weight,
     counted_voxels,
     kl_divergence,
+    lopsided,
     mix_branches,
     pseudo_terms,
     sharpen,
@@ -46,8 +47,10 @@ class DBDMP(Method):
             pseudo label (rows a and b of Table 1). 0 = not computed; without any there are no
             pseudo labels.
         unknown: What unknown voxels are to L_CE, L_SCE, L_Tversky and L_Dice: `"background"`, as in
-            the paper, or `"left_out"`. Of cases that nobody annotated they are left out in either
-            case. Only where the mode knows background.
+            the paper; `"lopsided"`, background the less, the more they look like nodes (see
+            `lnq.losses.lopsided`); or `"left_out"`. Of cases that nobody annotated they are left
+            out in any case. Only where the mode knows background.
+        node_weight: Of annotated voxels in L_CE.
         mode: `"paper"`; `"original"` to reproduce the authors' code; `"recommended"`, which learns
             besides from tissue that cannot be a node (see `lnq.methods.mode`).
         tau: Temperature τ of the sharpening (Eq. 7).
@@ -71,7 +74,8 @@ class DBDMP(Method):
         supervised: dict[SupervisedTerm, Weight],
         pseudo: dict[PseudoTerm, Weight],
         mode: ModeName = "paper",
-        unknown: Literal["background", "left_out"] = "background",
+        unknown: Literal["background", "lopsided", "left_out"] = "background",
+        node_weight: Weight = 1.0,
         tau: Annotated[float, Field(gt=0)] = 0.3,
         gamma: Annotated[float, Field(ge=0)] = 0.8,
         alpha: Annotated[float, Field(ge=0, le=1)] = 0.4,
@@ -91,12 +95,15 @@ class DBDMP(Method):
             raise ValueError("no loss: give a term of supervised or pseudo a weight above 0")
         self.mode = MODES[mode]
         self.knows_background = self.mode.knows_background
-        if unknown == "left_out" and not self.knows_background:
+        if unknown != "background" and not self.knows_background:
             raise ValueError(
-                f"unknown=left_out: mode={mode} knows no background, nothing but nodes would be "
-                "left; use mode=recommended"
+                f"unknown={unknown}: mode={mode} knows no background, and has no unknown voxels; "
+                "use mode=recommended"
             )
+        if unknown == "lopsided" and not hasattr(network, "aux_decoder"):
+            raise ValueError("unknown=lopsided needs a network with two decoders")
         self.unknown = unknown
+        self.node_weight = node_weight
         self.tau, self.gamma, self.alpha = tau, gamma, alpha
         self.lambda_max = lambda_max
         self.lambda_p = lambda_max
@@ -133,7 +140,7 @@ class DBDMP(Method):
         if background is None:
             return Kinds(y)
         counted = counted_voxels(
-            y, background, batch["supervised"], unknown=self.unknown == "background"
+            y, background, batch["supervised"], unknown=self.unknown != "left_out"
         )
         return Kinds(y, background, counted)
 
@@ -152,7 +159,10 @@ class DBDMP(Method):
             theta: θ of Eq. 6.
             lambda_p: λ_p of Eq. 11.
         """
-        loss, scalars = self.supervised_loss(branches, kinds)
+        counted = kinds
+        if self.unknown == "lopsided":
+            counted = lopsided(kinds, mix_branches(branches[0], branches[1], theta))
+        loss, scalars = self.supervised_loss(branches, counted)
         if self.pseudo:
             pseudo, terms = self.pseudo_loss(branches[0], branches[1], kinds, theta)
             loss = loss + lambda_p * pseudo
@@ -168,6 +178,7 @@ class DBDMP(Method):
                 logits, kinds.annotated, self.supervised, gamma=self.gamma, alpha=self.alpha,
                 mean_over_classes=self.mode.mean_over_classes, nan_if_empty=self.mode.nan_if_empty,
                 known_background=kinds.background, counted=kinds.counted,
+                node_weight=self.node_weight,
             )
             for logits in branches
         ]  # fmt: skip

@@ -13,6 +13,7 @@ import torchio as tio
 
 from lnq.box import cut
 from lnq.data.patches.known import CutPatch, KnownBackground
+from lnq.data.patches.pasting import NodePasting
 from lnq.data.preparation.label_field import annotated
 from lnq.data.store.case_store import CaseStore
 from lnq.seeding import derive_seed, generator
@@ -80,8 +81,10 @@ class PatchDataset(tio.SubjectsDataset):
         store: Preprocessed cases.
         rule: Which patch a draw is.
         transform: Augmentation or corruption of the patch, seeded for each draw.
-        known_background: Where given, a subject has a label `known_background` besides, made of the
-            patch as it was cut, and moved with it.
+        known_background: What is known to hold no node.
+        with_background: A subject has a label `known_background` besides, made of the patch as it
+            was cut, and moved with it.
+        pasting: Adds annotated nodes to some patches, before the transform.
     """
 
     def __init__(
@@ -89,7 +92,9 @@ class PatchDataset(tio.SubjectsDataset):
         store: CaseStore,
         rule: PatchRule,
         transform: Callable[[tio.Subject], tio.Subject] | None,
-        known_background: KnownBackground | None = None,
+        known_background: KnownBackground = KnownBackground(),  # noqa: B008 (it is frozen)
+        with_background: bool = False,
+        pasting: NodePasting | None = None,
     ) -> None:
         # The base class wants the subjects themselves; ours are made on demand.
         torch.utils.data.Dataset.__init__(self)
@@ -97,6 +102,8 @@ class PatchDataset(tio.SubjectsDataset):
         self.rule = rule
         self.patch_transform = transform
         self.known_background = known_background
+        self.with_background = with_background
+        self.pasting = pasting
 
     def __getitem__(self, draw: int) -> tio.Subject:
         """The subject of draw `draw`: `image`, `label` (0 where unannotated), id, supervision."""
@@ -112,10 +119,8 @@ class PatchDataset(tio.SubjectsDataset):
         # With its true spacing, what rotates or scales a patch does so in millimetres.
         record = self.store.record(case_id)
         affine = np.diag([*record.grid.spacing_mm, 1.0])
-        labels = {"label": marked}
-        if self.known_background is not None:
-            cut_patch = CutPatch(self.store, case_id, start, patch, marked)
-            labels["known_background"] = self.known_background.of(cut_patch)
+        cut_patch = CutPatch(self.store, case_id, start, patch, marked)
+        patch, labels = self._with_nodes(cut_patch, draw)
         subject = tio.Subject(
             image=tio.ScalarImage(tensor=torch.from_numpy(patch)[None], affine=affine),
             case_id=case_id,
@@ -136,3 +141,20 @@ class PatchDataset(tio.SubjectsDataset):
             moved = cast(tio.LabelMap, subject[name])
             moved.set_data(moved.data.to(torch.uint8))  # TorchIO resamples labels to float32
         return subject
+
+    def _with_nodes(self, patch: CutPatch, draw: int) -> tuple[Array, dict[str, Array]]:
+        """A patch's intensities and labels, with the node that this draw may paste into it."""
+        labels = {"label": patch.marked}
+        if self.with_background:
+            labels["known_background"] = self.known_background.of(patch)
+        if self.pasting is None:
+            return patch.image, labels
+        rng = generator(self.rule.seed, "pasting", draw)
+        pasted = self.pasting.onto(patch, self.rule.case_ids, self.known_background, rng)
+        if pasted is None:
+            return patch.image, labels
+        labels["label"] = pasted.marked
+        if self.with_background:
+            known = labels["known_background"] | pasted.rim
+            labels["known_background"] = known & (pasted.marked == 0)
+        return pasted.image, labels

@@ -20,6 +20,7 @@ from lnq.data.patches.batch import Batch
 from lnq.data.patches.cutting import PatchDataset, PatchRule
 from lnq.data.patches.known import KnownBackground
 from lnq.data.patches.loader import PatchLoader, PatchStream
+from lnq.data.patches.pasting import NodePasting
 from lnq.data.patches.queue import DrawSampler, PatchQueue, collate
 from lnq.data.store.case_store import CaseStore
 from lnq.data.store.training_cases import training_cases
@@ -54,6 +55,7 @@ class PatchDataModule(pl.LightningDataModule):
         splits: A `splits_final.json` in nnU-Net's form that lists the folds instead.
         known_background: What counts as such.
         knows_background: Whether the method asks for it.
+        pasting: Adds annotated nodes to some patches; None = none.
     """
 
     def __init__(
@@ -73,14 +75,16 @@ class PatchDataModule(pl.LightningDataModule):
         splits: Path | None = None,
         known_background: KnownBackground = KnownBackground(),  # noqa: B008 (it is frozen)
         knows_background: bool = False,
+        pasting: NodePasting | None = None,
     ) -> None:
         super().__init__()
         self.store = CaseStore(Path(store))
         chosen = None if fold is None else Fold(fold, folds, splits)
         self.cases = training_cases(self.store, holdout, seed, chosen)
         rule = PatchRule(self.cases.trained, patch_size, foreground_share, seed)
-        known = known_background if knows_background else None
-        self.patches = PatchDataset(self.store, rule, transform, known)
+        self.patches = PatchDataset(
+            self.store, rule, transform, known_background, knows_background, pasting
+        )
         self.batch_size = batch_size
         self.steps_per_epoch = steps_per_epoch
         self.num_workers = num_workers

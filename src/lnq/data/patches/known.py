@@ -73,7 +73,8 @@ class KnownBackground:
             included.
         ring_mm: What lies within so many mm of an annotated voxel. A node that touches an annotated
             one and is not outlined itself is taken for background.
-        beyond_lungs_mm: What is farther than this from the lungs. Nothing, where none were found.
+        beyond_lungs_mm: What is farther than this from the lungs and from what they enclose in a
+            slice. Nothing, where none were found.
         beyond_body_mm: What is farther than this from the body, outside of it. The same.
         lung_heights: What lies below the first or above the second of these heights, as shares of
             the lungs' own: [0, 1] keeps the slices that show lung. Nothing, where none were found.
@@ -89,22 +90,30 @@ class KnownBackground:
 
     def of(self, patch: CutPatch) -> Array:
         """Where nothing is annotated and there can be no node, bool z y x."""
-        found = np.zeros(patch.image.shape, bool)
+        found = self.no_place(patch)
         if self.full and patch.record.supervision == "full":
             found[:] = True
         if self.hu is not None:
             found |= beyond(patch.image * patch.record.sd + patch.record.mean, self.hu)
-        if self.masks and (stored := patch.store.background(patch.case_id)) is not None:
-            found |= stored.cut(patch.start, patch.image.shape)
         if self.ring_mm is not None:
             found |= _ring(patch, self.ring_mm)
+        return found & (patch.marked == 0)
+
+    def no_place(self, patch: CutPatch) -> Array:
+        """Where no node lies in any patient: masks, and what is beyond lungs and body; bool z y x.
+
+        What the scan shows there has no say, and an annotation none either.
+        """
+        found = np.zeros(patch.image.shape, bool)
+        if self.masks and (stored := patch.store.background(patch.case_id)) is not None:
+            found |= stored.cut(patch.start, patch.image.shape)
         if self.beyond_lungs_mm is not None:
             found |= _farther(patch, LUNGS, self.beyond_lungs_mm)
         if self.beyond_body_mm is not None:
             found |= _farther(patch, BODY, self.beyond_body_mm)
         if self.lung_heights is not None:
             found |= _outside_heights(patch, self.lung_heights)
-        return found & (patch.marked == 0)
+        return found
 
 
 def beyond(hu: Array, window: tuple[float, float]) -> Array:

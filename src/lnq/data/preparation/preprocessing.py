@@ -31,7 +31,7 @@ MOST_VOXELS = 1 << 29
 
 # Counts the ways in which one scan with one set of settings was prepared and stored: to be raised
 # with every change of what comes out. It is part of the store's key: older stores are made anew.
-ALGORITHM = 7
+ALGORITHM = 8
 # What a 12-bit scanner measures. Below is padding (-3024, -2048), above is metal: a few such voxels
 # would otherwise decide mean and standard deviation.
 HU_RANGE = (-1024.0, 3071.0)
