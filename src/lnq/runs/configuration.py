@@ -105,8 +105,9 @@ class TrainConfig:
         return [measurement for measurement in self.measure.values() if measurement is not None]
 
     def untried(self) -> list[str]:
-        """Settings beyond what the paper tried (Fig. 3), in words."""
-        if not any((self.method.get("pseudo") or {}).values()):
+        """Settings of the paper's method beyond what it tried (Fig. 3), in words."""
+        pseudo = any((self.method.get("pseudo") or {}).values())
+        if not pseudo or self.method.get("unknown", "background") != "background":
             return []
         return [
             f"method.{name}={value:g} is beyond what the paper tried, {low:g} to {high:g}"
