@@ -1,4 +1,4 @@
-"""How far each place of a scan is from the lungs, with what lies between them, and from the body."""
+"""How far each place of a scan is from the lungs, what lies between them, and the body."""
 
 from __future__ import annotations
 
