@@ -109,15 +109,22 @@ def test_duplicates_by_their_voxels(tmp_path: Path) -> None:
 def test_one_label_for_two_scans_by_its_voxels(tmp_path: Path) -> None:
     """The same file under another name, or in another format; two scans of a patient may share."""
     first, second, third = (case(tmp_path, name, scan(n)) for n, name in enumerate("abc"))
+    alone = [
+        replace(case(tmp_path, name, scan(5 + n), np.flip(nodes(), 2)), group="p")
+        for n, name in enumerate("fg")
+    ]
     assert second.label is not None
     nifti = tmp_path / "label of b.nii.gz"
     sitk.WriteImage(sitk.ReadImage(second.label), nifti)
     empty = [case(tmp_path, name, scan(9 + n), 0 * nodes()) for n, name in enumerate("de")]
-    cases = [first, replace(second, label=nifti), replace(third, group="a"), *empty]
+    cases = [first, replace(second, label=nifti), replace(third, group="a"), *empty, *alone]
     reports = compare_cases(cases, list(inspect_cases(cases)))
     assert [[error.what for error in one.problems] for one in reports] == [
-        ["the same label as b"], ["the same label as a, c"], ["the same label as b"], [], [],
+        ["the same label as b"], ["the same label as a, c"], ["the same label as b"], [], [], [],
+        [],
     ]  # fmt: skip
+    assert ["its label is also that of g" in note for note in reports[5].notes] == [True]
+    assert ["its label is also that of f" in note for note in reports[6].notes] == [True]
     assert str(nifti) in str(reports[1].problems[0])
 
 

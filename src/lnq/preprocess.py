@@ -144,8 +144,8 @@ def _compare(
             _tell(leaks[case_id], out)
         else:
             out.print(f"{case_id}: warning: {twin.error()}")
-    for case_id, error in copied_labels(cases, masks, hashes).items():
-        out.print(f"{case_id}: warning: {error}")
+    for case_id, told in copied_labels(cases, masks, hashes).items():
+        out.print(f"{case_id}: warning: {told}")
     return leaks
 
 

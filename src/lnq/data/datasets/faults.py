@@ -78,11 +78,11 @@ def duplicates(cases: Sequence[Case], hashes: Mapping[str, str]) -> dict[str, Du
 
 def copied_labels(
     cases: Sequence[Case], masks: Mapping[str, str], scans: Mapping[str, str]
-) -> dict[str, CaseError]:
+) -> dict[str, CaseError | str]:
     """Cases whose label marks the very voxels that another scan's does, by id: whose is it?
 
-    Copies of one scan, which are told as such, and scans of one patient, as two reconstructions
-    are, may share one.
+    An error; for scans of one patient, of which two reconstructions may share a label, a note.
+    Copies of a scan, which are told as such, do not count.
 
     Args:
         cases: The dataset.
@@ -93,20 +93,25 @@ def copied_labels(
     for case in cases:
         if case.case_id in masks:
             users.setdefault(masks[case.case_id], []).append(case)
-    found = {}
+    told: dict[str, CaseError | str] = {}
     for case in (one for together in users.values() for one in together):
-        others = [
-            other.case_id
-            for other in users[masks[case.case_id]]
-            if other.group != case.group and scans.get(other.case_id) != scans.get(case.case_id)
-        ]
-        if others:
-            found[case.case_id] = CaseError(
-                f"the same label as {shortened(others)}", where=case.label,
+        alike = [
+            other for other in users[masks[case.case_id]]
+            if scans.get(other.case_id) != scans.get(case.case_id)
+        ]  # fmt: skip
+        strangers = [other.case_id for other in alike if other.group != case.group]
+        if strangers:
+            told[case.case_id] = CaseError(
+                f"the same label as {shortened(strangers)}", where=case.label,
                 why="it marks the same voxels of another scan",
                 remedy="give each scan its own label",
             )  # fmt: skip
-    return found
+        elif alike:
+            told[case.case_id] = (
+                f"its label is also that of {shortened([one.case_id for one in alike])}, of the "
+                "same patient. Check it, unless both show one acquisition"
+            )
+    return told
 
 
 def _by_split(cases: Sequence[Case]) -> list[Case]:

@@ -137,8 +137,11 @@ def compare_cases(cases: Sequence[Case], reports: Sequence[CaseReport]) -> list[
             report.problems.append(leaks[report.case_id])
         if report.case_id in twins:
             report.problems.append(twins[report.case_id].error())
-        if report.case_id in copies:
-            report.problems.append(copies[report.case_id])
+        copied = copies.get(report.case_id)
+        if isinstance(copied, CaseError):
+            report.problems.append(copied)
+        elif copied is not None:
+            report.notes.append(copied)
     return ordered
 
 
