@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from support.folders import touch
 
+from lnq.construction import instantiate, node_faults
 from lnq.data.datasets import Lnq2023Layout, PairsLayout, PhantomLayout, listed
 from lnq.data.datasets.checks import is_safe_id
 from lnq.data.phantom import LargestNodes
@@ -194,3 +195,42 @@ def test_the_phantom_is_a_dataset_like_any_other(tmp_path: Path) -> None:
     image, label = read_image(cases[1].image), read_label(cases[1].label or Path())
     assert image.grid == label.grid
     assert layout.cases() == cases
+
+
+def test_supervision_by_case(challenge: Path) -> None:
+    partial, other = "lnq2023-train-0002", "lnq2023-train-0007"
+    cases = Lnq2023Layout(challenge, supervised={"full": (partial,), "none": (other,)}).cases()
+    by_id = {case.case_id: case for case in cases}
+    assert (by_id[partial].supervision, by_id[partial].label is None) == ("full", False)
+    assert (by_id[other].supervision, by_id[other].label) == ("none", None)
+    assert by_id[other].notes == ("its label is not used: its supervision is none",)
+    assert by_id["lnq2023-val-0001"].supervision == "full"  # as the layout says
+
+
+@pytest.mark.parametrize(
+    ("supervised", "fault"),
+    [({"full": ("nobody",)}, "there is no case nobody"),
+     ({"full": ("lnq2023-test-0003",)}, "lnq2023-test-0003 has no label"),
+     ({"full": ("lnq2023-val-0001",), "none": ("lnq2023-val-0001",)}, "0001 is named twice")],
+)  # fmt: skip
+def test_supervision_that_cannot_be(
+    challenge: Path, supervised: dict[str, tuple[str, ...]], fault: str
+) -> None:
+    with pytest.raises(UsageError, match=rf"data\.layout\.supervised.*{fault}"):
+        Lnq2023Layout(challenge, supervised=supervised).cases()  # type: ignore[arg-type]
+
+
+def test_knowledge_comes_from_a_configuration(challenge: Path) -> None:
+    """As a command line gives it: plain lists."""
+    masks = challenge.parent / "masks"
+    touch(masks, "lnq2023-train-0002/kidney_left.nii.gz", "lnq2023-train-0002/heart.nii.gz")
+    node = {
+        "_target_": "lnq.data.datasets.Lnq2023Layout", "root": str(challenge),
+        "background": str(masks), "background_names": ["heart"],
+        "supervised": {"none": ["lnq2023-train-0007"]},
+    }  # fmt: skip
+    assert node_faults(node, "data.layout") == []
+    cases = instantiate(node).cases()
+    assert [path.name for path in cases[1].background] == ["heart.nii.gz"]
+    assert cases[2].label is None
+    assert "much" in node_faults({**node, "supervised": {"much": ["a"]}}, "data.layout")[0]
