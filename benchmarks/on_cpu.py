@@ -15,6 +15,7 @@ from torch import Tensor
 from lnq.__main__ import STAGES
 from lnq.config import instantiate
 from lnq.config.composition import compose
+from lnq.losses.kinds import Kinds
 
 
 def losses(patch: tuple[int, int, int], rounds: int) -> dict[str, float]:
@@ -29,7 +30,7 @@ def losses(patch: tuple[int, int, int], rounds: int) -> dict[str, float]:
     y = (torch.rand((2, 1, *patch), generator=generator) < 0.01).float()
     theta, lambda_p = torch.tensor(0.4), torch.tensor(2.0)
     ways: dict[str, Callable[[], Tensor]] = {
-        "ms": lambda: method.objective((main, aux), y, None, theta, lambda_p)[0],
+        "ms": lambda: method.objective((main, aux), Kinds(y), theta, lambda_p)[0],
         "plain_ms": lambda: plain_loss(main, aux, y, theta, lambda_p),
     }
     taken: dict[str, list[float]] = {name: [] for name in ways}
