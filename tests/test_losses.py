@@ -28,6 +28,7 @@ from lnq.losses import (
     mix_branches,
     partial_cross_entropy,
     reverse_cross_entropy,
+    shared,
     sharpen,
     soft_pseudo_label,
     supervised_terms,
@@ -271,3 +272,16 @@ def test_perfect_prediction_costs_nothing() -> None:
     logits = 60 * torch.cat([1 - y, y], dim=1)
     for loss in SUPERVISED:
         assert loss(logits, y).item() == pytest.approx(0.0, abs=1e-9)
+
+
+@pytest.mark.parametrize("loss", SUPERVISED)
+def test_losses_share_log_probabilities(loss: Loss) -> None:
+    alone, together = (random_logits(3).requires_grad_() for _ in range(2))
+    y, given = random_annotation(3), shared(together)
+    expected = [loss(alone, y), loss(alone, y)]
+    found = [loss(given, y), loss(given, y)]  # type: ignore[arg-type]
+    assert found == expected
+    for each in (expected, found):
+        sum(each[1:], each[0]).backward()
+    assert together.grad is not None
+    torch.testing.assert_close(together.grad, alone.grad)

@@ -1,6 +1,7 @@
 """The paper's losses (Eqs. 2 to 10) as pure functions; keywords switch to the original's forms.
 
-All of them take logits and compute in float32 whatever the precision of training is. Shapes: logits
+All of them take logits and compute in float32 whatever the precision of training is; where several
+are taken of one branch, `shared(logits)` in the place of its logits saves time. Shapes: logits
 `b c z y x` with c = 2 classes (background 0, node 1); annotation y `b 1 z y x` in {0, 1}, where 0
 means "not annotated", nodes included. `lnq.losses.kinds` tells what each makes of known background
 and of unknown voxels.
@@ -14,6 +15,7 @@ from lnq.losses.cross_entropy import (
     symmetric_cross_entropy,
 )
 from lnq.losses.kinds import Kinds, counted_voxels, lopsided
+from lnq.losses.log_probabilities import LogProbabilities, shared
 from lnq.losses.pseudo import PSEUDO_TERMS, pseudo_terms
 from lnq.losses.pseudo_label import (
     hard_pseudo_label,
@@ -29,6 +31,7 @@ __all__ = [
     "PSEUDO_TERMS",
     "SUPERVISED_TERMS",
     "Kinds",
+    "LogProbabilities",
     "agreement_weight",
     "consensus_loss",
     "counted_voxels",
@@ -41,6 +44,7 @@ __all__ = [
     "partial_cross_entropy",
     "pseudo_terms",
     "reverse_cross_entropy",
+    "shared",
     "sharpen",
     "soft_pseudo_label",
     "supervised_terms",

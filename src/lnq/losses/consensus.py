@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from lnq.losses.cross_entropy import log_softmax
+from lnq.losses.log_probabilities import Logits, log_softmax
 
 EPSILON = 1e-8
 """Keeps the normaliser ΣW off zero where the branches disagree everywhere."""
 
 
-def kl_divergence(logits: Tensor, other_logits: Tensor) -> Tensor:
+def kl_divergence(logits: Logits, other_logits: Logits) -> Tensor:
     """KL_i(p, q) = Σ_k q_k log(q_k / p_k) per voxel (Eq. 8), p of `logits`, q of `other_logits`.
 
     Args:
@@ -43,8 +43,8 @@ def agreement_weight(kl: Tensor) -> Tensor:
 
 
 def consensus_loss(
-    logits: Tensor,
-    other_logits: Tensor,
+    logits: Logits,
+    other_logits: Logits,
     pseudo_label: Tensor,
     *,
     detach_weight: bool = False,

@@ -7,22 +7,10 @@ import math
 import torch
 from torch import Tensor
 
+from lnq.losses.log_probabilities import Logits, log_softmax
+
 LOG_OF_ZERO = -4.0 * math.log(10.0)
 """Stands for log 0 in the reverse cross-entropy: log 1e-4 (Wang et al. 2019, A = -4 decades)."""
-
-
-def log_softmax(logits: Tensor) -> Tensor:
-    """Log-probabilities over the classes, in float32 at least.
-
-    Taken from the logits directly they are exact and finite, so no clamping of the logarithm is
-    needed.
-    """
-    return torch.log_softmax(at_least_float32(logits), dim=1)
-
-
-def at_least_float32(x: Tensor) -> Tensor:
-    """`x`, half precision widened; float64 stays for gradient checks."""
-    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
 def one_hot(y: Tensor) -> Tensor:
@@ -38,7 +26,7 @@ def mean_over(by_voxel: Tensor, counted: Tensor | None) -> Tensor:
 
 
 def cross_entropy(
-    logits: Tensor, y: Tensor, *, counted: Tensor | None = None, node_weight: float = 1.0
+    logits: Logits, y: Tensor, *, counted: Tensor | None = None, node_weight: float = 1.0
 ) -> Tensor:
     """L_CE: mean over voxels of -Σ_k y_k log p_k, annotated ones times `node_weight`.
 
@@ -68,7 +56,7 @@ def cross_entropy(
 
 
 def reverse_cross_entropy(
-    logits: Tensor,
+    logits: Logits,
     y: Tensor,
     *,
     mean_over_classes: bool = False,
@@ -99,7 +87,7 @@ def reverse_cross_entropy(
 
 
 def symmetric_cross_entropy(
-    logits: Tensor,
+    logits: Logits,
     y: Tensor,
     gamma: float = 0.8,
     *,
@@ -126,7 +114,7 @@ def symmetric_cross_entropy(
     return gamma * cross_entropy(logits, y, counted=counted) + reverse
 
 
-def partial_cross_entropy(logits: Tensor, y: Tensor, *, nan_if_empty: bool = False) -> Tensor:
+def partial_cross_entropy(logits: Logits, y: Tensor, *, nan_if_empty: bool = False) -> Tensor:
     """L_PCE: mean of -log p_1 over the annotated voxels (Eq. 3); all others stay out of it.
 
     Of logits with both classes exchanged it is the same loss of known background.

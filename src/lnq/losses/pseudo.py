@@ -8,6 +8,7 @@ from typing import Literal
 from torch import Tensor
 
 from lnq.losses.consensus import consensus_loss
+from lnq.losses.log_probabilities import Logits
 from lnq.losses.pseudo_label import hard_pseudo_label, truncated_pseudo_label
 from lnq.losses.tversky import dice_loss
 
@@ -16,8 +17,8 @@ PSEUDO_TERMS: tuple[PseudoTerm, ...] = ("klce", "dice")
 
 
 def pseudo_terms(
-    main: Tensor,
-    aux: Tensor,
+    main: Logits,
+    aux: Logits,
     pseudo_label: Tensor,
     names: Mapping[PseudoTerm, float],
     *,

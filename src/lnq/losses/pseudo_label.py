@@ -5,10 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from lnq.losses.cross_entropy import log_softmax, one_hot
+from lnq.losses.cross_entropy import one_hot
+from lnq.losses.log_probabilities import Logits, log_softmax
 
 
-def mix_branches(main_logits: Tensor, aux_logits: Tensor, theta: float | Tensor) -> Tensor:
+def mix_branches(main_logits: Logits, aux_logits: Logits, theta: float | Tensor) -> Tensor:
     """Eq. 6: θ p_main + (1 - θ) p_aux, without gradient.
 
     Args:

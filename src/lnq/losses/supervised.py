@@ -12,6 +12,7 @@ from lnq.losses.cross_entropy import (
     partial_cross_entropy,
     symmetric_cross_entropy,
 )
+from lnq.losses.log_probabilities import Logits
 from lnq.losses.tversky import dice_loss, tversky_loss
 
 SupervisedTerm = Literal["ce", "sce", "pce", "tversky", "dice"]
@@ -19,7 +20,7 @@ SUPERVISED_TERMS: tuple[SupervisedTerm, ...] = ("ce", "sce", "pce", "tversky", "
 
 
 def supervised_terms(
-    logits: Tensor,
+    logits: Logits,
     y: Tensor,
     names: Mapping[SupervisedTerm, float],
     *,

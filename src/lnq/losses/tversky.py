@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from lnq.losses.cross_entropy import log_softmax
+from lnq.losses.log_probabilities import Logits, log_softmax
 
 EPSILON = 1e-5
 
 
 def tversky_loss(
-    logits: Tensor, y: Tensor, alpha: float = 0.4, *, counted: Tensor | None = None
+    logits: Logits, y: Tensor, alpha: float = 0.4, *, counted: Tensor | None = None
 ) -> Tensor:
     """L_Tversky = 1 - (TP + ε) / (TP + α FP + (1 - α) FN + ε), foreground, over the whole batch.
 
@@ -40,7 +40,7 @@ def tversky_loss(
     return 1 - (true_positive + EPSILON) / (weighted + EPSILON)
 
 
-def dice_loss(logits: Tensor, y: Tensor, *, counted: Tensor | None = None) -> Tensor:
+def dice_loss(logits: Logits, y: Tensor, *, counted: Tensor | None = None) -> Tensor:
     """Soft Dice loss of the foreground over the whole batch: Tversky with α = 0.5.
 
     Args:

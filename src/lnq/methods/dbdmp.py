@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Annotated, Literal, Self
 
 from monai.metrics import compute_dice
@@ -20,10 +21,12 @@ from lnq.losses import (
     lopsided,
     mix_branches,
     pseudo_terms,
+    shared,
     sharpen,
     soft_pseudo_label,
     supervised_terms,
 )
+from lnq.losses.log_probabilities import Logits
 from lnq.losses.pseudo import PseudoTerm
 from lnq.losses.supervised import SupervisedTerm
 from lnq.methods.method import Method, OptimizerFactory
@@ -159,18 +162,19 @@ class DBDMP(Method):
             theta: θ of Eq. 6.
             lambda_p: λ_p of Eq. 11.
         """
+        given = [shared(logits) for logits in branches]
         counted = kinds
         if self.unknown == "lopsided":
-            counted = lopsided(kinds, mix_branches(branches[0], branches[1], theta))
-        loss, scalars = self.supervised_loss(branches, counted)
+            counted = lopsided(kinds, mix_branches(given[0], given[1], theta))
+        loss, scalars = self.supervised_loss(given, counted)
         if self.pseudo:
-            pseudo, terms = self.pseudo_loss(branches[0], branches[1], kinds, theta)
+            pseudo, terms = self.pseudo_loss(given[0], given[1], kinds, theta)
             loss = loss + lambda_p * pseudo
             scalars |= terms
         return self.mode.loss_scale * loss, scalars
 
     def supervised_loss(
-        self, branches: tuple[Tensor, ...], kinds: Kinds
+        self, branches: Sequence[Logits], kinds: Kinds
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Σ_branches L_sup (Eqs. 5 and 10), and each term summed over the branches for the log."""
         terms = [
@@ -192,8 +196,8 @@ class DBDMP(Method):
 
     def pseudo_loss(
         self,
-        main: Tensor,
-        aux: Tensor,
+        main: Logits,
+        aux: Logits,
         kinds: Kinds,
         theta: float | Tensor,
     ) -> tuple[Tensor, dict[str, Tensor]]:
@@ -214,8 +218,8 @@ class DBDMP(Method):
 
     def pseudo_label(
         self,
-        main: Tensor,
-        aux: Tensor,
+        main: Logits,
+        aux: Logits,
         kinds: Kinds,
         theta: float | Tensor,
     ) -> Tensor:
