@@ -25,7 +25,7 @@ def test_every_example_in_a_docstring_is_run() -> None:
 
 
 TESTS = """
-import subprocess, sys, pytest
+import subprocess, sys, warnings, pytest
 import pytorch_lightning as pl
 
 @pytest.fixture(scope="module")
@@ -43,13 +43,18 @@ def test_idle(): pass
 @pytest.mark.process
 def test_marked(): subprocess.run([sys.executable, "-c", ""], check=True)
 def test_quick(): pass
+def test_warns(): warnings.warn("x")
+@pytest.mark.slow
+def test_warns_slowly(): warnings.warn("x")
 """
 
 
 @pytest.mark.process
 def test_marks_are_held_to_what_tests_do(tmp_path: Path) -> None:
     (tmp_path / "test_all.py").write_text(TESTS)
-    (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers =\n process\n training\n slow\n")
+    (tmp_path / "pytest.ini").write_text(
+        "[pytest]\nfilterwarnings = error\nmarkers =\n process\n training\n slow\n"
+    )
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-rA", "-p", "support.lanes", "-p", "no:xdist"],
         cwd=tmp_path, capture_output=True, text=True, check=False,
@@ -57,7 +62,7 @@ def test_marks_are_held_to_what_tests_do(tmp_path: Path) -> None:
     )  # fmt: skip
     ended = dict(re.findall(r"^(?:FAILED|PASSED) \S+::(\w+)(.*)$", done.stdout, re.M))
     passed = {name for name, why in ended.items() if not why}
-    assert passed == {"test_uses", "test_marked", "test_quick"}
+    assert passed == {"test_uses", "test_marked", "test_quick", "test_warns_slowly"}
     assert "test_unmarked" in ended
     assert "this test starts a process: mark it" in done.stdout
     assert "this test trains: mark it `training`" in done.stdout

@@ -4,6 +4,9 @@
 nothing, marks are held to what happens: a test without any fails where it starts a process or
 trains, or where it takes long, and one marked `process` or `training` that does neither fails at
 its end. A fixture that tests share counts for each of them, whichever came first.
+
+In quick tests a warning is an error (pyproject.toml lists the exceptions). Marked ones show theirs:
+what libraries say while they train or start processes depends on the machine.
 """
 
 from __future__ import annotations
@@ -95,6 +98,12 @@ def _watch_trainers() -> None:
 def pytest_configure(config: pytest.Config) -> None:
     sys.addaudithook(_hear)
     BaseProcess.start = _watched(BaseProcess.start, "process")  # type: ignore[method-assign]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if HEAVY.intersection(mark.name for mark in item.iter_markers()):
+            item.add_marker(pytest.mark.filterwarnings("default"), append=False)
 
 
 @pytest.hookimpl(wrapper=True)
