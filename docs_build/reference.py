@@ -16,8 +16,8 @@ from lnq.config.help import MORE, help_text, one_line, options
 
 REFERENCE = Path(__file__).parents[1] / "docs" / "reference"
 ORDER = (
-    "doctor", "preprocess", "train", "predict", "evaluate", "report", "compare", "collect", "rank",
-    "export", "figures", "dashboard",
+    "doctor", "preprocess", "train", "calibrate", "predict", "evaluate", "report", "compare",
+    "collect", "rank", "export", "figures", "dashboard",
 )  # fmt: skip
 """Commands as one meets them; others follow in the alphabet's order."""
 MADE = "<!-- Made from conf/ by docs_build/reference.py (make docs). Change it there. -->"

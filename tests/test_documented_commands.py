@@ -47,6 +47,7 @@ DOCUMENTS = [
 HOW_TO = (
     "docs/how-to/own-scans.md", "docs/reference/layouts.md", "docs/how-to/dicom.md",
     "docs/how-to/sweeps.md", "docs/how-to/watching.md", "docs/how-to/background-masks.md",
+    "docs/how-to/threshold.md",
     "docs/explanation/three-kinds.md",
 )  # fmt: skip
 """Pages whose commands of lnq are run one after the other, on the same scans and outputs."""
@@ -148,7 +149,7 @@ def scans(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The table and folders of the page about own scans."""
     root = tmp_path_factory.mktemp("own")
     rows = []
-    splits: list[Split] = ["train", "val"]
+    splits: list[Split] = ["train", "val", "train"]
     for number, split in enumerate(splits, start=1):
         name, case = f"P{number}", phantom(number, split)
         for folder, volume in {

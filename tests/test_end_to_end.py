@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 import SimpleITK as sitk
 
+import lnq.calibrate
 import lnq.evaluate
 import lnq.predict
 import lnq.preprocess
@@ -50,10 +51,13 @@ def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, start in (("baseline", []), ("dbdmp", [f"init_from={out}/genesis"])):
         schedule = ["trainer.max_epochs=2"]
         schedule += ["callbacks.ramp_up.t_max=1"] if name == "dbdmp" else []
+        schedule += ["datamodule.holdout=0.5"] if name == "dbdmp" else []
         run(
             lnq.train.main, f"+experiment=[{name},phantom]", at, f"run_dir={out}/{name}",
             *start, *schedule, *TINY,
         )  # fmt: skip
+        if name == "dbdmp":
+            run(lnq.calibrate.main, f"run={out}/{name}", at, "postprocess=none", "draws=20")
         run(
             lnq.predict.main, f"checkpoint={out}/{name}", f"input={out}/phantom/test", at,
             "postprocess=none",
@@ -109,6 +113,19 @@ def test_masks_lie_on_the_scans_own_grids(outputs: Path) -> None:
         for geometry in ("GetSize", "GetSpacing", "GetOrigin", "GetDirection"):
             assert getattr(mask, geometry)() == getattr(image, geometry)()
         assert set(np.unique(sitk.GetArrayViewFromImage(mask))) <= {0, 1}
+
+
+@pytest.mark.training
+def test_a_run_is_used_at_the_threshold_that_it_keeps(outputs: Path) -> None:
+    kept = json.loads((outputs / "dbdmp" / "calibration.json").read_text())["calibration"]
+    (held,) = json.loads((outputs / "dbdmp" / "manifest.json").read_text())["held_out"]
+    assert kept["cases"] == [held]
+    assert (kept["rule"], kept["expected_nodes"]) == ("expected_dice", 10)
+    for name, value in (("dbdmp", kept["threshold"]), ("baseline", 0.5)):
+        for stage in ("predictions", "evaluation"):
+            manifest = json.loads((outputs / name / stage / "manifest.json").read_text())
+            assert manifest["threshold"]["value"] == value
+    assert 'id="threshold"' in (outputs / "report.html").read_text()
 
 
 @pytest.mark.training

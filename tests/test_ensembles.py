@@ -15,7 +15,7 @@ import lnq
 from lnq import predict
 from lnq.errors import UsageError
 from lnq.files import read_json, sha256
-from lnq.inference.predictor import THRESHOLD
+from lnq.inference.predictor import above
 from lnq.run_folder import RunFolder
 from lnq.volume_file import write_volume
 
@@ -45,7 +45,7 @@ def test_probabilities_are_averaged_before_the_cut(runs: list[Path], scan: Path)
     together = segmented(runs, scan)
     mean = np.mean([one.probability_volume.array for one in alone], axis=0)
     assert np.allclose(together.probability_volume.array, mean, atol=1e-6)
-    cut = together.probability_volume.array > THRESHOLD
+    cut = above(together.probability_volume.array, 0.5)
     assert np.array_equal(together.mask_volume.array, cut)
     votes = np.sum([one.mask_volume.array for one in alone], axis=0)
     assert np.any(cut != (votes >= 2))  # otherwise a vote would pass, too

@@ -24,7 +24,7 @@ from lnq.data.readers import find_scans, read_label
 from lnq.errors import CaseError, RunError, UsageError
 from lnq.inference.mask_files import Job, plan, segment
 from lnq.inference.post_processing import PostProcessing
-from lnq.inference.predictor import THRESHOLD, Predictor
+from lnq.inference.predictor import Predictor, above
 from lnq.inference.segmenter import LoadedCheckpoint, Segmenter
 from lnq.inference.sliding_window import Logits, SlidingWindow
 from lnq.inference.sliding_window import foreground_probability as by_branch
@@ -334,7 +334,7 @@ def test_half_precision_changes_masks_at_the_threshold_alone() -> None:
         found.append(probability)
     full, half = found
     assert not np.array_equal(full, half)  # it is what was asked for
-    differ = (full > THRESHOLD) != (half > THRESHOLD)
-    assert 0.2 < (full > THRESHOLD).mean() < 0.8
+    differ = above(full, 0.5) != above(half, 0.5)
+    assert 0.2 < above(full, 0.5).mean() < 0.8
     assert np.abs(full[differ] - 0.5).max() < 0.03
     assert differ.mean() < 0.005

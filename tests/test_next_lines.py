@@ -64,7 +64,8 @@ def test_next_lines_run_as_printed(
     predict, report = told(capsys.readouterr().out, "next")
     assert f"{outputs}/phantom/test" in predict[4].replace("\\'", "'")
     assert run("predict", *predict[3:]) == 0
-    assert re.match(r"1 of 1  phantom-test-0001-ct  \d+ s\n", capsys.readouterr().out)
+    said = r"threshold 0.5: the network has no calibration\n1 of 1  phantom-test-0001-ct  \d+ s\n"
+    assert re.match(said, capsys.readouterr().out)
     assert run("report", *report[3:]) == 0
     assert list((outputs / "train" / "dbdmp").glob("*/report.html"))
 

@@ -11,6 +11,7 @@ STAGES = {
     "preprocess": "scans to a store that training reads fast",
     "export": "a dataset in nnU-Net's folders",
     "train": "pre-training and fine-tuning",
+    "calibrate": "the threshold of a run, chosen on unseen cases",
     "predict": "masks on the scans' own grids",
     "evaluate": "predictions against references",
     "report": "a self-contained HTML page of a run",

@@ -70,6 +70,8 @@ def main(cfg: EvaluateConfig) -> int:
         )  # fmt: skip
     out = console()
     out.print(_table(result.summary))
+    if result.threshold is not None:
+        out.print(f"the masks were cut at {result.threshold}")
     if (froc := result.summary.froc) is not None:
         shown = ", ".join(f"{point.sensitivity:.2f}" for point in froc.at)
         rates = ", ".join(rate_name(point.false_positives_per_scan) for point in froc.at)

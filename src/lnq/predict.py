@@ -34,6 +34,7 @@ from lnq.inference.mask_files import Format, Job, plan
 from lnq.inference.scan_folder import Show, predict_folder
 from lnq.inference.segmenter import Segmentation, Segmenter
 from lnq.inference.sliding_window import BatchSize, Overlap
+from lnq.inference.threshold import GivenThreshold
 from lnq.predictions import PREVIEWS
 from lnq.reporting.preview import write_preview
 from lnq.resuming import unfinished
@@ -50,6 +51,8 @@ class PredictConfig:
         input: A scan, a DICOM folder, or a tree of these.
         output: Folder of the masks; None = `predictions` in the run folder.
         output_format: Format of all masks; None = each scan's own.
+        threshold: Voxels whose probability is above it are nodes; auto = that of the run's
+            calibration, where it is of this very checkpoint, else 0.5.
         save_probabilities: Also write probabilities.
         previews: Also draw a picture of each scan.
         disagreement: Also evaluate the auxiliary decoders, for a column of `nodes.csv`.
@@ -66,6 +69,7 @@ class PredictConfig:
     input: Path
     output: Path | None
     output_format: Format | None
+    threshold: GivenThreshold
     save_probabilities: bool
     previews: bool
     disagreement: bool
@@ -106,7 +110,7 @@ def main(cfg: PredictConfig) -> int:
     segmenter = Segmenter.load(
         cfg.checkpoints, cfg.device, overlap=cfg.overlap, mirror=cfg.mirror,
         batch_size=cfg.batch_size, postprocess=instantiate(cfg.postprocess),
-        disagreement=cfg.disagreement, precision=cfg.precision,
+        disagreement=cfg.disagreement, precision=cfg.precision, threshold=cfg.threshold,
     )  # fmt: skip
     output = cfg.place
     jobs = plan(find_scans(cfg.input), cfg.input, output, cfg.output_format)
@@ -116,6 +120,7 @@ def main(cfg: PredictConfig) -> int:
     for run in cfg.checkpoints:
         if told := unfinished(RunFolder(run)):
             out.print(f"note: {run}: {told}")
+    out.print(str(segmenter.threshold))
     progress = _Progress(out)
     with told_when_interrupted(
         "masks that are done are listed in manifest.json; the same command begins again"

@@ -15,7 +15,7 @@ from lnq.run_folder import RunFolder
 from lnq.run_manifest import read_manifest
 
 MAY_DIFFER = (
-    "run_dir", "ckpt_path", "init_from", "paths", "logger", "measure",
+    "run_dir", "ckpt_path", "init_from", "paths", "logger", "measure", "expected_nodes",
     "datamodule.num_workers", "trainer.log_every_n_steps", "trainer.profiler",
     "callbacks.progress", "callbacks.panels", "callbacks.performance",
 )  # fmt: skip

@@ -72,6 +72,16 @@ class RunFolder(MeasuredFolder):
         return self.path / "checkpoints" / "last.ckpt"
 
     @property
+    def calibration(self) -> Path:
+        """The threshold at which the network is used, see `lnq.calibration`."""
+        return self._own("calibration.json")
+
+    @property
+    def calibration_figure(self) -> Path:
+        """What it was chosen from, as a drawing; beside it lies a PNG."""
+        return self._own("calibration.svg")
+
+    @property
     def panels(self) -> Path:
         """Folder of the pictures of pseudo labels."""
         return self._own(PANELS)

@@ -28,6 +28,7 @@ from lnq.files import (
     write_json,
     write_manifest,
 )
+from lnq.predictions import Threshold
 from lnq.run_folder import MeasuredFolder
 from lnq.tables import read_table, write_table
 
@@ -77,6 +78,7 @@ class EvaluationFacts:
         notes: What the user should know and what is no failure.
         cases: The evaluated cases.
         tables_sha256: Of each table by its file's name.
+        threshold: Where the masks were cut, as far as their manifest says so.
     """
 
     predictions: Path
@@ -87,6 +89,7 @@ class EvaluationFacts:
     notes: list[str]
     cases: list[CaseFiles]
     tables_sha256: dict[str, str]
+    threshold: Threshold | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain types, for JSON."""

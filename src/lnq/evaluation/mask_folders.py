@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from lnq.data.readers import unchanged
-from lnq.errors import CaseError, UsageError, memory_for
+from lnq.errors import CaseError, LnqError, UsageError, memory_for
 from lnq.evaluation.case_evaluation import CaseEvaluation, evaluate_case, prediction_of
 from lnq.evaluation.case_metrics import metrics_table
 from lnq.evaluation.evaluation_record import CaseFiles, Hashes, write_evaluation
@@ -20,7 +20,13 @@ from lnq.evaluation.matching import Match, match_cases
 from lnq.evaluation.nodes import ReferenceKind, nodes_table
 from lnq.evaluation.summary import Summary, summarise
 from lnq.files import FailureLog, sole_user
-from lnq.predictions import FoundNode, nodes_of_masks
+from lnq.predictions import (
+    FoundNode,
+    Threshold,
+    nodes_of_masks,
+    read_predicted,
+    threshold_of,
+)
 
 Track = Callable[[Sequence[Match]], Iterable[Match]]
 
@@ -34,12 +40,14 @@ class Evaluation:
         failures: One entry per reference that could not be evaluated.
         notes: What the user should know and what is no failure.
         exit_code: 0, or 3 where a case failed.
+        threshold: Where the masks were cut, as far as their manifest says so.
     """
 
     summary: Summary
     failures: list[dict[str, str | None]]
     notes: list[str]
     exit_code: int
+    threshold: Threshold | None
 
 
 def evaluate_folders(
@@ -81,6 +89,7 @@ def evaluate_folders(
     matches, unused = match_cases(predictions, references, annotations)
     if only_predicted:
         matches = [match for match in matches if match.prediction is not None]
+    threshold = _threshold(predictions)
     with sole_user(output):
         nodes_by_mask, why = _predicted_nodes(predictions)
         done, failures = _evaluate_all(track(matches), reference_kind, min_overlap, nodes_by_mask)
@@ -98,9 +107,17 @@ def evaluate_folders(
             predictions=predictions.resolve(), references=references.resolve(),
             annotations=None if annotations is None else annotations.resolve(),
             reference_kind=reference_kind, min_overlap=min_overlap, notes=notes,
-            cases=[one.files for one in done],
+            cases=[one.files for one in done], threshold=threshold,
         )  # fmt: skip
-    return Evaluation(summary, failures.entries, notes, exit_code)
+    return Evaluation(summary, failures.entries, notes, exit_code, threshold)
+
+
+def _threshold(predictions: Path) -> Threshold | None:
+    """Masks of another program have no manifest, or one that says something else."""
+    try:
+        return threshold_of(read_predicted(predictions)[0])
+    except (LnqError, ValueError):
+        return None
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,7 @@ def load_predictor(
     batch_size: int | Literal["auto"],
     disagreement: bool,
     precision: Literal["auto"] | Precision,
+    threshold: float = 0.5,
 ) -> Predictor:
     """The networks of one or more checkpoints, ready for scans.
 
@@ -43,6 +44,7 @@ def load_predictor(
         batch_size: Windows at a time; `auto` = as many as are fast on the device.
         disagreement: Also evaluate the auxiliary decoders.
         precision: Of the networks; `auto` = half on a GPU, 32 on a CPU.
+        threshold: Voxels whose probability is above it are nodes.
 
     Raises:
         UsageError: A network segments nothing, does not fit its weights or has one decoder too few,
@@ -61,6 +63,7 @@ def load_predictor(
         _preprocessing(checkpoints[0]),
         windows,
         post_processing,
+        threshold=threshold,
         mirror=mirror,
         device=chosen,
         precision=Acceleration(precision).on(chosen.type, steps=0).precision,

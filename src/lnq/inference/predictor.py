@@ -23,9 +23,9 @@ from lnq.inference.sliding_window import (
 )
 from lnq.volume import Volume
 
-# Of two classes the likelier one. Voxels half-way between 0 and 1 are common, and float32 leaves
-# them on either side of 0.5, by the order in which axes are stored: so they are all left out.
-THRESHOLD = 0.5 + 1e-6
+# Voxels half-way between 0 and 1 are common, and float32 leaves them on either side of 0.5, by the
+# order in which axes are stored: so they are all left out.
+MARGIN = 1e-6
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,7 @@ class Predictor:
         preprocessing: That of the training data.
         windows: How the volume is cut; of the training's patch size.
         post_processing: What is removed from the mask.
+        threshold: Voxels whose probability is above it are nodes; 0.5 = the likelier class.
         mirror: Average over all flips.
         device: Where the networks are.
         precision: What they compute in; the logits are blended in float32 in any case.
@@ -67,6 +68,7 @@ class Predictor:
         windows: SlidingWindow,
         post_processing: PostProcessing,
         *,
+        threshold: float = 0.5,
         mirror: bool = False,
         device: torch.device | None = None,
         precision: Precision = 32,
@@ -75,6 +77,7 @@ class Predictor:
         self.preprocessing = preprocessing
         self.windows = windows
         self.post_processing = post_processing
+        self.threshold = threshold
         self.mirror = mirror
         self.device = torch.device("cpu") if device is None else device
         self.precision = precision
@@ -93,30 +96,47 @@ class Predictor:
             CaseError: The scan cannot be used.
         """
         prepared = self.preprocessing.apply(image, chest)
-        with arithmetic(self.device, self.precision):
-            main, *aux = self._mean_probability(prepared.volume.array, counted)
+        main, *aux = self.probability(prepared.volume.array, counted)
         probability = to_scan_grid(Volume(main, prepared.volume.grid), image.grid)
-        mask = Volume((probability.array > THRESHOLD).astype(np.uint8), image.grid)
+        mask = Volume(above(probability.array, self.threshold).astype(np.uint8), image.grid)
         crop = Box.covering(prepared.crop, image.grid)
         return Prediction(
             self.post_processing.apply(mask, image, crop), probability, prepared.notes,
             Volume(aux[0], prepared.volume.grid) if aux else None,
         )  # fmt: skip
 
-    def _mean_probability(
-        self, image: NDArray[np.float32], counted: Counted | None
+    def probability(
+        self, image: NDArray[np.float32], counted: Counted | None = None
     ) -> NDArray[np.float32]:
-        """Foreground of each branch, `branch z y x`: the mean over the networks."""
+        """Foreground of a preprocessed scan, by each branch: the mean over the networks.
+
+        Args:
+            image: Normalised, on the working grid, `z y x`.
+            counted: Hears of the windows as they are done.
+
+        Returns:
+            In [0, 1], `branch z y x`.
+
+        Raises:
+            CaseError: The scan or what the networks make of it is not finite.
+        """
         number = len(self.networks)
         mean: NDArray[np.float32] | None = None
         for before, network in enumerate(self.networks):
-            probability = foreground_probability(
-                network, image, self.windows, device=self.device, mirror=self.mirror,
-                counted=counted and _of_all(counted, before, number),
-            )  # fmt: skip
+            with arithmetic(self.device, self.precision):
+                probability = foreground_probability(
+                    network, image, self.windows, device=self.device, mirror=self.mirror,
+                    counted=counted and _of_all(counted, before, number),
+                )  # fmt: skip
             mean = probability if mean is None else np.add(mean, probability, out=mean)
         assert mean is not None
         return np.divide(mean, number, out=mean)
+
+
+def above(probability: NDArray[np.floating], threshold: float) -> NDArray[np.bool_]:
+    """Where a node is: where the probability is above the threshold by more than rounding."""
+    mask: NDArray[np.bool_] = probability > threshold + MARGIN
+    return mask
 
 
 def _of_all(counted: Counted, before: int, networks: int) -> Counted:

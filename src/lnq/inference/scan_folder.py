@@ -13,13 +13,14 @@ from lnq.errors import CaseError
 from lnq.files import FAILURES, FailureLog, sha256, sole_user, write_manifest
 from lnq.inference.leftovers import other_masks, remove_leftovers
 from lnq.inference.mask_files import Job, segment
-from lnq.inference.segmenter import LoadedCheckpoint, Segmentation, Segmenter
+from lnq.inference.segmenter import Segmentation, Segmenter
 from lnq.inference.sliding_window import Counted
 from lnq.predictions import (
     HASH,
     NODES,
     PREVIEWS,
     PROBABILITIES,
+    THRESHOLD,
     FoundNode,
     PredictedCase,
     write_nodes,
@@ -81,7 +82,7 @@ def predict_folder(
             # Also where the run is interrupted: the manifest tells which masks are there.
             for case, missing in record.miss_masks().items():
                 say(f"{case}: failed: {missing}")
-            code = record.write(config, segmenter.checkpoints)
+            code = record.write(config, segmenter)
             for line in record.told(jobs):
                 say(line)
     return code
@@ -131,12 +132,18 @@ class _Record:
         self.done = [one for one in self.done if one.case not in gone]
         return gone
 
-    def write(self, config: Mapping[str, Any], checkpoints: Sequence[LoadedCheckpoint]) -> int:
+    def write(self, config: Mapping[str, Any], segmenter: Segmenter) -> int:
         """Writes everything but the masks; gives the exit code, 0 or 3."""
         write_nodes(self._output / NODES, list(self._nodes.items()))
-        used = [{"path": str(one.path.absolute()), "sha256": one.sha256} for one in checkpoints]
+        used = [
+            {"path": str(one.path.absolute()), "sha256": one.sha256}
+            for one in segmenter.checkpoints
+        ]
         cases = [one.to_dict() for one in self.done]
-        facts = {"checkpoints": used, "cases": cases, HASH: sha256(self._output / NODES)}
+        facts = {
+            "checkpoints": used, "cases": cases, HASH: sha256(self._output / NODES),
+            THRESHOLD: segmenter.threshold.to_dict(),
+        }  # fmt: skip
         write_manifest(self._output, "predict", config, **facts)
         return self._failures.write(self._output)
 

@@ -20,8 +20,9 @@ from lnq.inference.loading import load_predictor
 from lnq.inference.post_processing import PostProcessing
 from lnq.inference.predictor import Predictor
 from lnq.inference.sliding_window import Counted
+from lnq.inference.threshold import GivenThreshold, choose_threshold
 from lnq.networks.transfer import read_checkpoint
-from lnq.predictions import FoundNode
+from lnq.predictions import FoundNode, Threshold
 from lnq.volume import Volume, to_sitk
 
 
@@ -74,11 +75,18 @@ class Segmenter:
     Attributes:
         predictor: The networks with their preprocessing and post-processing.
         checkpoints: The files that they came from.
+        threshold: Where the predictor cuts, and why there.
     """
 
-    def __init__(self, predictor: Predictor, checkpoints: Sequence[LoadedCheckpoint]) -> None:
+    def __init__(
+        self,
+        predictor: Predictor,
+        checkpoints: Sequence[LoadedCheckpoint],
+        threshold: Threshold = Threshold(),  # noqa: B008 (frozen)
+    ) -> None:
         self.predictor = predictor
         self.checkpoints = tuple(checkpoints)
+        self.threshold = threshold
 
     @classmethod
     def load(
@@ -92,6 +100,7 @@ class Segmenter:
         postprocess: PostProcessing | None = PostProcessing(),  # noqa: B008 (frozen)
         disagreement: bool = False,
         precision: Literal["auto"] | Precision = "auto",
+        threshold: GivenThreshold = "auto",
     ) -> Segmenter:
         """Loads trained networks. A checkpoint is data: nothing in it is executed.
 
@@ -106,22 +115,26 @@ class Segmenter:
             disagreement: Measure for each node how far the two decoders are apart; 61 % more work.
             precision: Of the network, `32`, `"16-mixed"` or `"bf16-mixed"`; `auto` = 16-mixed on a
                 GPU, 32 on a CPU.
+            threshold: Voxels whose probability is above it are nodes, in (0, 1); `auto` = that of
+                the run's calibration, where it is of this very checkpoint, else 0.5.
 
         Raises:
             UsageError: There is no such checkpoint or device, the checkpoint is damaged or of
                 another program, its network does not segment or has one decoder too few,
-                several differ in patch or preprocessing or are the same, or an option is out
-                of its range.
+                several differ in patch or preprocessing or are the same, the run's calibration is
+                damaged, or an option is out of its range.
         """
         if isinstance(run_or_checkpoint, str | PathLike):
             run_or_checkpoint = [run_or_checkpoint]
         checkpoints = [read_checkpoint(Path(each)) for each in run_or_checkpoint]
+        chosen = choose_threshold(threshold, checkpoints)
         predictor = load_predictor(
             checkpoints, postprocess or PostProcessing("none", hu_window=None, min_volume_mm3=0.0),
             device, overlap=overlap, mirror=mirror, batch_size=batch_size,
-            disagreement=disagreement, precision=precision,
+            disagreement=disagreement, precision=precision, threshold=chosen.value,
         )  # fmt: skip
-        return cls(predictor, [LoadedCheckpoint(each.path, each.sha256) for each in checkpoints])
+        loaded = [LoadedCheckpoint(each.path, each.sha256) for each in checkpoints]
+        return cls(predictor, loaded, chosen)
 
     def segment(
         self, scan: str | PathLike[str] | DicomScan | sitk.Image, counted: Counted | None = None

@@ -9,6 +9,7 @@ manifest.json        which mask is of which scan, and the hash of nodes.csv; wri
 
 from lnq.predictions.manifest import PredictedCase, read_predicted
 from lnq.predictions.nodes import ENLARGED_MM, HASH, NODES, FoundNode, nodes_of_masks, write_nodes
+from lnq.predictions.threshold import THRESHOLD, Threshold, threshold_of
 
 PROBABILITIES = "probabilities"
 PREVIEWS = "previews"
@@ -19,9 +20,12 @@ __all__ = [
     "NODES",
     "PREVIEWS",
     "PROBABILITIES",
+    "THRESHOLD",
     "FoundNode",
     "PredictedCase",
+    "Threshold",
     "nodes_of_masks",
     "read_predicted",
+    "threshold_of",
     "write_nodes",
 ]

@@ -3,6 +3,7 @@
 from lnq.reporting.collection import VALIDATION, Collection, collect
 from lnq.reporting.corruption import corrupted, corruption_figure
 from lnq.reporting.cross_validation import cross_validation
+from lnq.reporting.operating_point import calibration_figure
 from lnq.reporting.page import write_report
 from lnq.reporting.plotting import save
 from lnq.reporting.runs import MANY_RUNS, Run, read_runs, select_runs
@@ -17,6 +18,7 @@ __all__ = [
     "VALIDATION",
     "Collection",
     "Run",
+    "calibration_figure",
     "collect",
     "corrupted",
     "corruption_figure",

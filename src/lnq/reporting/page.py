@@ -22,6 +22,7 @@ from lnq.reporting.distributions import distributions
 from lnq.reporting.froc_plot import froc_curves
 from lnq.reporting.history import histories
 from lnq.reporting.nodes_found import found_by_annotation, found_by_size
+from lnq.reporting.operating_point import operating_points
 from lnq.reporting.plotting import style_of
 from lnq.reporting.runs import MANY_RUNS, Run
 from lnq.reporting.scenes import BACKGROUND, LINES
@@ -106,6 +107,7 @@ def _content(runs: Sequence[Run], table: CaseTable) -> dict[str, Any]:
         "distributions": distributions(runs, table.anchors),
         "by_size": [*found_by_size(runs), *froc_curves(runs)],
         "by_annotation": found_by_annotation(runs),
+        "operating_points": operating_points(runs),
         "table": table,
         "phantom": any(map(is_phantom, table.anchors)),
         "failures": [(r.name, f) for r in runs if r.evaluation for f in r.evaluation.failures],

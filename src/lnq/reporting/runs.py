@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from lnq.calibration import Calibration, read_calibration
 from lnq.curves import read_curves
 from lnq.errors import LnqError, UsageError
 from lnq.files import MANIFEST, read_json
@@ -34,6 +35,7 @@ class Run:
         evaluation: Its evaluation, if there is one.
         training: The evaluation of its own training scans, if there is one: only that tells nodes
             that training saw outlined from nodes that it never did.
+        calibration: The threshold that it keeps, if it keeps one.
         panels: Pictures of the pseudo labels, drawn during training, in the order of the epochs.
         notes: Parts that are missing or cannot be read, in words.
     """
@@ -45,6 +47,7 @@ class Run:
     curves: pd.DataFrame | None
     evaluation: ShownEvaluation | None
     training: ShownEvaluation | None = None
+    calibration: Calibration | None = None
     panels: list[Path] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -143,7 +146,18 @@ def _read_run(folder: Path, name: str, evaluation: Path | None) -> Run:
         evaluated = replace(evaluated, known=known_masks(manifest.config))
     training = _own_evaluation(run.training, notes)
     panels = sorted(run.panels.glob("*.png"), key=_epoch)
-    return Run(name, run, manifest, config, curves, evaluated, training, panels, notes)
+    calibration = _read_calibration(run, notes)
+    return Run(
+        name, run, manifest, config, curves, evaluated, training, calibration, panels, notes
+    )  # fmt: skip
+
+
+def _read_calibration(run: RunFolder, notes: list[str]) -> Calibration | None:
+    try:
+        return read_calibration(run)
+    except UsageError as error:
+        notes.append(f"The calibration cannot be read: {error}")
+        return None
 
 
 def _own_evaluation(folder: MeasuredFolder, notes: list[str]) -> ShownEvaluation | None:

@@ -102,6 +102,7 @@ def _of_nodes() -> list[_Row]:
 
 def _of_counts() -> list[_Row]:
     return [
+        _Row("Threshold", "voxels above this probability are nodes", lambda run, _: _cut(run)),
         _Row("Cases", "evaluated", lambda _, s: (str(s.cases.n), ""), True),
         _Row("Cases without prediction", "no voxel predicted although there are nodes",
              lambda _, s: (str(s.cases.n_missing), "")),
@@ -115,6 +116,12 @@ def _of_counts() -> list[_Row]:
 
 def _cell(run: Run, read: Callable[[Run, Summary], Text]) -> Text:
     return (NONE, "") if run.evaluation is None else read(run, run.evaluation.summary)
+
+
+def _cut(run: Run) -> Text:
+    assert run.evaluation is not None
+    threshold = run.evaluation.facts.threshold
+    return (NONE, "") if threshold is None else (f"{threshold.value:.6g}", threshold.why)
 
 
 def tiles(run: Run) -> list[tuple[str, str, str]]:

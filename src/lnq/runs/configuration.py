@@ -45,6 +45,7 @@ class TrainConfig:
         init_from: Weights to begin with: a run folder or checkpoint of pre-training, or a `.pth` of
             the authors' code.
         store: Folder that `lnq.preprocess` wrote.
+        expected_nodes: Nodes a scan that are expected on average, for the choice of a threshold.
         measure: What the run is measured on once it is trained, by name.
     """
 
@@ -54,6 +55,7 @@ class TrainConfig:
     ckpt_path: Path | None
     init_from: Path | None
     store: Path
+    expected_nodes: Annotated[float, Field(gt=0, le=1000)] | None
     data: DataConfig
     datamodule: dict[str, Any]
     network: dict[str, Any]

@@ -118,8 +118,9 @@ def measure(
         say: As for `predict_folder`.
     """
     segmenter = Segmenter.load(
-        run, device, overlap=measurement.overlap, postprocess=instantiate(measurement.postprocess)
-    )
+        run, device, overlap=measurement.overlap,
+        postprocess=instantiate(measurement.postprocess), threshold=0.5,
+    )  # fmt: skip
     place, config = MeasuredFolder(measurement.output), measurement.record()
     scans = find_scans(measurement.input)
     if measurement.held_out:

@@ -54,12 +54,14 @@ def fine_tuning(cfg: TrainConfig, overrides: Sequence[str]) -> str:
 
 
 def using(cfg: TrainConfig) -> list[str]:
-    """Masks by a run's network, and the page about the run."""
+    """The threshold, where cases are held out; masks by a run's network; the page about it."""
     scans = _scans(CaseStore(cfg.store))
     given = "input=SCANS" if scans is None else override("input", scans)
+    run = override("run", cfg.run_dir)
     return [
+        *([command_line("calibrate", run)] if cfg.holdout or cfg.fold is not None else []),
         command_line("predict", override("checkpoint", cfg.run_dir), given),
-        command_line("report", override("run", cfg.run_dir)),
+        command_line("report", run),
     ]
 
 
