@@ -130,7 +130,7 @@ def test_each_part_has_a_switch_on_every_device() -> None:
     for part in ("benchmark", "compile", "channels_last", "fused", "async_checkpoint"):
         for device in ("cuda", "cpu"):
             for value in (True, False):
-                found = Acceleration(**{part: value}).on(device, 10)  # type: ignore[arg-type]
+                found = Acceleration(**{part: value}).on(device, 10)
                 assert getattr(found, part) is value
     assert Acceleration(precision=32).on("cuda", 10).precision == 32
     assert Acceleration(precision="bf16-mixed").on("cpu", 10).precision == "bf16-mixed"

@@ -113,7 +113,7 @@ def test_bootstrap_agrees_with_theory_and_repeats() -> None:
     assert (low, high) == pytest.approx(theory, abs=0.01)
     assert bootstrap_interval(d, 0.95, np.random.default_rng(2)) == (low, high)
     inner = bootstrap_interval(d, 0.5, np.random.default_rng(2))
-    assert low < inner[0] < d.mean() < inner[1] < high  # type: ignore[operator]
+    assert low < inner[0] < d.mean() < inner[1] < high
 
 
 @pytest.mark.parametrize(("dice", "n", "interval"), [([NAN], 0, (None, None)),

@@ -126,7 +126,7 @@ def test_the_command_line_becomes_what_could_have_been_given(
 
 def run(command: object, *arguments: str) -> int:
     with pytest.raises(SystemExit) as stop:
-        command(list(arguments))  # type: ignore[operator]
+        command(list(arguments))
     return int(stop.value.code or 0)
 
 

@@ -139,7 +139,7 @@ def test_a_scan_too_large_for_the_memory(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_a_patient_in_two_splits() -> None:
     cases = [
-        Case(name, Path(name), None, split, "none", patient)  # type: ignore[arg-type]  # literals
+        Case(name, Path(name), None, split, "none", patient)  # literals
         for name, split, patient in (
             ("a", "test", "Erika"), ("b", "train", "Erika"), ("c", "val", "2"), ("d", "val", "2"),
             ("e", "val", "Erika"),

@@ -30,7 +30,7 @@ TINY = [
 
 def run(main: object, *arguments: str) -> None:
     with pytest.raises(SystemExit) as end:
-        main(arguments)  # type: ignore[operator]
+        main(arguments)
     assert end.value.code == 0
 
 

@@ -31,7 +31,7 @@ def save(path: Path, array: Array, grid: Grid = GRID) -> None:
 
 
 def moved(**changes: object) -> Grid:
-    return Grid(**{**GRID.__dict__, **changes})  # type: ignore[arg-type]  # free choice of fields
+    return Grid(**{**GRID.__dict__, **changes})  # free choice of fields
 
 
 def shifted(x_mm: float) -> Grid:
@@ -80,7 +80,7 @@ def test_bad_labels_fail_alone_and_good_ones_are_mended(
         "r32 é <script>": ({}, ""),
     }
     for name, (damage, _) in {**bad, **good}.items():
-        add(root, name, **damage)  # type: ignore[arg-type]
+        add(root, name, **damage)
     assert run(root) == 3
     store = tmp_path / "out/preprocess/lnq2023"
     failures = {one["case"]: one for one in json.loads((store / "failures.json").read_text())}
@@ -99,7 +99,7 @@ def test_bad_labels_fail_alone_and_good_ones_are_mended(
         assert (record.num_foreground > 0) == (name != "r27"), name
     reference = cases.label("r26")
     for name in ("r25", "r25origin"):
-        assert np.array_equal(cases.label(name), reference), name  # type: ignore[arg-type]
+        assert np.array_equal(cases.label(name), reference), name
     said = capsys.readouterr()
     assert "1 with an empty label" in said.out
     assert "Traceback" not in said.out + said.err

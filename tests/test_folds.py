@@ -54,7 +54,7 @@ def test_folds_are_drawn_by_seed_and_not_by_order() -> None:
 
 def test_the_best_supervision_of_a_patient_counts() -> None:
     told = [("a", "none"), ("b", "partial"), ("a", "full"), ("b", "none"), ("a", "partial")]
-    assert best_supervision(told) == {"a": "full", "b": "partial"}  # type: ignore[arg-type]
+    assert best_supervision(told) == {"a": "full", "b": "partial"}
 
 
 @pytest.fixture

@@ -322,4 +322,4 @@ def test_the_configuration_builds_it(root: Path) -> None:
     from omegaconf import OmegaConf
 
     node_ = OmegaConf.to_container(cfg.data.layout, resolve=True)
-    assert len(instantiate(node_).cases()) == 4  # type: ignore[arg-type]
+    assert len(instantiate(node_).cases()) == 4

@@ -217,7 +217,7 @@ def test_supervision_that_cannot_be(
     challenge: Path, supervised: dict[str, tuple[str, ...]], fault: str
 ) -> None:
     with pytest.raises(UsageError, match=rf"data\.layout\.supervised.*{fault}"):
-        Lnq2023Layout(challenge, supervised=supervised).cases()  # type: ignore[arg-type]
+        Lnq2023Layout(challenge, supervised=supervised).cases()
 
 
 def test_knowledge_comes_from_a_configuration(challenge: Path) -> None:

@@ -279,7 +279,7 @@ def test_losses_share_log_probabilities(loss: Loss) -> None:
     alone, together = (random_logits(3).requires_grad_() for _ in range(2))
     y, given = random_annotation(3), shared(together)
     expected = [loss(alone, y), loss(alone, y)]
-    found = [loss(given, y), loss(given, y)]  # type: ignore[arg-type]
+    found = [loss(given, y), loss(given, y)]
     assert found == expected
     for each in (expected, found):
         sum(each[1:], each[0]).backward()

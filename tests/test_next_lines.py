@@ -101,8 +101,8 @@ def test_an_interrupt_tells_how_to_go_on(
     original = StepSeed.on_train_batch_start
 
     def hook(self: StepSeed, trainer: object, *rest: object) -> None:
-        original(self, trainer, *rest)  # type: ignore[arg-type]
-        if trainer.global_step == 1:  # type: ignore[attr-defined]
+        original(self, trainer, *rest)
+        if trainer.global_step == 1:
             raise KeyboardInterrupt
 
     given = ("+experiment=[baseline,phantom]", override("paths.outputs", outputs), *SMALL, *SHORT)

@@ -73,7 +73,7 @@ def run(tmp_path: Path, command: object, *more: str) -> int:
     arguments = ["data=pairs", f"data.root={tmp_path / 'data'}", "data.layout.table=cases.csv",
                  f"paths.outputs={tmp_path / 'out'}", *more]  # fmt: skip
     with pytest.raises(SystemExit) as stop:
-        command(arguments)  # type: ignore[operator]
+        command(arguments)
     return int(stop.value.code or 0)
 
 

@@ -10,7 +10,7 @@ from lnq.inference.post_processing import PostProcessing
 from lnq.volume import Grid, Volume
 
 
-def applied(settings: PostProcessing, voxels: list[tuple[int, int, int]], **scan: object) -> set:  # type: ignore[type-arg]
+def applied(settings: PostProcessing, voxels: list[tuple[int, int, int]], **scan: object) -> set:
     """Coordinates that survive in a 12 x 12 x 12 scan of 10 mm³ voxels, crop [2, 10)."""
     grid = Grid((12, 12, 12), (2.5, 2.0, 2.0))
     mask = np.zeros(grid.size, np.uint8)

@@ -105,7 +105,7 @@ def test_the_losses() -> None:
     supervised, _ = method.supervised_loss((main, aux), y)
     target = method.pseudo_label(main, aux, y, names["theta"], None)
     assert torch.equal(names["pseudo"], target)
-    method.pseudo_label = lambda *_: target  # type: ignore[method-assign]
+    method.pseudo_label = lambda *_: target
     agreement, _ = method.pseudo_loss(main, aux, y, names["theta"])
     expected = supervised + ramp_up(0, 2.0, 100) * agreement
     assert names["loss"].item() == pytest.approx(expected.item(), rel=1e-6)

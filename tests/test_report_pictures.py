@@ -56,7 +56,7 @@ def test_numbered_references_keep_touching_nodes_apart() -> None:
 
 def corners(path: str) -> list[tuple[int, int]]:
     """The corners of one closed path."""
-    start, steps = re.fullmatch(r"M(.*)l(.*)z", path).groups()  # type: ignore[union-attr]
+    start, steps = re.fullmatch(r"M(.*)l(.*)z", path).groups()
     moves = np.fromstring(f"{start} {steps}", sep=" ").reshape(-1, 2)
     return [(int(x), int(y)) for x, y in moves.cumsum(axis=0)]
 

@@ -117,7 +117,7 @@ def test_the_figure_fits_its_page_and_shows_nothing_impossible(
     for suffix in ("png", "pdf", "svg"):
         save(figure, tmp_path / f"figure.{suffix}")
         assert (tmp_path / f"figure.{suffix}").stat().st_size > 5_000
-    title = figure._suptitle.get_window_extent()  # type: ignore[attr-defined]
+    title = figure._suptitle.get_window_extent()
     assert title.x0 >= 0
     assert title.x1 <= figure.bbox.x1
 

@@ -306,7 +306,7 @@ def test_each_worker_has_a_gpu_of_its_own(tmp_path: Path, monkeypatch: pytest.Mo
 def test_a_task_is_found_again_by_its_stage() -> None:
     import pickle
 
-    task: Any = train_main.task  # type: ignore[attr-defined]
+    task: Any = train_main.task
     assert pickle.loads(pickle.dumps(task)) is task
 
 

@@ -171,7 +171,7 @@ def sha256(*paths: Path) -> str:
     for path in paths:
         for file in sorted(f for f in path.rglob("*") if f.is_file()) if path.is_dir() else [path]:
             with file.open("rb") as handle:
-                for block in iter(lambda h=handle: h.read(1 << 20), b""):  # type: ignore[misc]
+                while block := handle.read(1 << 20):
                     digest.update(block)
     return digest.hexdigest()
 

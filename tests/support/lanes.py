@@ -81,7 +81,7 @@ def _watched(function: Any, kind: str) -> Any:
         watch.note(kind)
         return function(*arguments, **options)
 
-    noted.__wrapped__ = function  # type: ignore[attr-defined]
+    noted.__wrapped__ = function
     return noted
 
 
@@ -97,7 +97,7 @@ def _watch_trainers() -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     sys.addaudithook(_hear)
-    BaseProcess.start = _watched(BaseProcess.start, "process")  # type: ignore[method-assign]
+    BaseProcess.start = _watched(BaseProcess.start, "process")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

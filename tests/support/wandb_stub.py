@@ -87,10 +87,10 @@ class WandbStub:
 def wandb_stub() -> Iterator[WandbStub]:
     """A stub that serves while the block runs."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
-    server.stub = WandbStub(f"http://127.0.0.1:{server.server_port}")  # type: ignore[attr-defined]
+    server.stub = WandbStub(f"http://127.0.0.1:{server.server_port}")
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
-        yield server.stub  # type: ignore[attr-defined]
+        yield server.stub
     finally:
         server.shutdown()
         server.server_close()
@@ -99,7 +99,7 @@ def wandb_stub() -> Iterator[WandbStub]:
 class _Handler(BaseHTTPRequestHandler):
     @property
     def stub(self) -> WandbStub:
-        return self.server.stub  # type: ignore[attr-defined]
+        return self.server.stub
 
     def log_message(self, *args: object) -> None:
         """Nothing."""

@@ -27,13 +27,15 @@ from lnq.construction import lines_of, nearest, node_faults
 from lnq.errors import ConfigError, LnqError, RunError, UsageError, printable
 
 if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
     from lnq.config.sweeps import Launch, Plan
 
 INTERRUPTED = 130
 
 _NO_WRITING = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES)
 
-Schema = TypeVar("Schema")
+Schema = TypeVar("Schema", bound="DataclassInstance")
 Body = Callable[[Schema], int]
 
 _NOTHING_ELSE = ConfigDict(extra="forbid")
@@ -238,7 +240,7 @@ def parse(
         raise ConfigError("\n".join(lines)) from error
     except OmegaConfBaseException as error:
         raise ConfigError("cannot resolve the configuration", why=first_line(error)) from error
-    names = [field.name for field in fields(schema)]  # type: ignore[arg-type]
+    names = [field.name for field in fields(schema)]
     for key in [key for key in plain if key not in names]:
         similar = nearest(str(key), names)
         hint = f"did you mean {similar}?" if similar else f"there are {', '.join(names)}"

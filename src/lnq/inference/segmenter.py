@@ -97,7 +97,7 @@ class Segmenter:
         overlap: float = 0.5,
         mirror: bool = False,
         batch_size: int | Literal["auto"] = "auto",
-        postprocess: PostProcessing | None = PostProcessing(),  # noqa: B008 (frozen)
+        postprocess: PostProcessing | None = PostProcessing(),
         disagreement: bool = False,
         precision: Literal["auto"] | Precision = "auto",
         threshold: GivenThreshold = "auto",

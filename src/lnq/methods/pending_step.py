@@ -29,7 +29,7 @@ class PendingStep:
         values = torch.stack([self.loss.float(), norm.float()])
         self._values = values.to("cpu", non_blocking=True)
         if values.is_cuda:
-            self._there = torch.cuda.Event()  # type: ignore[no-untyped-call]
+            self._there = torch.cuda.Event()
             self._there.record()
 
     def read(self) -> tuple[float, float] | None:

@@ -92,7 +92,7 @@ class PatchDataset(tio.SubjectsDataset):
         store: CaseStore,
         rule: PatchRule,
         transform: Callable[[tio.Subject], tio.Subject] | None,
-        known_background: KnownBackground = KnownBackground(),  # noqa: B008 (it is frozen)
+        known_background: KnownBackground = KnownBackground(),
         with_background: bool = False,
         pasting: NodePasting | None = None,
     ) -> None:

@@ -73,7 +73,7 @@ class PatchDataModule(pl.LightningDataModule):
         fold: Annotated[int, Field(ge=0)] | None = None,
         folds: Annotated[int, Field(ge=2)] = 5,
         splits: Path | None = None,
-        known_background: KnownBackground = KnownBackground(),  # noqa: B008 (it is frozen)
+        known_background: KnownBackground = KnownBackground(),
         knows_background: bool = False,
         pasting: NodePasting | None = None,
     ) -> None:
