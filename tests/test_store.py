@@ -90,7 +90,7 @@ def test_stored_labels_of_thin_slices_come_back_where_their_masks_do_not(
 def test_foreground_is_a_fixed_sample(
     cases: list[Case], root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lnq.data.store.case_store, "MAX_FOREGROUND", 20)
+    monkeypatch.setattr("lnq.data.store.case_arrays.MAX_FOREGROUND", 20)
     states(cases[:1], root)
     first = np.array(CaseStore(root).foreground("c0"))
     label = CaseStore(root).label("c0")

@@ -16,8 +16,9 @@ import numpy as np
 
 from lnq.data.case import Case, Split, Supervision
 from lnq.data.datasets.source_hash import SourceHashes
-from lnq.data.preparation.label_field import SURFACE, annotated, encoded
+from lnq.data.preparation.label_field import annotated
 from lnq.data.preparation.preprocessing import ALGORITHM
+from lnq.data.store.case_arrays import stored_arrays
 from lnq.data.store.case_folder import (
     ARRAYS,
     BACKGROUND,
@@ -36,13 +37,10 @@ from lnq.data.store.case_folder import (
 )
 from lnq.data.store.case_record import CaseRecord
 from lnq.data.store.checked_files import CheckedFiles
-from lnq.data.store.packed_mask import PackedMask, packed, packed_size
+from lnq.data.store.packed_mask import PackedMask, packed_size
 from lnq.errors import CaseError, RunError, UsageError
 from lnq.files import MANIFEST, FailureLog, read_json, sha256
-from lnq.seeding import generator
 from lnq.volume import Array, Volume
-
-MAX_FOREGROUND = 10_000  # plenty of places to centre a patch on, and small to read
 
 
 class CaseStore:
@@ -122,9 +120,7 @@ class CaseStore:
             entry = read_entry(self._folder(case_id))
             if entry is None:
                 raise CaseError(
-                    "the store does not hold this case",
-                    where=self._folder(case_id),
-                    remedy=REBUILD,
+                    "the store does not hold this case", where=self._folder(case_id), remedy=REBUILD
                 )
             self._keep(entry)
         return self._records[case_id]
@@ -225,21 +221,7 @@ class CaseStore:
         Raises:
             RunError: The disk does not take it.
         """
-        if (
-            image.shape != record.grid.size
-            or (field is None) != (record.label is None)
-            or (background is None) != (record.background_sha256 is None)
-            or (distances is None) != (record.chest_grid is None)
-        ):
-            raise ValueError(f"arrays of {record.case_id} do not fit their record")
-        arrays: dict[str, Array] = {IMAGE: image.astype(np.float16)}
-        if field is not None:
-            arrays[LABEL_FIELD] = encoded(field)
-            arrays[FOREGROUND] = _foreground(field, record.case_id)
-        if background is not None:
-            arrays[BACKGROUND] = packed(background)
-        if distances is not None:
-            arrays[CHEST] = distances
+        arrays = stored_arrays(record, image, field, background, distances)
         self._forget(record.case_id)
         self._keep(write_case(self._folder(record.case_id), record, self.settings, arrays))
 
@@ -316,11 +298,3 @@ class CaseStore:
         if not unchanged:
             raise other_array(path, "it is damaged, or was rebuilt since")
         return map_array(path)
-
-
-def _foreground(field: Array, case_id: str) -> Array:
-    coordinates = np.argwhere(field >= SURFACE).astype(np.int32)
-    if len(coordinates) <= MAX_FOREGROUND:
-        return coordinates
-    rng = generator(0, "foreground", case_id)
-    return coordinates[np.sort(rng.choice(len(coordinates), MAX_FOREGROUND, replace=False))]
