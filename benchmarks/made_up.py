@@ -52,3 +52,21 @@ def make_scan(path: Path, size: Size) -> Path:
     image.SetSpacing((358 / size[2], 358 / size[1], 656 / size[0]))
     sitk.WriteImage(image, path)
     return path
+
+
+def make_masks(folder: Path, size: Size, nodes: int = 15) -> tuple[Path, Path]:
+    """A reference of numbered nodes, balls of 4 to 12 mm, and a prediction a voxel beside them."""
+    rng, spacing = np.random.default_rng(0), (3.0, 0.7, 0.7)
+    reference = np.zeros(size, np.uint8)
+    for number in range(1, nodes + 1):
+        radius = rng.uniform(2, 6) / np.asarray(spacing)
+        centre = rng.uniform(radius + 1, np.asarray(size) - radius - 1)
+        axes = np.ogrid[tuple(slice(n) for n in size)]
+        off = sum(((a - c) / r) ** 2 for a, c, r in zip(axes, centre, radius, strict=True))
+        reference[off <= 1] = number
+    paths = folder / "reference.nrrd", folder / "prediction.nrrd"
+    for path, mask in zip(paths, (reference, np.roll(reference > 0, 1, 2)), strict=True):
+        image = sitk.GetImageFromArray(mask.astype(np.uint8))
+        image.SetSpacing(spacing[::-1])
+        sitk.WriteImage(image, path, useCompression=True)
+    return paths

@@ -1,4 +1,4 @@
-"""What the processor does: the losses, and the answer to `--help`."""
+"""What the processor does: losses, corruption, evaluation, and the answer to `--help`."""
 
 from __future__ import annotations
 
@@ -6,15 +6,19 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import torch
-from plain import plain_loss
+import torchio as tio
+from plain import plain_corruption, plain_loss
 from torch import Tensor
 
 from lnq.__main__ import STAGES
 from lnq.config import instantiate
 from lnq.config.composition import compose
+from lnq.evaluation.case_evaluation import evaluate_case
+from lnq.evaluation.matching import Match
 from lnq.losses.kinds import Kinds
 
 
@@ -42,6 +46,36 @@ def losses(patch: tuple[int, int, int], rounds: int) -> dict[str, float]:
             main.grad = aux.grad = None
     found = {name: float(np.median(times)) for name, times in taken.items()}
     return {**found, "times_plain": found["plain_ms"] / found["ms"]}
+
+
+def corruption(patch: tuple[int, int, int], patches: int) -> dict[str, float]:
+    """Milliseconds of a core a patch, of the experiment's corruption and of the stand-in's."""
+    torch.set_num_threads(1)
+    cfg = compose("train", ["+experiment=genesis", "store=."])
+    corrupt = instantiate(cfg.datamodule.transform)["corruption"]
+    given = np.random.default_rng(0).standard_normal(patch, np.float32)
+    subject = tio.Subject(image=tio.ScalarImage(tensor=torch.from_numpy(given)[None]))
+    taken = {"ms": 0.0, "plain_ms": 0.0}
+    for number in range(patches):
+        torch.manual_seed(number)
+        begun = time.process_time()
+        corrupt(subject)
+        between = time.process_time()
+        plain_corruption(given, np.random.default_rng(number))
+        taken["ms"] += 1e3 * (between - begun) / patches
+        taken["plain_ms"] += 1e3 * (time.process_time() - between) / patches
+    return {**taken, "times_plain": taken["plain_ms"] / taken["ms"]}
+
+
+def evaluation(reference: Path, prediction: Path, rounds: int) -> dict[str, float]:
+    """Seconds that a pair of masks takes to be read and measured."""
+    match = Match("case", reference, prediction, None)
+    taken = []
+    for _ in range(rounds):
+        begun = time.perf_counter()
+        found = evaluate_case(match, "instances", 0.5)
+        taken.append(time.perf_counter() - begun)
+    return {"s": float(np.median(taken)), "dice": found.metrics.dice}
 
 
 def helps() -> dict[str, float]:

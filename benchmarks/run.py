@@ -83,6 +83,19 @@ def _losses(place: Path) -> dict[str, float]:
     return losses(PATCH, 5)
 
 
+def _corruption(place: Path) -> dict[str, float]:
+    from on_cpu import corruption
+
+    return corruption(PATCH, 30)
+
+
+def _evaluation(place: Path) -> dict[str, float]:
+    from made_up import make_masks
+    from on_cpu import evaluation
+
+    return evaluation(*make_masks(place, (120, 512, 512)), 3)
+
+
 def _help(place: Path) -> dict[str, float]:
     from on_cpu import helps
 
@@ -100,6 +113,8 @@ MEASUREMENTS: dict[str, tuple[Callable[[Path], dict[str, float]], float]] = {
     "long scan": (_long_scan, 60),
     "windows": (_windows, 40),
     "losses, on the CPU": (_losses, 60),
+    "corruption, of a core": (_corruption, 60),
+    "evaluation of 512 x 512 x 120": (_evaluation, 60),
     "help": (_help, 30),
 }
 """By name: what it does and the seconds that it may take."""
