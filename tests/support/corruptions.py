@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.stats import binom
 
+from lnq.data.patches.corruption.boxes import slices
 from lnq.volume import Array
 
 PAPER, ANISOTROPIC, THIN = (64, 128, 224), (24, 48, 48), (7, 1, 30)
@@ -24,3 +25,10 @@ def within_chance(count: int, draws: int, share: float) -> bool:
     """Whether a count fits a binomial distribution; a right one fails once in a million seeds."""
     low, high = binom.interval(1 - 1e-6, draws, share)
     return bool(low <= count <= high)
+
+
+def inside(boxes: Array, shape: tuple[int, ...]) -> Array:
+    mask = np.zeros(shape, dtype=bool)
+    for box in slices(boxes):
+        mask[box] = True
+    return mask

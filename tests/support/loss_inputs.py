@@ -51,3 +51,8 @@ def logits_of(*node_probabilities: float) -> Tensor:
 
 def annotation(*values: float) -> Tensor:
     return torch.tensor(values, dtype=torch.float64).reshape(1, 1, 1, 1, -1)
+
+
+def label_of(*node_probabilities: float) -> Tensor:
+    node = torch.tensor(node_probabilities, dtype=torch.float64)
+    return torch.stack([1 - node, node]).reshape(1, 2, 1, 1, -1)
