@@ -23,7 +23,7 @@ from lnq.data.datasets.source_hash import source_hashes
 from lnq.data.datasets.structures import NO_NODES
 from lnq.data.patches.cutting import PatchDataset, PatchRule
 from lnq.data.patches.known import KnownBackground
-from lnq.data.preparation.chest_distance import BODY, LUNGS, chest_distances, on_patch
+from lnq.data.preparation.chest_distance import BODY, LUNGS, between, chest_distances, on_patch
 from lnq.data.preparation.examination import examine
 from lnq.data.preparation.inspection import inspect_case
 from lnq.data.preparation.preprocessing import Preprocessing
@@ -115,6 +115,7 @@ def case_on_disk(folder: Path, masks: dict[str, Array], grid: Grid = SMALL) -> C
     return Case("a", image, label, "train", "partial", "a", background=tuple(paths))
 
 
+@pytest.mark.slow
 def test_masks_are_laid_over_each_other(tmp_path: Path) -> None:
     given = {"spine": SPINE.astype(np.uint8) * 255, "heart": HEART.astype(np.uint8)}
     examined = examine(case_on_disk(tmp_path, given))
@@ -159,6 +160,7 @@ def built(root: Path, case: Case) -> tuple[CaseStore, str]:
     return CaseStore(root), outcome.reason or outcome.status
 
 
+@pytest.mark.slow
 def test_the_store_keeps_them_and_knows_when_they_change(tmp_path: Path) -> None:
     case = case_on_disk(
         tmp_path, {"heart": HEART.astype(np.uint8), "spine": SPINE.astype(np.uint8)}
@@ -196,6 +198,7 @@ def test_a_renamed_mask_is_another_one(tmp_path: Path) -> None:
     assert before[:2] == after[:2]
 
 
+@pytest.mark.slow
 def test_a_damaged_array_is_found(tmp_path: Path) -> None:
     case = case_on_disk(tmp_path, {"heart": HEART.astype(np.uint8)})
     root = tmp_path / "store"
@@ -260,7 +263,7 @@ def test_stored_distances_are_those_of_the_scan(tmp_path: Path) -> None:
     store, _ = built(tmp_path / "store", case_on_disk(tmp_path, {}))
     chest = find_chest(chest_with_spine())
     record = store.record("a")
-    for kind, mask in ((LUNGS, chest.lungs), (BODY, chest.body)):
+    for kind, mask in ((LUNGS, between(chest.lungs)), (BODY, chest.body)):
         stored = store.distance("a", kind)
         assert stored is not None
         far = ndimage.distance_transform_edt(~mask, sampling=chest.coarse.grid.spacing_mm)
@@ -285,17 +288,21 @@ def test_masks_reach_the_patch_and_move_with_it(tmp_path: Path) -> None:
     label[3, 4:6, 4:8] = True
     store = store_of_one(tmp_path / "store", background, label.astype(np.uint8))
     place = PatchRule(["a"], (4, 8, 8), 1.0, 0)
-    still = PatchDataset(store, place, None, MASKS)[0]
+    still = PatchDataset(store, place, None, MASKS, True)[0]
     start = place.start_of(0, background.shape, store.foreground("a"))
     wanted = cut(background & ~label, start, (4, 8, 8), False)
     assert wanted.any()
     assert np.array_equal(still["known_background"].data[0].numpy() > 0, wanted)
     assert still["known_background"].data.dtype == torch.uint8
-    off = PatchDataset(store, place, None, KnownBackground(hu=None, masks=False))[0]
+    off = PatchDataset(store, place, None, KnownBackground(hu=None, masks=False), True)[0]
     assert not off["known_background"].data.any()
-    mirrored = PatchDataset(store, place, tio.RandomFlip(axes=(1, 2), flip_probability=1), MASKS)[0]
+    mirrored = PatchDataset(
+        store, place, tio.RandomFlip(axes=(1, 2), flip_probability=1), MASKS, True
+    )[0]
     assert np.array_equal(mirrored["known_background"].data[0].numpy() > 0, wanted[:, ::-1, ::-1])
-    turned = PatchDataset(store, place, tio.RandomAffine(degrees=(30, 30, 0, 0, 0, 0)), MASKS)[0]
+    turned = PatchDataset(
+        store, place, tio.RandomAffine(degrees=(30, 30, 0, 0, 0, 0)), MASKS, True
+    )[0]
     moved, marked = turned["known_background"].data, turned["label"].data
     assert not torch.equal(moved, still["known_background"].data)
     assert moved.any()

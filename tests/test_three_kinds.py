@@ -302,6 +302,7 @@ def test_extremes_stay_finite(extreme: str, dtype: torch.dtype, unknown: str) ->
         assert method.logged["train/loss_sup"].item() == 0
 
 
+@pytest.mark.slow
 def test_gradients_of_a_mixture() -> None:
     given = mixture(3)
     y, known = given["label"].double(), given["known_background"].double()
