@@ -68,6 +68,7 @@ $(TABLE1)/seed$(1)/recommended/.measured: ROW_MODE = recommended
 $(ROWS:%=$(TABLE1)/seed$(1)/%/.measured): $(TABLE1)/seed$(1)/%/.measured: $(TABLE1)/seed$(1)/genesis/.trained
 	rm -rf $$(@D)
 	$$(RUN) lnq.train '+experiment=[table1/$$*,phantom]' seed=$(1) run_dir=$$(@D) method.mode=$$(ROW_MODE) $$(TABLE1_BUDGET) callbacks.progress=null
+	$$(if $$(filter recommended,$$*),$$(RUN) lnq.calibrate run=$$(@D) overlap=0.25)
 	$$(RUN) $$(PREDICT) checkpoint=$$(@D) input=$$(OUT)/phantom/test overlap=0.25
 	$$(RUN) lnq.evaluate predictions=$$(@D)/predictions references=$$(OUT)/phantom/complete/test reference_kind=instances
 	$$(RUN) $$(PREDICT) checkpoint=$$(@D) input=$$(OUT)/phantom/train output=$$(@D)/training/predictions overlap=0
