@@ -12,7 +12,7 @@ if __name__ == "__main__":
     answer_help("doctor")  # before the imports below, which take seconds
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
@@ -28,6 +28,7 @@ from lnq.config.layout_choice import with_layout_or_scans
 from lnq.console import console
 from lnq.data.case import Case
 from lnq.data.datasets import listed
+from lnq.data.datasets.checks import shortened
 from lnq.data.preparation.inspection import CaseReport, compare_cases, inspect_cases
 from lnq.data.readers.left_out import left_out, summary
 from lnq.files import provenance, sole_user, write_json
@@ -88,19 +89,25 @@ def _inspect(cfg: DoctorConfig, cases: Sequence[Case]) -> int:
         for kind, texts in (("problem", map(str, report.problems)), ("note", report.notes)):
             for text in texts:
                 out.print(f"{kind}: {report.case_id}: {text}")
-    for report in reports:
-        if report.lungs_cut:
-            # No note: a cut chest is as usable as it is usual.
-            out.print(
-                f"cut: {report.case_id}: {report.lungs_litres:.1f} l of the lungs are in view, cut "
-                f"off at {', '.join(report.lungs_cut)}"
-            )
+    for told in cut_lungs(reports):
+        out.print(told)
     if line := summary(cfg.data.root):
         out.print(line)
     states = Counter(report.supervision for report in reports)
     kinds = ", ".join(f"{states[kind]} {kind}" for kind in ("full", "partial", "none"))
     out.print(f"{len(reports)} cases ({kinds}), {len(sick)} with problems; details in {cfg.output}")
     return 3 if sick else 0
+
+
+def cut_lungs(reports: Sequence[CaseReport]) -> Iterator[str]:
+    """A line for each set of sides at which lungs are cut off, which is no note: it is usual."""
+    by_sides: dict[tuple[str, ...], list[str]] = {}
+    for report in reports:
+        if report.lungs_cut:
+            case = f"{report.case_id} ({report.lungs_litres:.1f} l in view)"
+            by_sides.setdefault(report.lungs_cut, []).append(case)
+    for sides, cases in by_sides.items():
+        yield f"cut: lungs are cut off at {', '.join(sides)}: {shortened(cases)}"
 
 
 def _table(reports: Sequence[CaseReport], full: bool) -> Table:
