@@ -26,7 +26,7 @@ TABLE1_PATCH = 'datamodule.patch_size=[16,40,40]'
 TABLE1_GENESIS = $(TABLE1_PATCH) datamodule.batch_size=16 trainer.max_epochs=12 optimizer.lr=0.001 augmentation@datamodule.transform=genesis_original
 TABLE1_BUDGET = $(TABLE1_PATCH) trainer.max_epochs=140 callbacks=table1 optimizer.lr=0.02 trainer.check_val_every_n_epoch=140 method.inferer.batch_size=4
 
-.PHONY: help setup demo table1 test bench quick docs check format clean
+.PHONY: help setup demo table1 test bench quick docs notebooks check format clean
 .DEFAULT_GOAL := help
 
 help:  ## what there is
@@ -97,6 +97,9 @@ docs: $(READY)  ## the site of docs/, in site/: generated pages renewed, links c
 	$(BIN)/python docs_build/reference.py
 	PYTHONPATH=docs_build $(BIN)/zensical build --clean --strict
 	$(BIN)/python docs_build/site_check.py site
+
+notebooks: $(READY)  ## runs the notebooks and keeps their outputs, as they are committed
+	$(BIN)/python docs_build/run_notebooks.py
 
 quick: $(READY)  ## tests without processes, training and what takes long: a minute
 	$(BIN)/python -m pytest -n logical --dist loadfile -m "not process and not training and not slow"
