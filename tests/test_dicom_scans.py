@@ -34,10 +34,11 @@ def write(path: Path, number: int, series: str, z: float, **tags: Any) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     write_slice(path, number, series, z)
     if tags:
-        data = pydicom.dcmread(path)
-        for tag, value in tags.items():
-            setattr(data, tag, value)
-        data.save_as(path)
+        with pydicom.config.disable_value_validation():  # some are malformed on purpose
+            data = pydicom.dcmread(path)
+            for tag, value in tags.items():
+                setattr(data, tag, value)
+            data.save_as(path)
     return path
 
 
