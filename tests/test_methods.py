@@ -24,8 +24,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from lnq.errors import RunError
+from lnq.losses import PSEUDO_TERMS, SUPERVISED_TERMS, Kinds
 from lnq.methods import DBDMP
 from lnq.methods import dbdmp as dbdmp_module
+from lnq.methods.mode import MODES, ModeName
 from lnq.networks import DualBranchVNet, VNet
 
 
@@ -282,3 +284,17 @@ def test_optimiser_gets_every_parameter_of_the_network() -> None:
     groups = method.configure_optimizers().param_groups
     handed = {id(p) for group in groups for p in group["params"]}
     assert handed == {id(p) for p in network.parameters()}
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_log_probabilities_are_taken_once_of_each_branch(
+    mode: ModeName, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken: list[Tensor] = []
+    found = torch.log_softmax
+    monkeypatch.setattr(torch, "log_softmax", lambda x, dim: taken.append(x) or found(x, dim))
+    branches, y = (logits(0), logits(1)), batch(2)["label"].double()
+    method = dbdmp(mode=mode, supervised=dict.fromkeys(SUPERVISED_TERMS, 1.0),
+                   pseudo=dict.fromkeys(PSEUDO_TERMS, 1.0))  # fmt: skip
+    method.objective(branches, Kinds(y, (1 - y) * batch(3)["label"].double()), 0.4, 2.0)
+    assert [x is branch for x, branch in zip(taken, branches, strict=True)] == [True, True]

@@ -22,7 +22,6 @@ from lnq.errors import RunError
 from lnq.losses import (
     PSEUDO_TERMS,
     SUPERVISED_TERMS,
-    Kinds,
     consensus_loss,
     partial_cross_entropy,
     reverse_cross_entropy,
@@ -283,17 +282,3 @@ def test_logits_of_100_stay_finite(mode: str, pseudo: str, dtype: torch.dtype) -
     for parameter in method.network.parameters():
         assert parameter.grad is not None
         assert parameter.grad.isfinite().all()
-
-
-@pytest.mark.parametrize("mode", MODES)
-def test_log_probabilities_are_taken_once_of_each_branch(
-    mode: ModeName, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    taken: list[Tensor] = []
-    found = torch.log_softmax
-    monkeypatch.setattr(torch, "log_softmax", lambda x, dim: taken.append(x) or found(x, dim))
-    branches, y = (logits(0), logits(1)), random_annotation(2)
-    method = dbdmp(mode=mode, supervised=dict.fromkeys(SUPERVISED_TERMS, 1.0),
-                   pseudo=dict.fromkeys(PSEUDO_TERMS, 1.0))  # fmt: skip
-    method.objective(branches, Kinds(y, (1 - y) * random_annotation(3)), 0.4, 2.0)
-    assert [x is branch for x, branch in zip(taken, branches, strict=True)] == [True, True]
