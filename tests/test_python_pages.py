@@ -16,6 +16,7 @@ from support.untrained import untrained_run
 from torch import Tensor, nn
 
 from lnq.data.phantom import LargestNodes, make_case
+from lnq.losses import Kinds
 from lnq.networks import DualBranchVNet
 from lnq.schedules import ramp_up
 from lnq.volume import to_sitk
@@ -100,13 +101,13 @@ def test_the_losses() -> None:
     before = [p.detach().clone() for p in network.parameters()]
     names = run_page("losses-in-your-loop.md", network=network, loader=[(image, y)])
     assert any(not torch.equal(a, b) for a, b in zip(before, network.parameters(), strict=True))
-    main, aux = network.given
+    main, aux, kinds = *network.given, Kinds(y)
     method = dbdmp(network.network, supervised=PAPER, pseudo=KLCE)
-    supervised, _ = method.supervised_loss((main, aux), y)
-    target = method.pseudo_label(main, aux, y, names["theta"], None)
+    supervised, _ = method.supervised_loss((main, aux), kinds)
+    target = method.pseudo_label(main, aux, kinds, names["theta"])
     assert torch.equal(names["pseudo"], target)
     method.pseudo_label = lambda *_: target
-    agreement, _ = method.pseudo_loss(main, aux, y, names["theta"])
+    agreement, _ = method.pseudo_loss(main, aux, kinds, names["theta"])
     expected = supervised + ramp_up(0, 2.0, 100) * agreement
     assert names["loss"].item() == pytest.approx(expected.item(), rel=1e-6)
 
