@@ -40,6 +40,7 @@ from support.fault_files import (
     sheared,
     sound,
     two_forms,
+    uid_of,
     water,
     with_nan,
     write,
@@ -95,10 +96,10 @@ REFUSED: dict[str, tuple[Maker, str]] = {
         labelled(nodes(), grid((X, Y, Z - 200)), 27), "outside the scan"),
     "35 slices missing": (
         series(lambda f: [(f / f"0{n}.dcm").unlink() for n in (4, 5, 6)]), "unevenly spaced"),
-    "36 a slice doubled": (series(lambda f: write_slice(f / "x.dcm", 3, "1.2.3.4", 7.5)),
+    "36 a slice doubled": (series(lambda f: write_slice(f / "x.dcm", 3, uid_of(f), 7.5)),
                            "duplicated slice"),
     "36 all slices in one place": (
-        series(lambda f: [write_slice(p, n, "1.2.3.4", 0.0) for n, p in enumerate(f.iterdir())]),
+        series(lambda f: [write_slice(p, n, uid_of(f), 0.0) for n, p in enumerate(f.iterdir())]),
         "all slices lie in one place"),
     "38 a slice cut off": (series(lambda f: cut(f / "04.dcm")), "truncated"),
     "38 a slice empty": (series(lambda f: (f / "04.dcm").write_bytes(b"")), "empty or damaged"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 from collections.abc import Callable
 from pathlib import Path
+from zlib import crc32
 
 import nibabel as nib
 import numpy as np
@@ -122,6 +123,11 @@ def colour(folder: Path) -> None:
     sitk.WriteImage(sitk.Image([8, 9, 7], sitk.sitkVectorUInt8, 3), str(folder / "ct.nrrd"))
 
 
+def uid_of(place: Path) -> str:
+    """Of the series in a folder `ct` of a case: its own, for one UID is one scan."""
+    return f"1.2.3.{crc32(place.parent.name.encode())}"
+
+
 def series(damage: Callable[[Path], object] = lambda folder: None, shift: float = 0.0) -> Maker:
     """Twelve DICOM slices, each with the patient's name in it."""
 
@@ -130,7 +136,7 @@ def series(damage: Callable[[Path], object] = lambda folder: None, shift: float 
         place.mkdir()
         for number in range(12):
             y = 5 + shift * number
-            write_slice(place / f"{number:02d}.dcm", number, "1.2.3.4", 2.5 * number, y)
+            write_slice(place / f"{number:02d}.dcm", number, uid_of(place), 2.5 * number, y)
         damage(place)
 
     return make
