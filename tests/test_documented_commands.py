@@ -96,11 +96,12 @@ TRAIN = [
     "callbacks.panels=null", "trainer.check_val_every_n_epoch=1",
 ]  # fmt: skip
 SMALLER = {
-    "+sweep=sensitivity": "hydra.sweeper.jobs.values={method.tau:[0.3],method.gamma:[0.8],"
-    "method.alpha:[0.4],method.lambda_max:[2.0]}",
-    "+sweep=folds": "hydra.sweeper.jobs.points={fold-0:['datamodule.fold=0'],"
-    "fold-1:['datamodule.fold=1']}",
-    "+sweep=optuna": "hydra.sweeper.jobs.n_trials=1",
+    "+sweep=sensitivity": [
+        "hydra.sweeper.jobs.values={method.tau:[0.3],method.gamma:[0.8],"
+        "method.alpha:[0.4],method.lambda_max:[2.0]}"
+    ],
+    "+sweep=folds": [f"~hydra.sweeper.jobs.points.fold-{number}" for number in (2, 3, 4)],
+    "+sweep=optuna": ["hydra.sweeper.jobs.n_trials=1"],
 }
 
 
@@ -126,7 +127,10 @@ def run(stage: str, arguments: Sequence[str], places: dict[str, Path]) -> None:
     line = [re.sub(r"\b(DIR|FILE)\b", lambda m: str(places[m[0]]), a) for a in arguments]
     line += SMALL.get(stage, [])
     if stage == "train":
-        line += [*TRAIN, *(extra for sweep, extra in SMALLER.items() if sweep in line)]
+        line += [
+            *TRAIN,
+            *(extra for sweep, extras in SMALLER.items() if sweep in line for extra in extras),
+        ]
         for debug in (a for a in line if a.startswith("+debug=")):  # names are of the second
             line += ["trainer.max_steps=1", f"run_dir=outputs/{debug[7:]}"]
     with pytest.raises(SystemExit) as end:
