@@ -110,7 +110,8 @@ USED: dict[str, tuple[Maker, str | None]] = {
     "19 no qform and no sform": (no_forms, "no qform and no sform"),
     "25 label of fewer slices": (
         labelled(nodes()[5:25], SMALL.crop((5, 0, 0), (25, 36, 48)), 31), "placed in the scan"),
-    "26 an origin off by 1e-4 mm": (labelled(nodes(), grid((X + 1e-4, Y, Z)), 32), None),
+    "26 an origin off by 1e-4 mm": (
+        labelled(np.roll(nodes(), 2, axis=1), grid((X + 1e-4, Y, Z)), 32), None),
     "27 an empty label": (labelled(nodes(0), seed=33), "no annotated voxel"),
     "28 a scan without a label": (sound(seed=34), None),
     "32 é, a space and <script>": (lambda folder: sound(seed=35)(folder / "é <script>"), None),
@@ -281,7 +282,7 @@ USAGE: dict[str, tuple[Callable[[Path], list[str]], str]] = {
     "30 an absolute id": (lambda root: table_of(root, id="/etc/x"), "cannot be file names"),
     "31 a link out of the root": (link, "outside the data root"),
     "32 a newline in a name": (lambda root: table_of(root, id="a\nb"), "cannot be file names"),
-    "37 two series in a folder": (two_series, "1.2.99 (3 slices"),
+    "37 two series in a folder": (two_series, "the folder holds 2 scans"),
 }
 
 
