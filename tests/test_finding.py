@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pydicom
 import pytest
+from pydicom.uid import MRImageStorage
 from support.dicom_phantom import write_ct
 
 from lnq.data.readers import find_labels, find_scans, ordered_files
-from lnq.errors import UsageError
+from lnq.errors import CaseError, UsageError
 from lnq.inference.mask_files import Format, plan
 
 
@@ -31,6 +33,19 @@ def test_a_slice_chooses_its_series(tmp_path: Path) -> None:
         assert (job.image, job.mask_name) == (one, name)
     with pytest.raises(UsageError, match="the folder holds 2 CT series"):
         find_scans(both)
+
+
+def test_another_object_beside_a_scan_is_not_the_scan(tmp_path: Path) -> None:
+    """Who names an MR slice gets no CT in its place; its reader says what it is."""
+    folder = write_ct(tmp_path / "ct")
+    slice_ = pydicom.dcmread(min(folder.iterdir()))
+    slice_.SOPClassUID = slice_.file_meta.MediaStorageSOPClassUID = MRImageStorage
+    slice_.Modality = "MR"
+    other = folder / "other.dcm"
+    slice_.save_as(other)
+    assert find_scans(other) == [other]
+    with pytest.raises(CaseError, match="no CT slice"):
+        ordered_files(other)
 
 
 def test_find_scans(tmp_path: Path) -> None:

@@ -118,14 +118,22 @@ def test_table1_measures_every_row_of_every_seed(recipes: Recipes) -> None:
     assert len(third) + len(fourth) == len(lines) - 1
     assert str(sorted(fourth)) == re.sub(r"seed(=?)3\b", r"seed\g<1>4", str(sorted(third)))
     trained = [arguments[0] for stage, arguments in third if stage == "train"]
+    beside = "recommended", "complete"
     assert sorted(trained) == sorted(
-        f"+experiment=[{name},phantom]" for name in ("genesis", *(f"table1/{r}" for r in ROWS))
+        f"+experiment=[{name},phantom]"
+        for name in ("genesis", *(f"table1/{row}" for row in (*ROWS, *beside)))
     )
+    # What is recommended cuts at the threshold that it chose itself, in its own mode.
+    chosen = [arguments for stage, arguments in third if stage == "calibrate"]
+    assert [arguments[0].rpartition("/")[2] for arguments in chosen] == ["recommended"]
+    modes = {a[0]: [x for x in a if x.startswith("method.mode=")] for s, a in third if s == "train"}
+    assert modes["+experiment=[table1/recommended,phantom]"] == ["method.mode=recommended"]
+    assert modes["+experiment=[table1/g,phantom]"] == ["method.mode=original"]
     # On unseen scans, and on the training scans for the nodes that were never annotated.
     evaluated = [arguments for stage, arguments in third if stage == "evaluate"]
-    assert len(evaluated) == 2 * len(ROWS)
+    assert len(evaluated) == 2 * (len(ROWS) + 1) + 1  # complete labels hide no node
     hidden = [a for a in evaluated if any(x.startswith("annotations=") for x in a)]
-    assert len(hidden) == len(ROWS)
+    assert len(hidden) == len(ROWS) + 1
     for stage, arguments in lines:
         if "/seed3/a/" in str(arguments) or (stage == "train" and "seed=3" in arguments):
             check_composes(stage, arguments)

@@ -42,5 +42,6 @@ def _help_comes_from(wheel: Path, folder: Path) -> None:
         cwd=folder, check=True, capture_output=True, text=True,
         env={**os.environ, "PYTHONPATH": str(folder)},
     )  # fmt: skip
-    assert "mine             My own" in shown.stdout
-    assert "table1/g         Table 1, row g" in shown.stdout
+    lines = [" ".join(line.split()) for line in shown.stdout.splitlines()]
+    assert "mine My own" in lines
+    assert any(line.startswith("table1/g Table 1, row g") for line in lines)

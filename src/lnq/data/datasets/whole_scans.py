@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lnq.data.case import DicomScan, ScanPath
 from lnq.data.datasets.checks import shortened
-from lnq.data.readers import every_scan, find_scans, suffix_of
+from lnq.data.readers import every_scan, find_scans, is_dicom, suffix_of
 from lnq.errors import UsageError
 
 
@@ -42,8 +42,9 @@ def _may_be_dicom(image: Path) -> bool:
 
 
 def _whole(image: Path, scans: Sequence[ScanPath]) -> tuple[ScanPath, tuple[str, ...]]:
-    # Not found: a slice of a folder that is one scan, or outside the root.
-    scans = scans or find_scans(image)
+    scans = scans or _elsewhere(image)
+    if not scans:
+        return image, ()  # its reader says why it is none, of this case alone
     if len(scans) > 1:
         raise UsageError(
             f"the folder holds {len(scans)} scans", where=image,
@@ -58,3 +59,10 @@ def _whole(image: Path, scans: Sequence[ScanPath]) -> tuple[ScanPath, tuple[str,
         return scan, ()
     listed = shortened([str(folder) for folder in sorted(beside)])
     return scan, (f"slices of its series also lie in {listed}: they are taken, too",)
+
+
+def _elsewhere(image: Path) -> Sequence[ScanPath]:
+    """Of a slice in a folder that is one scan, or of what lies outside the root."""
+    if image.is_dir():
+        return every_scan(image)
+    return find_scans(image) if is_dicom(image) else []

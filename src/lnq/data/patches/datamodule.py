@@ -24,7 +24,7 @@ from lnq.data.patches.pasting import NodePasting
 from lnq.data.patches.queue import DrawSampler, PatchQueue, collate
 from lnq.data.store.case_store import CaseStore
 from lnq.data.store.training_cases import training_cases
-from lnq.errors import CaseError, RunError
+from lnq.errors import CaseError, RunError, UsageError
 
 QUEUED_BATCHES = 4
 MOST_WORKERS = 16
@@ -56,6 +56,9 @@ class PatchDataModule(pl.LightningDataModule):
         known_background: What counts as such.
         knows_background: Whether the method asks for it.
         pasting: Adds annotated nodes to some patches; None = none.
+
+    Raises:
+        UsageError: There is no training case, or nobody can be held out.
     """
 
     def __init__(
@@ -81,6 +84,11 @@ class PatchDataModule(pl.LightningDataModule):
         self.store = CaseStore(Path(store))
         chosen = None if fold is None else Fold(fold, folds, splits)
         self.cases = training_cases(self.store, holdout, seed, chosen)
+        if not self.cases.trained:
+            raise UsageError(
+                "no training cases", where=self.store.root,
+                remedy="run lnq.preprocess on a dataset that has some",
+            )  # fmt: skip
         rule = PatchRule(self.cases.trained, patch_size, foreground_share, seed)
         self.patches = PatchDataset(
             self.store, rule, transform, known_background, knows_background, pasting

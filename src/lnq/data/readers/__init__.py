@@ -5,6 +5,7 @@ before the one native reader opens it: the danger is not the crash but the silen
 """
 
 from lnq.data.readers.dicom import ordered_files
+from lnq.data.readers.dicom_objects import is_dicom
 from lnq.data.readers.finding import every_scan, find_labels, find_scans
 from lnq.data.readers.identity import Scan
 from lnq.data.readers.names import (
@@ -38,6 +39,7 @@ __all__ = [
     "every_scan",
     "find_labels",
     "find_scans",
+    "is_dicom",
     "is_mask_name",
     "label_name",
     "ordered_files",

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from lnq.data.case import DicomScan, ScanPath, first_path
 from lnq.data.readers.dicom_folder import dicom_scans, several
+from lnq.data.readers.dicom_heads import read_head
 from lnq.data.readers.dicom_objects import is_dicom
 from lnq.data.readers.names import (
     SLICER_ROLE,
@@ -15,7 +16,7 @@ from lnq.data.readers.names import (
     suffix_of,
 )
 from lnq.data.readers.walking import visible, visible_files
-from lnq.errors import UsageError
+from lnq.errors import CaseError, UsageError
 
 
 def find_scans(path: Path) -> list[ScanPath]:
@@ -98,7 +99,15 @@ def _single(path: Path) -> Path:
             remedy=f"give {', '.join(SUFFIXES)} or a folder of DICOM CT slices",
         )
     alone = dicom_scans([(path.parent, visible_files(path.parent))])
-    return path.parent if path.parent in alone else path
+    return path.parent if path.parent in alone and not _is_other(path) else path
+
+
+def _is_other(path: Path) -> bool:
+    """Whether a DICOM file is no CT slice: it is not of the scan that lies beside it."""
+    try:
+        return read_head(path) is None
+    except CaseError:  # damaged: the folder's reader says so
+        return False
 
 
 def _without_annotations(files: list[Path]) -> list[Path]:

@@ -30,7 +30,7 @@ class TrainingCases:
 def training_cases(
     store: CaseStore, holdout: float, seed: int, fold: Fold | None = None
 ) -> TrainingCases:
-    """Parts the cases of a store by patient.
+    """Parts the cases of a store by patient; none are trained on where it has none to train on.
 
     Only patients with an annotated voxel are held out: the others have no node to be found. A fold
     parts all patients of `train` and `val`.
@@ -42,19 +42,13 @@ def training_cases(
         fold: Of a cross-validation; with it `holdout` is 0.
 
     Raises:
-        UsageError: There is no training case; or one is to be held out, and fewer than two patients
-            have annotations; or there are fewer patients than folds, or other ones than in a file.
+        UsageError: One is to be held out, and fewer than two patients have annotations; or there
+            are fewer patients than folds, or other ones than in a file.
         RunError: A case's record is damaged.
     """
-    cases = store.case_ids(split="train")
-    if not cases:
-        raise UsageError(
-            "no training cases", where=store.root,
-            remedy="run lnq.preprocess on a dataset that has some",
-        )  # fmt: skip
     if fold is not None:
         return _of_fold(store, fold, seed)
-    records = [store.record(case) for case in cases]
+    records = [store.record(case) for case in store.case_ids(split="train")]
     annotated = {record.group for record in records if record.num_foreground}
     if holdout and len(annotated) < 2:
         raise UsageError(
