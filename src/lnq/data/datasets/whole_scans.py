@@ -63,6 +63,4 @@ def _whole(image: Path, scans: Sequence[ScanPath]) -> tuple[ScanPath, tuple[str,
 
 def _elsewhere(image: Path) -> Sequence[ScanPath]:
     """Of a slice in a folder that is one scan, or of what lies outside the root."""
-    if image.is_dir():
-        return every_scan(image)
-    return find_scans(image) if is_dicom(image) else []
+    return find_scans(image) if image.is_dir() or is_dicom(image) else []
