@@ -15,7 +15,7 @@ import numpy as np
 from pydantic import Field
 from scipy import ndimage
 
-from lnq.box import Box, cut
+from lnq.box import Box
 from lnq.data.patches.known import NODE_HU, ROUNDING_HU, CutPatch, KnownBackground, beyond
 from lnq.data.preparation.label_field import annotated
 from lnq.data.store.case_store import CaseStore
@@ -29,7 +29,7 @@ _AROUND = np.ones((3, 3, 3), bool)
 
 
 class Donor(NamedTuple):
-    """A node, cut out with its surroundings.
+    """A node, cut out with the voxels around it.
 
     Attributes:
         hu: z y x.
@@ -102,21 +102,25 @@ class NodePasting:
         self, patch: CutPatch, known: KnownBackground, rng: np.random.Generator
     ) -> tuple[int, ...] | None:
         """A voxel of fat or air, no node and no organ, with soft tissue beside it."""
-        hu = patch.image * patch.record.sd + patch.record.mean
         room = np.floor(np.divide(self.beside_mm, patch.grid.spacing_mm)).astype(int)
         no_place: Mask | None = None
-        for index in rng.integers(0, hu.shape, size=(TRIES, 3)):
+        for index in rng.integers(0, patch.image.shape, size=(TRIES, 3)):
             at = tuple(int(v) for v in index)
-            if patch.marked[at] or hu[at] > self.soft_hu[0] + ROUNDING_HU:
+            if patch.marked[at] or _hu(patch, at) > self.soft_hu[0] + ROUNDING_HU:
                 continue
-            beside = Box.within(hu.shape, index - room, index + room + 1)
-            if beyond(hu[beside.slices], self.soft_hu).all():
+            beside = Box.within(patch.image.shape, index - room, index + room + 1)
+            if beyond(_hu(patch, beside.slices), self.soft_hu).all():
                 continue
             if no_place is None:
                 no_place = known.no_place(patch)
             if not no_place[at]:
                 return at
         return None
+
+
+def _hu(patch: CutPatch, part: tuple[int, ...] | tuple[slice, ...]) -> Array:
+    """Of a voxel, or of a box of them."""
+    return np.asarray(patch.image[part] * patch.record.sd + patch.record.mean)
 
 
 def _donor(store: CaseStore, case_id: str, rng: np.random.Generator) -> Donor | None:
@@ -128,22 +132,32 @@ def _donor(store: CaseStore, case_id: str, rng: np.random.Generator) -> Donor | 
     record = store.record(case_id)
     reach = np.ceil(np.divide(REACH_MM, record.grid.spacing_mm)).astype(int)
     around = Box.within(field.shape, voxel - reach, voxel + reach + 1)
-    centre = tuple(int(v) for v in voxel - around.start)
     nodes, _ = ndimage.label(annotated(field[around.slices]), _AROUND)
-    hu = store.image(case_id)[around.slices].astype(np.float32) * record.sd + record.mean
-    return Donor(hu, nodes == nodes[centre], centre)
+    node = nodes == nodes[tuple(voxel - around.start)]
+    tight = _wider(Box.around(node), node.shape)
+    image = store.image(case_id)[around.slices][tight.slices].astype(np.float32)
+    centre = tuple(int(v) for v in voxel - around.start - tight.start)
+    return Donor(image * record.sd + record.mean, node[tight.slices], centre)
 
 
 def _paste(patch: CutPatch, donor: Donor, place: tuple[int, ...]) -> Pasted:
-    start = [c - p for c, p in zip(donor.centre, place, strict=True)]
-    size = patch.image.shape
-    free = ~_wide(patch.marked > 0)
-    node = cut(donor.node, start, size, False) & free
-    known = cut(np.ones(donor.node.shape, bool), start, size, False)
-    rim = _wide(node) & ~node & free & known
-    image, seen = patch.image.copy(), node | rim
-    image[seen] = (cut(donor.hu, start, size, 0)[seen] - patch.record.mean) / patch.record.sd
-    return Pasted(image, patch.marked | node.astype(np.uint8), rim)
+    start = np.subtract(place, donor.centre)  # where the donor's first voxel comes to lie
+    there = Box.within(patch.image.shape, start, start + donor.node.shape)
+    here = Box(tuple(there.start - start), tuple(there.stop - start))
+    free = ~_wide(patch.marked > 0)[there.slices]
+    node = donor.node[here.slices] & free
+    seen = _wide(node) & free
+    image, marked, rim = patch.image.copy(), patch.marked.copy(), np.zeros(patch.image.shape, bool)
+    hu = donor.hu[here.slices][seen]
+    image[there.slices][seen] = (hu - patch.record.mean) / patch.record.sd
+    marked[there.slices][node] = 1
+    rim[there.slices] = seen & ~node
+    return Pasted(image, marked, rim)
+
+
+def _wider(box: Box, size: tuple[int, ...]) -> Box:
+    """A box and the voxels around it, as far as there are any."""
+    return Box.within(size, np.subtract(box.start, 1), np.add(box.stop, 1))
 
 
 def _wide(mask: Mask) -> Mask:
@@ -151,6 +165,6 @@ def _wide(mask: Mask) -> Mask:
     box = Box.around(mask)
     result = mask.copy()
     if not box.is_empty:
-        near = Box.within(mask.shape, np.subtract(box.start, 1), np.add(box.stop, 1))
+        near = _wider(box, mask.shape)
         result[near.slices] = ndimage.binary_dilation(mask[near.slices], _AROUND)
     return result
