@@ -25,13 +25,13 @@ from support.augmentations import (
     subject_of,
 )
 from support.stores import write_store
+from support.train_command import composed_jobs
 
-from lnq.config import command, instantiate
+from lnq.config import instantiate
 from lnq.data.patches.augmentation import MonaiIntensity
 from lnq.data.patches.cutting import PatchDataset, PatchRule
 from lnq.data.patches.datamodule import PatchDataModule
 from lnq.data.store.case_store import CaseStore
-from lnq.train import GIVEN, TrainConfig
 
 NAMES = sorted(path.stem for path in FOLDER.glob("*.yaml"))
 
@@ -61,17 +61,8 @@ def test_full_is_nn_u_net_s_set_in_its_order() -> None:
 
 def composed(*arguments: str) -> dict[str, Any]:
     """The transform's node as `lnq.train` gets it."""
-    seen: list[TrainConfig] = []
-
-    @command("train", TrainConfig, given=GIVEN)
-    def record(cfg: TrainConfig) -> int:
-        seen.append(cfg)
-        return 0
-
-    with pytest.raises(SystemExit) as stop:
-        record(list(arguments))
-    assert not stop.value.code
-    transform: dict[str, Any] = seen[0].datamodule["transform"]
+    (job,) = composed_jobs(*arguments)
+    transform: dict[str, Any] = job.datamodule["transform"]
     return transform
 
 

@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pydicom
 import pytest
-from support.dicom_slices import NAME, stored, write_slice
+from support.dicom_series import STEP, acquisition, ids, split_in_two, volume, write, write_series
+from support.dicom_slices import NAME
 
-from lnq.data.case import DicomScan, ScanPath, first_path
-from lnq.data.datasets import PairsLayout, ScansLayout
-from lnq.data.datasets.checks import numbered
+from lnq.data.case import DicomScan, first_path
+from lnq.data.datasets import ScansLayout
 from lnq.data.preparation.inspection import inspect_case
 from lnq.data.readers import (
     content_hash,
@@ -21,57 +20,8 @@ from lnq.data.readers import (
     find_scans,
     read_image,
     read_image_with_notes,
-    scan_ids,
 )
 from lnq.errors import CaseError, UsageError
-from lnq.inference.mask_files import plan
-
-STEP = 2.5
-
-
-def write(path: Path, number: int, series: str, z: float, **tags: Any) -> Path:
-    """A slice whose pixels are those of `stored(number)`."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_slice(path, number, series, z)
-    if tags:
-        with pydicom.config.disable_value_validation():  # some are malformed on purpose
-            data = pydicom.dcmread(path)
-            for tag, value in tags.items():
-                setattr(data, tag, value)
-            data.save_as(path)
-    return path
-
-
-def write_series(
-    folder: Path, series: str, count: int = 8, prefix: str = "", **tags: Any
-) -> list[Path]:
-    """A series whose values are functions of a tag or the same in all slices."""
-    return [
-        write(
-            folder / f"{prefix}{k:02d}.dcm", k, series, STEP * k,
-            **{tag: value(k) if callable(value) else value for tag, value in tags.items()},
-        )
-        for k in range(count)
-    ]  # fmt: skip
-
-
-def volume(count: int = 8) -> Any:
-    return np.stack([stored(k) for k in range(count)]) - 1024
-
-
-def ids(root: Path) -> list[str]:
-    """As the doctor and predict call the scans; both must say the same."""
-    listed = [case.case_id for case in ScansLayout(root).cases()]
-    jobs = plan(find_scans(root), root, root.parent / "masks", None)
-    assert sorted(job.name for job in jobs) == listed
-    return listed
-
-
-def split_in_two(root: Path) -> None:
-    for k, path in enumerate(write_series(root / "first", "1.2.3")):
-        if k >= 4:
-            (root / "second").mkdir(exist_ok=True)
-            path.rename(root / "second" / path.name)
 
 
 def in_turns(root: Path) -> None:
@@ -128,17 +78,6 @@ def test_two_series_may_share_their_folders(tmp_path: Path) -> None:
     assert ids(root) == ["disc_1.2.3", "disc_1.2.4"]
     for scan in every_scan(root):
         assert np.array_equal(read_image(scan).array, volume())
-
-
-def acquisition(**tags: Callable[[int], Any]) -> Callable[[Path], None]:
-    """Two phases of one series UID in one folder."""
-
-    def build(folder: Path) -> None:
-        for phase in range(2):
-            values = {tag: value(phase) for tag, value in tags.items()}
-            write_series(folder, "1.2.3", prefix=f"p{phase}_", **values)
-
-    return build
 
 
 def two_uids(**tags: Callable[[int], Any]) -> Callable[[Path], None]:
@@ -334,96 +273,6 @@ def test_a_part_of_a_series_is_told(tmp_path: Path) -> None:
         "them"
     ]
     assert read_image_with_notes(tmp_path)[1] == []
-
-
-def test_a_table_means_the_whole_scan(tmp_path: Path) -> None:
-    split_in_two(tmp_path)
-    acquisition(AcquisitionNumber=lambda k: k)(tmp_path / "PatB/CT")
-    table = tmp_path / "cases.csv"
-    table.write_text("image\nfirst\nPatB/CT/p1_00.dcm\n")
-    layout = PairsLayout(tmp_path, table=Path("cases.csv"))
-    phase, whole = layout.cases()
-    assert (phase.case_id, whole.case_id) == ("CT_a1", "first")
-    assert np.array_equal(read_image(whole.image).array, volume())
-    assert whole.notes == (f"slices of its series also lie in {tmp_path / 'second'}: they are "
-                           "taken, too",)  # fmt: skip
-    assert isinstance(phase.image, DicomScan)
-    assert {path.name[:2] for path in phase.image.files} == {"p1"}
-    table.write_text("image\nPatB\n")
-    with pytest.raises(UsageError, match="holds 2 scans"):
-        layout.cases()
-    # Both halves are one scan, given twice.
-    table.write_text("image\nfirst\nsecond\n")
-    with pytest.raises(UsageError, match="several scans have the same case id"):
-        layout.cases()
-    table.write_text("id,image\na,first\nb,second\n")
-    first, second = layout.cases()
-    assert content_hash(first.image) == content_hash(second.image)
-
-
-def test_folders_of_pairs_know_series_by_their_uids(tmp_path: Path) -> None:
-    images, labels = tmp_path / "images", tmp_path / "labels"
-    split_in_two(images / "PatA")
-    acquisition(TemporalPositionIdentifier=lambda k: 1 + k)(images / "PatB/CT")
-    labels.mkdir()
-    for name in ("PatA.nii.gz", "CT_t2.nrrd"):
-        (labels / name).touch()
-    cases = PairsLayout(tmp_path, images=Path("images"), labels=Path("labels")).cases()
-    assert [(case.case_id, case.label and case.label.name) for case in cases] == [
-        ("CT_t1", None), ("CT_t2", "CT_t2.nrrd"), ("PatA", "PatA.nii.gz"),
-    ]  # fmt: skip
-    assert np.array_equal(read_image(cases[2].image).array, volume())
-
-
-def test_a_case_id_has_the_patient_in_it(tmp_path: Path) -> None:
-    """Folders and tables of layout pairs call scans as the doctor and predict do."""
-    for name in (
-        "images/PatA/CT.nrrd", "images/PatB/CT.nrrd", "images/lone.nrrd",
-        "labels/PatB/CT.seg.nrrd", "labels/PatA_CT.nii.gz", "labels/x/lone.nrrd",
-    ):  # fmt: skip
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).touch()
-    expected = ["PatA_CT", "PatB_CT", "lone"]
-    assert ids(tmp_path / "images") == expected
-    cases = PairsLayout(tmp_path, images=Path("images"), labels=Path("labels")).cases()
-    assert [case.case_id for case in cases] == expected
-    assert [str(case.label and case.label.relative_to(tmp_path / "labels")) for case in cases] == [
-        "PatA_CT.nii.gz", "PatB/CT.seg.nrrd", "x/lone.nrrd",
-    ]  # fmt: skip
-    rows = ["image", "images/PatA/CT.nrrd", "images/PatB/CT.nrrd", "images/lone.nrrd"]
-    (tmp_path / "cases.csv").write_text("\n".join(rows))
-    cases = PairsLayout(tmp_path / "images/..", table=Path("cases.csv")).cases()
-    assert [case.case_id for case in cases] == ["images_PatA_CT", "images_PatB_CT", "lone"]
-    (tmp_path / "labels/CT.nrrd").touch()  # whose?
-    with pytest.raises(UsageError, match=r"labels without a scan.*labels/CT\.nrrd"):
-        PairsLayout(tmp_path, images=Path("images"), labels=Path("labels")).cases()
-
-
-def test_scans_outside_the_root_have_ids_too(tmp_path: Path) -> None:
-    scans: list[ScanPath] = [tmp_path / "elsewhere/PatA/CT.nrrd", tmp_path / "data/CT.nrrd"]
-    assert scan_ids(scans, tmp_path / "data") == ["PatA_CT", "CT"]
-
-
-def test_a_folder_given_as_a_dot_has_a_name(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    write_series(tmp_path / "CT", "1.2.3")
-    monkeypatch.chdir(tmp_path / "CT")
-    assert [case.case_id for case in ScansLayout(Path()).cases()] == ["CT"]
-    write_series(tmp_path / "CT", "1.2.4", prefix="b")
-    assert [case.case_id for case in ScansLayout(Path()).cases()] == ["CT_1.2.3", "CT_1.2.4"]
-
-
-def test_masks_of_names_that_differ_in_case_alone_are_refused(tmp_path: Path) -> None:
-    for name in ("in/A.nrrd", "in/a.nii"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).touch()
-    with pytest.raises(UsageError, match="same name"):
-        plan(find_scans(tmp_path / "in"), tmp_path / "in", tmp_path / "out", "mha")
-
-
-def test_numbered_names_are_no_ones_else() -> None:
-    assert numbered(["A", "a", "A_2", "b", "A"]) == ["A", "a_3", "A_2", "b", "A_4"]
 
 
 def test_the_doctor_reads_scans_in_several_folders(tmp_path: Path) -> None:

@@ -35,23 +35,25 @@ def refused(
     return run
 
 
-@pytest.fixture
-def composed() -> Callable[..., list[TrainConfig]]:
-    """`composed(*arguments)` gives the checked configuration of each job of lnq.train."""
+def composed_jobs(*arguments: str) -> list[TrainConfig]:
+    """The checked configuration of each job that `lnq.train` would run."""
     from lnq.config import command
     from lnq.train import GIVEN, TrainConfig
 
-    def run(*arguments: str) -> list[TrainConfig]:
-        seen: list[TrainConfig] = []
+    seen: list[TrainConfig] = []
 
-        @command("train", TrainConfig, given=GIVEN)
-        def record(cfg: TrainConfig) -> int:
-            seen.append(cfg)
-            return 0
+    @command("train", TrainConfig, given=GIVEN)
+    def record(cfg: TrainConfig) -> int:
+        seen.append(cfg)
+        return 0
 
-        with pytest.raises(SystemExit) as stop:
-            record(list(arguments))
-        assert not stop.value.code
-        return seen
+    with pytest.raises(SystemExit) as stop:
+        record(list(arguments))
+    assert not stop.value.code
+    return seen
 
-    return run
+
+@pytest.fixture
+def composed() -> Callable[..., list[TrainConfig]]:
+    """`composed(*arguments)` is `composed_jobs`."""
+    return composed_jobs
