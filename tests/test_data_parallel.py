@@ -12,10 +12,19 @@ import torch
 from support.runs import TINY
 from torch import Tensor
 
+from lnq.curves import last_logged
+from lnq.run_folder import RunFolder
+
 Train = Callable[..., int]
 
-RUN = ("+experiment=baseline", *TINY, "network.dropouts=[0.0]", "callbacks.panels=null",
-       "trainer.limit_val_batches=0", "optimizer.lr=0.05")  # fmt: skip
+GIVEN = (*TINY, "network.dropouts=[0.0]", "callbacks.panels=null", "trainer.limit_val_batches=0",
+         "optimizer.lr=0.05")  # fmt: skip
+RUNS = {
+    "means": ("+experiment=baseline",),
+    "ratios": ("+experiment=recommended", "method.supervised={pce: 1.0, tversky: 1.0}",
+               "method.lambda_max=2.0", "callbacks.ramp_up.t_max=1", "network.feature_dropout=0.0",
+               "datamodule.holdout=0.0"),
+}  # fmt: skip
 
 
 def weights(run: Path) -> dict[str, Tensor]:
@@ -25,10 +34,11 @@ def weights(run: Path) -> dict[str, Tensor]:
 
 @pytest.mark.process
 @pytest.mark.training
+@pytest.mark.parametrize("losses", RUNS)
 def test_two_processes_learn_what_one_does_of_their_patches(
-    tmp_path: Path, tiny_store: Path, train: Train
+    losses: str, tmp_path: Path, tiny_store: Path, train: Train
 ) -> None:
-    run = (*RUN, f"store={tiny_store}")
+    run = (*RUNS[losses], *GIVEN, f"store={tiny_store}")
     done = subprocess.run(
         [sys.executable, "-m", "lnq.train", *run, f"run_dir={tmp_path}/two",
          "datamodule.batch_size=2", "trainer.devices=2", "+trainer.strategy=ddp"],
@@ -40,5 +50,7 @@ def test_two_processes_learn_what_one_does_of_their_patches(
         assert train(*run, *given) == 0
     two, one, half = (weights(tmp_path / name) for name in ("two", "one", "half"))
     torch.testing.assert_close(two, one, rtol=1e-4, atol=1e-6)
+    told = [last_logged(RunFolder(tmp_path / name), "train/loss") for name in ("two", "one")]
+    assert told[0] == pytest.approx(told[1], rel=1e-4)
     moved = max((two[key] - half[key]).abs().max().item() for key in two)
     assert moved > 1e-4  # other patches teach otherwise

@@ -16,6 +16,7 @@ from lnq.losses.cross_entropy import (
 )
 from lnq.losses.kinds import Kinds, counted_voxels, lopsided
 from lnq.losses.log_probabilities import LogProbabilities, shared
+from lnq.losses.processes import ONE_PROCESS, AllProcesses, OneProcess, Processes
 from lnq.losses.pseudo import PSEUDO_TERMS, pseudo_terms
 from lnq.losses.pseudo_label import (
     hard_pseudo_label,
@@ -28,10 +29,14 @@ from lnq.losses.supervised import SUPERVISED_TERMS, supervised_terms
 from lnq.losses.tversky import dice_loss, tversky_loss
 
 __all__ = [
+    "ONE_PROCESS",
     "PSEUDO_TERMS",
     "SUPERVISED_TERMS",
+    "AllProcesses",
     "Kinds",
     "LogProbabilities",
+    "OneProcess",
+    "Processes",
     "agreement_weight",
     "consensus_loss",
     "counted_voxels",

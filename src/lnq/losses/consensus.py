@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from lnq.losses.log_probabilities import Logits, log_softmax
+from lnq.losses.processes import ONE_PROCESS, Processes
 
 EPSILON = 1e-8
 """Keeps the normaliser ΣW off zero where the branches disagree everywhere."""
@@ -49,6 +50,7 @@ def consensus_loss(
     *,
     detach_weight: bool = False,
     kl_apart: bool = False,
+    processes: Processes = ONE_PROCESS,
 ) -> Tensor:
     """L_p = 1/ΣW Σ_i [ W_i CE_i(p, ŷ) + KL_i(p, q) ] (Eq. 9).
 
@@ -58,6 +60,7 @@ def consensus_loss(
         pseudo_label: ŷ (b, 2, z, y, x), soft, without gradient.
         detach_weight: Treat W as a constant. As the equations stand it is none.
         kl_apart: Σ(W·CE)/ΣW + mean KL instead: the divergence is not divided by the weights.
+        processes: Where the batch lies; see `Processes`.
 
     Returns:
         Scalar >= 0.
@@ -75,7 +78,7 @@ def consensus_loss(
     kl = kl_divergence(logits, other_logits)
     weight = agreement_weight(kl.detach() if detach_weight else kl)
     ce = -(pseudo_label * log_softmax(logits)).sum(dim=1, keepdim=True)
-    total_weight = weight.sum().clamp_min(EPSILON)
+    total_weight = processes.total(weight.sum()).clamp_min(EPSILON)
     if kl_apart:
-        return (weight * ce).sum() / total_weight + kl.mean()
-    return (weight * ce + kl).sum() / total_weight
+        return processes.total((weight * ce).sum()) / total_weight + processes.mean(kl.mean())
+    return processes.total((weight * ce + kl).sum()) / total_weight

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import Literal
 
@@ -9,6 +10,7 @@ from torch import Tensor
 
 from lnq.losses.consensus import consensus_loss
 from lnq.losses.log_probabilities import Logits
+from lnq.losses.processes import ONE_PROCESS, Processes
 from lnq.losses.pseudo_label import hard_pseudo_label, truncated_pseudo_label
 from lnq.losses.tversky import dice_loss
 
@@ -25,6 +27,7 @@ def pseudo_terms(
     detach_weight: bool = False,
     kl_apart: bool = False,
     truncate_target: bool = False,
+    processes: Processes = ONE_PROCESS,
 ) -> dict[PseudoTerm, Tensor]:
     """The terms of L_p that have a weight, summed over both branches, not yet weighted.
 
@@ -36,6 +39,7 @@ def pseudo_terms(
         detach_weight: See `consensus_loss`.
         kl_apart: See `consensus_loss`.
         truncate_target: `"klce"` compares with `truncated_pseudo_label`.
+        processes: Where the batch lies; see `Processes`.
 
     Examples:
         >>> import torch
@@ -48,14 +52,15 @@ def pseudo_terms(
 
     def klce() -> Tensor:
         target = truncated_pseudo_label(pseudo_label) if truncate_target else pseudo_label
-        given = {"detach_weight": detach_weight, "kl_apart": kl_apart}
-        return consensus_loss(main, aux, target, **given) + consensus_loss(
-            aux, main, target, **given
+        loss = functools.partial(
+            consensus_loss, detach_weight=detach_weight, kl_apart=kl_apart, processes=processes
         )
+        return loss(main, aux, target) + loss(aux, main, target)
 
     def dice() -> Tensor:
         target = hard_pseudo_label(pseudo_label)
-        return dice_loss(main, target) + dice_loss(aux, target)
+        loss = functools.partial(dice_loss, processes=processes)
+        return loss(main, target) + loss(aux, target)
 
     compute = {"klce": klce, "dice": dice}
     return {name: compute[name]() for name in names}

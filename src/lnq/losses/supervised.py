@@ -13,6 +13,7 @@ from lnq.losses.cross_entropy import (
     symmetric_cross_entropy,
 )
 from lnq.losses.log_probabilities import Logits
+from lnq.losses.processes import ONE_PROCESS, Processes
 from lnq.losses.tversky import dice_loss, tversky_loss
 
 SupervisedTerm = Literal["ce", "sce", "pce", "tversky", "dice"]
@@ -31,6 +32,7 @@ def supervised_terms(
     known_background: Tensor | None = None,
     counted: Tensor | None = None,
     node_weight: float = 1.0,
+    processes: Processes = ONE_PROCESS,
 ) -> dict[SupervisedTerm, Tensor]:
     """The terms of L_sup that have a weight, of one branch, not yet weighted.
 
@@ -45,6 +47,7 @@ def supervised_terms(
         known_background: (b, 1, z, y, x) in {0, 1}, annotated as background to `"pce"`.
         counted: (b, 1, z, y, x) in [0, 1], the voxels that all other terms sum over; None = all.
         node_weight: Of annotated voxels in `"ce"`.
+        processes: Where the batch lies; see `Processes`.
 
     Examples:
         >>> import torch
@@ -56,18 +59,21 @@ def supervised_terms(
     """
 
     def pce() -> Tensor:
-        nodes = partial_cross_entropy(logits, y, nan_if_empty=nan_if_empty)
+        nodes = partial_cross_entropy(logits, y, nan_if_empty=nan_if_empty, processes=processes)
         if known_background is None:
             return nodes
-        return nodes + partial_cross_entropy(logits.flip(1), known_background)
+        return nodes + partial_cross_entropy(logits.flip(1), known_background, processes=processes)
+
+    def of_counted(loss: Callable[..., Tensor], *given: float, **named: float) -> Tensor:
+        return loss(logits, y, *given, counted=counted, processes=processes, **named)
 
     compute: dict[SupervisedTerm, Callable[[], Tensor]] = {
-        "ce": lambda: cross_entropy(logits, y, counted=counted, node_weight=node_weight),
-        "sce": lambda: symmetric_cross_entropy(
-            logits, y, gamma, mean_over_classes=mean_over_classes, counted=counted
+        "ce": lambda: of_counted(cross_entropy, node_weight=node_weight),
+        "sce": lambda: of_counted(
+            symmetric_cross_entropy, gamma, mean_over_classes=mean_over_classes
         ),
         "pce": pce,
-        "tversky": lambda: tversky_loss(logits, y, alpha, counted=counted),
-        "dice": lambda: dice_loss(logits, y, counted=counted),
+        "tversky": lambda: of_counted(tversky_loss, alpha),
+        "dice": lambda: of_counted(dice_loss),
     }
     return {name: compute[name]() for name in names}

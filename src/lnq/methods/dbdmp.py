@@ -14,7 +14,9 @@ from lnq.data.patches.batch import Batch
 from lnq.errors import RunError
 from lnq.inference.sliding_window import Windows
 from lnq.losses import (
+    ONE_PROCESS,
     Kinds,
+    Processes,
     agreement_weight,
     counted_voxels,
     kl_divergence,
@@ -153,6 +155,7 @@ class DBDMP(Method):
         kinds: Kinds,
         theta: float | Tensor,
         lambda_p: float | Tensor,
+        processes: Processes = ONE_PROCESS,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Eq. 10 times `loss_scale`, and its parts before it.
 
@@ -161,20 +164,21 @@ class DBDMP(Method):
             kinds: What is known of each voxel.
             theta: θ of Eq. 6.
             lambda_p: λ_p of Eq. 11.
+            processes: Where the batch lies.
         """
         given = [shared(logits) for logits in branches]
         counted = kinds
         if self.unknown == "lopsided":
             counted = lopsided(kinds, mix_branches(given[0], given[1], theta))
-        loss, scalars = self.supervised_loss(given, counted)
+        loss, scalars = self.supervised_loss(given, counted, processes)
         if self.pseudo:
-            pseudo, terms = self.pseudo_loss(given[0], given[1], kinds, theta)
+            pseudo, terms = self.pseudo_loss(given[0], given[1], kinds, theta, processes)
             loss = loss + lambda_p * pseudo
             scalars |= terms
         return self.mode.loss_scale * loss, scalars
 
     def supervised_loss(
-        self, branches: Sequence[Logits], kinds: Kinds
+        self, branches: Sequence[Logits], kinds: Kinds, processes: Processes = ONE_PROCESS
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Σ_branches L_sup (Eqs. 5 and 10), and each term summed over the branches for the log."""
         terms = [
@@ -182,7 +186,7 @@ class DBDMP(Method):
                 logits, kinds.annotated, self.supervised, gamma=self.gamma, alpha=self.alpha,
                 mean_over_classes=self.mode.mean_over_classes, nan_if_empty=self.mode.nan_if_empty,
                 known_background=kinds.background, counted=kinds.counted,
-                node_weight=self.node_weight,
+                node_weight=self.node_weight, processes=processes,
             )
             for logits in branches
         ]  # fmt: skip
@@ -200,12 +204,14 @@ class DBDMP(Method):
         aux: Logits,
         kinds: Kinds,
         theta: float | Tensor,
+        processes: Processes = ONE_PROCESS,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """L_p(main, aux) + L_p(aux, main) (Eqs. 6-10), and each of its terms for the log."""
         target = self.pseudo_label(main, aux, kinds, theta)
         by_name = pseudo_terms(
             main, aux, target, self.pseudo, detach_weight=self.detach_weight,
             kl_apart=self.mode.kl_apart, truncate_target=self.mode.truncate_target,
+            processes=processes,
         )  # fmt: skip
         loss = sum(
             (self.pseudo[name] * value for name, value in by_name.items()),

@@ -6,6 +6,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from lnq.data.patches.batch import Batch
+from lnq.losses import ONE_PROCESS, Processes
 from lnq.methods.method import Method
 
 
@@ -27,10 +28,13 @@ class Genesis(Method):
         return self.finite(loss, batch)
 
     def objective(
-        self, restored: tuple[Tensor, ...], target: Tensor
+        self,
+        restored: tuple[Tensor, ...],
+        target: Tensor,
+        processes: Processes = ONE_PROCESS,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The sum of the branches' errors, and each of them; tensors of one shape."""
-        errors = [functional.mse_loss(r.float(), target) for r in restored]
+        errors = [processes.mean(functional.mse_loss(r.float(), target)) for r in restored]
         return sum(errors[1:], errors[0]), dict(
             zip(("train/mse_main", "train/mse_aux"), errors, strict=False)
         )

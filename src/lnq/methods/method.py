@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from lnq.data.patches.batch import Batch
 from lnq.errors import RunError
+from lnq.losses import ONE_PROCESS, AllProcesses, Processes
 from lnq.methods.pending_step import PendingStep
 from lnq.networks import VNet
 
@@ -75,18 +76,29 @@ class Method(pl.LightningModule):
         self._compiled = torch.compile(self.objective, *given, **named)
 
     def objective(self, *given: Any) -> tuple[Tensor, dict[str, Tensor]]:
-        """What is minimised, and what is logged of it: a function of its arguments alone."""
+        """What is minimised, and what is logged of it: a function of its arguments alone.
+
+        The last of these tells where the batch lies, `OneProcess` by default.
+        """
         raise NotImplementedError
 
     def evaluate_objective(self, *given: Any) -> tuple[Tensor, dict[str, Tensor]]:
-        """`objective`, compiled if `compile` was called.
+        """`objective` of a step of training, compiled if `compile` was called.
 
         Numbers that change from step to step are then handed over as tensors: any other would be
         compiled anew.
         """
+        processes = self._processes()
         if self._compiled is None:
-            return self.objective(*given)
-        return self._compiled(*(self._on_device(x) if isinstance(x, float) else x for x in given))
+            return self.objective(*given, processes)
+        return self._compiled(
+            *(self._on_device(x) if isinstance(x, float) else x for x in given), processes
+        )
+
+    def _processes(self) -> Processes:
+        """Where the batches of training lie; those of validation and panels lie in one each."""
+        several = self._trainer is not None and self.trainer.world_size > 1
+        return AllProcesses(self.trainer.world_size) if several else ONE_PROCESS
 
     def _on_device(self, number: float) -> Tensor:
         tensor = torch.tensor(number, pin_memory=self.device.type == "cuda")
