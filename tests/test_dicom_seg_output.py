@@ -14,12 +14,13 @@ import pytest
 from support.dicom_phantom import SIZE, change, uid, write_ct
 
 from lnq.data.case import DicomScan
+from lnq.data.preparation.preprocessing import Preprocessing
 from lnq.data.readers import Scan, find_scans, read_image, read_label
 from lnq.errors import CaseError, RunError, UsageError
 from lnq.evaluation import evaluate_folders, match_cases
 from lnq.files import write_json
 from lnq.inference import dicom_seg_writer
-from lnq.inference.mask_files import plan, segment
+from lnq.inference.mask_files import plan, write_masks
 from lnq.inference.predictor import Prediction, Predictor
 from lnq.inference.scan_folder import predict_folder
 from lnq.inference.segmenter import LoadedCheckpoint, Segmenter
@@ -34,6 +35,8 @@ NAME = "Mustermann^case_0001"
 
 class Marking:
     """In a network's place: marks what is above 500 HU in two slices."""
+
+    preprocessing = Preprocessing()
 
     def predict(self, scan: Volume, _: object = None, counted: Any = None) -> Prediction:
         mask = np.zeros(scan.array.shape, np.uint8)
@@ -56,7 +59,7 @@ def test_a_mask_that_belongs_to_its_scan(scans: Path, tmp_path: Path) -> None:
     output = tmp_path / "out"
     (job,) = plan(find_scans(scans), scans, output, "dicom-seg")
     assert job.mask_name == "scan.dcm"
-    segment(job, SEGMENTER, output, save_probabilities=True)
+    write_masks(SEGMENTER.segment(job.image), job, output, save_probabilities=True)
     assert sorted(path.name for path in output.rglob("*") if path.is_file()) == [
         "scan.dcm", "scan.nrrd",
     ]  # fmt: skip
@@ -92,7 +95,7 @@ def test_a_mask_that_belongs_to_its_scan(scans: Path, tmp_path: Path) -> None:
 def test_evaluate_and_report_read_it(scans: Path, tmp_path: Path) -> None:
     output = tmp_path / "run" / "predictions"
     (job,) = plan(find_scans(scans), scans, output, "dicom-seg")
-    segment(job, SEGMENTER, output, save_probabilities=False)
+    write_masks(SEGMENTER.segment(job.image), job, output, save_probabilities=False)
     scan = read_image(job.image)
     half = Marking().predict(scan).mask.array
     half[4] = 0  # of two slices

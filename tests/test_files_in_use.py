@@ -5,18 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pytest
 from support.faults import OUT_OF_MEMORY
+from support.stand_ins import StandIn, masks_by
 
 from lnq.data.readers import content_hash
 from lnq.evaluation import evaluate_folders
 from lnq.inference.mask_files import Job
-from lnq.inference.predictor import Predictor
 from lnq.inference.scan_folder import predict_folder
-from lnq.inference.segmenter import LoadedCheckpoint, Segmentation, Segmenter
+from lnq.inference.segmenter import Segmentation
 from lnq.volume import Grid, Volume
 from lnq.volume_file import write_volume
 
@@ -39,15 +39,13 @@ def predicted(
     """
 
     def run(meanwhile: Callable[[Job, Path], object]) -> tuple[int, dict[str, Any], list[str]]:
-        def segment(job: Job, _: Segmenter, output: Path, __: bool, ___: object) -> Segmentation:
+        def write(job: Job, output: Path) -> None:
             write_volume(MASK, output / job.mask_name)
             meanwhile(job, output)
-            return Segmentation(MASK, MASK, (), ())
 
-        monkeypatch.setattr("lnq.inference.scan_folder.segment", segment)
+        masks_by(monkeypatch, write)
         jobs = [Job(name, scan(tmp_path / f"{name}.nrrd"), f"{name}.nrrd") for name in "ab"]
-        loaded = LoadedCheckpoint(tmp_path / "last.ckpt", "the loaded one's")
-        segmenter = Segmenter(cast("Predictor", None), [loaded])
+        segmenter = StandIn(lambda _: Segmentation(MASK, MASK, (), ()))
         output = tmp_path / "masks"
         code = predict_folder(segmenter, jobs, output, config={}, say=lambda _: None)
         manifest = json.loads((output / "manifest.json").read_text())

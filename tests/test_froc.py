@@ -6,7 +6,6 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -14,6 +13,7 @@ import pytest
 import SimpleITK as sitk
 from monai.metrics.froc import compute_fp_tp_probs_nd, compute_froc_curve_data, compute_froc_score
 from numpy.typing import NDArray
+from support.stand_ins import StandIn
 
 from lnq.errors import UsageError
 from lnq.evaluate import main
@@ -22,9 +22,9 @@ from lnq.evaluation import false_positives as pieces_of
 from lnq.evaluation.froc import RATES, Detections, detections, froc_curve, froc_of, piece_scores
 from lnq.inference.found_nodes import found_nodes
 from lnq.inference.mask_files import Job
-from lnq.inference.predictor import Prediction, Predictor
+from lnq.inference.predictor import Prediction
 from lnq.inference.scan_folder import predict_folder
-from lnq.inference.segmenter import LoadedCheckpoint, Segmentation, Segmenter
+from lnq.inference.segmenter import Segmentation
 from lnq.predictions import FoundNode
 from lnq.reporting.evaluations import ShownEvaluation
 from lnq.reporting.froc_plot import froc_curves
@@ -156,28 +156,25 @@ CASES = {
 
 
 @pytest.fixture
-def predict(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
+def predict(tmp_path: Path) -> Callable[..., Path]:
     """`predict(cases)` leaves references and a folder of predictions, which it gives."""
 
     def run(cases: Mapping[str, tuple[Mask, Mask, Array]]) -> Path:
         output = tmp_path / "predictions"
 
-        def segment(job: Job, *_: object) -> Segmentation:
-            _, mask, probability = cases[job.name]
+        def find(name: str) -> Segmentation:
+            _, mask, probability = cases[name]
             volumes = (
                 Volume(mask.astype(np.uint8), GRID), Volume(probability.astype(np.float32), GRID)
             )  # fmt: skip
-            write_volume(volumes[0], output / job.mask_name)
             return Segmentation(*volumes, tuple(predicted_nodes(mask, probability)), ())
 
-        monkeypatch.setattr("lnq.inference.scan_folder.segment", segment)
         for name, (reference, _, _) in cases.items():
             for folder in ("scans", "references"):
                 label = Volume(reference.astype(np.uint8), GRID)
                 write_volume(label, tmp_path / folder / f"{name}.nrrd")
         jobs = [Job(name, tmp_path / f"scans/{name}.nrrd", f"{name}.nrrd") for name in cases]
-        segmenter = Segmenter(cast("Predictor", None), [LoadedCheckpoint(tmp_path, "")])
-        predict_folder(segmenter, jobs, output, config={}, say=lambda _: None)
+        predict_folder(StandIn(find), jobs, output, config={}, say=lambda _: None)
         return output
 
     return run

@@ -5,17 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 import pandas as pd
 import pytest
+from support.stand_ins import StandIn, masks_by
 
 from lnq.inference.leftovers import remove_leftovers
 from lnq.inference.mask_files import Job
-from lnq.inference.predictor import Predictor
 from lnq.inference.scan_folder import predict_folder
-from lnq.inference.segmenter import LoadedCheckpoint, Segmentation, Segmenter
+from lnq.inference.segmenter import Segmentation
 from lnq.predictions import NODES, FoundNode
 from lnq.volume import Grid, Volume
 from lnq.volume_file import write_volume
@@ -40,23 +39,22 @@ def predict(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Predict:
     ) -> list[str]:  # fmt: skip
         output = tmp_path / "masks"
 
-        def segment(job: Job, *_: object) -> Segmentation:
+        def write(job: Job, output: Path) -> None:
             (output / job.mask_name).write_text("mask")
             if beside:
                 for extra in (f"probabilities/{job.probability_name}", f"previews/{job.name}.png"):
                     (output / extra).parent.mkdir(exist_ok=True)
                     (output / extra).write_text("beside")
             meanwhile(job)
-            return Segmentation(MASK, MASK, (NODE,), ())
 
-        monkeypatch.setattr("lnq.inference.scan_folder.segment", segment)
+        masks_by(monkeypatch, write)
         for name in names:
             write_volume(MASK, tmp_path / f"{name}.nrrd")
         jobs = [
             Job(name, tmp_path / f"{name}.nrrd", name + ending, ending == ".dcm") for name in names
         ]
         said = list[str]()
-        segmenter = Segmenter(cast("Predictor", None), [LoadedCheckpoint(tmp_path, "")])
+        segmenter = StandIn(lambda _: Segmentation(MASK, MASK, (NODE,), ()))
         try:
             predict_folder(segmenter, jobs, output, config={}, say=said.append)
         except KeyboardInterrupt:

@@ -23,7 +23,6 @@ from torch import Tensor
 from torch.nn import functional
 
 from lnq.data.preparation.preprocessing import CT_MEAN, CT_RANGE, CT_SD, Preprocessing
-from lnq.inference.mask_files import Job
 from lnq.inference.segmenter import Segmentation, Segmenter
 from lnq.networks import DualBranchVNet, VNet
 from lnq.networks.checkpoint_file import load_file
@@ -300,13 +299,12 @@ def test_predict_uses_it_with_the_originals_constants(
     predictors: list[Any] = []
     module = importlib.import_module("lnq.predict")
 
-    def noted(job: Job, segmenter: Segmenter, output: Path, *_: object) -> Segmentation:
+    def noted(segmenter: Segmenter, *_: object) -> Segmentation:
         predictors.append(segmenter.predictor)
-        write_volume(chest(), output / job.mask_name)
         return Segmentation(chest(), chest(), nodes=(), notes=())
 
     # One scan at these constants takes minutes on a CPU; what would segment it is looked at.
-    monkeypatch.setattr("lnq.inference.scan_folder.segment", noted)
+    monkeypatch.setattr(Segmenter, "segment", noted)
     write_volume(chest(), tmp_path / "scan.nrrd")
     weights = numbered()
     with pytest.raises(SystemExit) as stop:

@@ -119,6 +119,14 @@ def windows_at_a_time(device: torch.device, window: Sequence[int]) -> int:
     return 4 if device.type == "cuda" or math.prod(window) <= SMALL_WINDOW else 1
 
 
+def reads_ahead(device: torch.device) -> bool:
+    """Whether scans are read while the network works on others.
+
+    On a CPU the network has all cores already; with a GPU it is the host that idles.
+    """
+    return device.type == "cuda" and available_cpus() > 1
+
+
 def has_fused_kernel(optimizer: Callable[..., Any]) -> bool:
     """Whether an optimiser, its constructor's arguments bound, can be had as one kernel.
 

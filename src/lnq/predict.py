@@ -23,7 +23,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from lnq.acceleration import DEVICES, Precision
+from lnq.acceleration import DEVICES, Precision, reads_ahead
 from lnq.callbacks import duration
 from lnq.config import Paths, command, instantiate
 from lnq.console import console, told_when_interrupted
@@ -127,6 +127,7 @@ def main(cfg: PredictConfig) -> int:
     ):
         return predict_folder(
             segmenter, jobs, output, config=asdict(cfg), say=out.print,
+            ahead=reads_ahead(segmenter.predictor.device),
             save_probabilities=cfg.save_probabilities,
             track=progress.scans, counted=progress.windows,
             show=_draws_in(output) if cfg.previews else None,

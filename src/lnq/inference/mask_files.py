@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Literal
 
 from lnq.data.case import ScanPath
-from lnq.data.readers import require_printable, scan_ids, suffix_of
+from lnq.data.readers import scan_ids, suffix_of
 from lnq.errors import UsageError
 from lnq.inference.dicom_seg_writer import check_writable, write_dicom_seg
-from lnq.inference.segmenter import Segmentation, Segmenter
-from lnq.inference.sliding_window import Counted
+from lnq.inference.segmenter import Segmentation
 from lnq.predictions import PROBABILITIES
 from lnq.volume_file import write_volume
 
@@ -85,35 +84,27 @@ def plan(
     return [Job(name, scan, name + _suffix(scan, format_), dicom) for scan, name in names.items()]
 
 
-def segment(
-    job: Job,
-    segmenter: Segmenter,
-    output: Path,
-    save_probabilities: bool,
-    counted: Counted | None = None,
-) -> Segmentation:
-    """Segments one scan and writes its mask.
+def write_masks(
+    segmentation: Segmentation, job: Job, output: Path, save_probabilities: bool
+) -> None:
+    """Writes what was found in a scan.
 
     Args:
+        segmentation: What was found.
         job: The scan.
-        segmenter: The network.
         output: Folder of the masks.
         save_probabilities: Also write them to a file of the mask's name in `probabilities/`.
-        counted: As for `Segmenter.segment`.
 
     Raises:
-        CaseError: The scan cannot be used.
+        CaseError: The mask has no place in a file of its format.
         RunError: The disk does not take the mask.
     """
-    require_printable(job.image)
-    segmentation = segmenter.segment(job.image, counted)
     if job.dicom:
         write_dicom_seg(segmentation.mask_volume, job.image, output / job.mask_name)
     else:
         write_volume(segmentation.mask_volume, output / job.mask_name)
     if save_probabilities:
         write_volume(segmentation.probability_volume, output / PROBABILITIES / job.probability_name)
-    return segmentation
 
 
 def _check_dicom(scans: Sequence[ScanPath]) -> None:

@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 
 from lnq.acceleration import Precision, arithmetic
 from lnq.box import Box
-from lnq.data.chest.lungs import Chest
-from lnq.data.preparation.preprocessing import Preprocessing
+from lnq.data.preparation.preprocessing import Prepared, Preprocessing
 from lnq.inference.post_processing import PostProcessing
 from lnq.inference.restore import to_scan_grid
 from lnq.inference.sliding_window import (
@@ -83,19 +82,19 @@ class Predictor:
         self.precision = precision
 
     def predict(
-        self, image: Volume, chest: Chest | None = None, counted: Counted | None = None
+        self, image: Volume, prepared: Prepared | None = None, counted: Counted | None = None
     ) -> Prediction:
         """Segments one scan.
 
         Args:
             image: HU, any orientation and spacing.
-            chest: Body and lungs where they have been looked for already.
+            prepared: What the preprocessing made of it, where that has been done already.
             counted: Hears of the windows as they are done.
 
         Raises:
             CaseError: The scan cannot be used.
         """
-        prepared = self.preprocessing.apply(image, chest)
+        prepared = prepared or self.preprocessing.apply(image)
         main, *aux = self.probability(prepared.volume.array, counted)
         probability = to_scan_grid(Volume(main, prepared.volume.grid), image.grid)
         mask = Volume(above(probability.array, self.threshold).astype(np.uint8), image.grid)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from lnq.data.case import absolute
 from lnq.data.datasets.checks import shortened
-from lnq.data.readers import unchanged
+from lnq.data.readers import content_hash, require_printable, require_unchanged
 from lnq.errors import CaseError
 from lnq.files import FAILURES, FailureLog, sha256, sole_user, write_manifest
 from lnq.inference.leftovers import other_masks, remove_leftovers
-from lnq.inference.mask_files import Job, segment
+from lnq.inference.mask_files import Job, write_masks
+from lnq.inference.one_ahead import OneAhead
+from lnq.inference.prepared_scan import PreparedScan
 from lnq.inference.segmenter import Segmentation, Segmenter
 from lnq.inference.sliding_window import Counted
 from lnq.predictions import (
@@ -37,6 +39,7 @@ def predict_folder(
     *,
     config: Mapping[str, Any],
     say: Callable[[str], None],
+    ahead: bool = False,
     save_probabilities: bool = False,
     track: Track = iter,
     counted: Counted | None = None,
@@ -53,6 +56,8 @@ def predict_folder(
         output: Folder of the masks.
         config: The resolved configuration, for the manifest.
         say: Gets what the user should know, line by line.
+        ahead: Read and prepare the next scan while the network works on the present one, in a
+            thread: two are in memory then, and what comes out is the same.
         save_probabilities: Also write probabilities.
         track: Shows progress: gets the jobs, gives them back one by one.
         counted: As for `Segmenter.segment`.
@@ -64,10 +69,20 @@ def predict_folder(
     Raises:
         UsageError: The output folder cannot be written or is in use.
     """
-    record = _Record(output)
 
-    def written(job: Job) -> Segmentation:
-        segmentation = segment(job, segmenter, output, save_probabilities, counted)
+    def prepared(job: Job) -> _Prepared:
+        digest = content_hash(job.image)
+        require_printable(job.image)
+        return _Prepared(digest, segmenter.prepare(job.image))
+
+    record, scans = _Record(output), OneAhead(prepared, jobs, ahead=ahead)
+
+    def written(job: Job, scan: PreparedScan) -> Segmentation:
+        # Writing and drawing read the scan again, with settings of libraries that all threads share
+        # (warnings, pydicom's strictness): until then the next scan has been read.
+        with scans.meanwhile():
+            segmentation = segmenter.segment(scan, counted)
+        write_masks(segmentation, job, output, save_probabilities)
         if show is not None:
             show(job, segmentation)
         return segmentation
@@ -76,7 +91,7 @@ def predict_folder(
         remove_leftovers(output, jobs)
         try:
             for job in track(jobs):
-                for line in _predicted(job, record, written):
+                for line in _predicted(job, record, scans, written):
                     say(line)
         finally:
             # Also where the run is interrupted: the manifest tells which masks are there.
@@ -86,6 +101,12 @@ def predict_folder(
             for line in record.told(jobs):
                 say(line)
     return code
+
+
+class _Prepared(NamedTuple):
+    digest: str
+    """Of the files from before they were read."""
+    scan: PreparedScan
 
 
 class _Record:
@@ -157,11 +178,17 @@ class _Record:
             yield f"failed scans are listed in {self._output / FAILURES}"
 
 
-def _predicted(job: Job, record: _Record, written: Callable[[Job], Segmentation]) -> list[str]:
+def _predicted(
+    job: Job,
+    record: _Record,
+    scans: OneAhead[Job, _Prepared],
+    written: Callable[[Job, PreparedScan], Segmentation],
+) -> list[str]:
     """Segments a scan and records it or its fault; what the user should know of it."""
     try:
-        with unchanged(job.image) as digest:
-            segmentation = written(job)
+        digest, scan = scans.take()
+        segmentation = written(job, scan)
+        require_unchanged(job.image, digest)
     except CaseError as error:
         record.failed(job, error)
         return [f"{job.name}: failed: {error}"]

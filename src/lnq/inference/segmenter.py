@@ -11,14 +11,12 @@ from typing import Literal
 import SimpleITK as sitk
 
 from lnq.acceleration import Precision
-from lnq.data.case import DicomScan
-from lnq.data.preparation.examination import examine_scan, joined_notes
-from lnq.data.readers.in_memory import IN_MEMORY
 from lnq.errors import CaseError, memory_for
 from lnq.inference.found_nodes import found_nodes
 from lnq.inference.loading import load_predictor
 from lnq.inference.post_processing import PostProcessing
 from lnq.inference.predictor import Predictor
+from lnq.inference.prepared_scan import GivenScan, PreparedScan, prepare_scan
 from lnq.inference.sliding_window import Counted
 from lnq.inference.threshold import GivenThreshold, choose_threshold
 from lnq.networks.transfer import read_checkpoint
@@ -136,8 +134,22 @@ class Segmenter:
         loaded = [LoadedCheckpoint(each.path, each.sha256) for each in checkpoints]
         return cls(predictor, loaded, chosen)
 
+    def prepare(self, scan: GivenScan) -> PreparedScan:
+        """Reads and prepares a scan, which is all that `segment` does before its network begins.
+
+        It may be done in a thread while `segment` works on another scan.
+
+        Args:
+            scan: As for `segment`.
+
+        Raises:
+            CaseError: The scan cannot be used.
+            UsageError: A DICOM folder holds several scans.
+        """
+        return prepare_scan(scan, self.predictor.preprocessing)
+
     def segment(
-        self, scan: str | PathLike[str] | DicomScan | sitk.Image, counted: Counted | None = None
+        self, scan: GivenScan | PreparedScan, counted: Counted | None = None
     ) -> Segmentation:
         """Finds the lymph nodes of a scan.
 
@@ -146,26 +158,19 @@ class Segmenter:
 
         Args:
             scan: `.nrrd`, `.nhdr`, `.nii`, `.nii.gz`, `.mha`, `.mhd`, a folder of DICOM slices, in
-                whatever folders below it, one of them, or the slices; or an image of Hounsfield
-                units.
+                whatever folders below it, one of them, or the slices; an image of Hounsfield
+                units; or what `prepare` made of one of these.
             counted: Called with the number of windows done and that of all, as they are done.
 
         Raises:
             CaseError: The scan cannot be used.
             UsageError: A DICOM folder holds several scans.
         """
-        given = scan if isinstance(scan, DicomScan | sitk.Image) else Path(scan)
-        place = IN_MEMORY if isinstance(given, sitk.Image) else given
+        given = scan if isinstance(scan, PreparedScan) else self.prepare(scan)
         try:
-            with memory_for(place):
-                examined = examine_scan(given)
-                image, anatomy = examined.image, examined.anatomy
-                if image is None or anatomy is None:
-                    raise examined.problems[0]
-                predicted = self.predictor.predict(image, anatomy.chest, counted)
-                nodes = tuple(found_nodes(predicted, image))
+            with memory_for(given.place):
+                predicted = self.predictor.predict(given.image, given.prepared, counted)
+                nodes = tuple(found_nodes(predicted, given.image))
         except CaseError as error:
-            raise error.at(place) from error
-        doubts = [str(problem) for problem in examined.problems]
-        notes = tuple(joined_notes([*doubts, *examined.notes], predicted.notes))
-        return Segmentation(predicted.mask, predicted.probability, nodes, notes)
+            raise error.at(given.place) from error
+        return Segmentation(predicted.mask, predicted.probability, nodes, given.notes)

@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import ConfigDict, Field
 
+from lnq.acceleration import reads_ahead
 from lnq.config import instantiate
 from lnq.data.case import ScanPath, first_path
 from lnq.data.datasets.checks import shortened
@@ -126,7 +127,10 @@ def measure(
     if measurement.held_out:
         scans = _held_out(run, scans, say)
     jobs = plan(scans, measurement.input, place.predictions, None)
-    code = predict_folder(segmenter, jobs, place.predictions, config=config, say=say)
+    code = predict_folder(
+        segmenter, jobs, place.predictions, config=config, say=say,
+        ahead=reads_ahead(segmenter.predictor.device),
+    )  # fmt: skip
     evaluation = evaluate_folders(
         place.predictions, measurement.references, place.evaluation,
         config=config, reference_kind=measurement.reference_kind,

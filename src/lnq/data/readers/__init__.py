@@ -28,7 +28,7 @@ from lnq.data.readers.reading import (
     read_mask_with_notes,
 )
 from lnq.data.readers.segments import checked_pattern
-from lnq.data.readers.unchanged import unchanged
+from lnq.data.readers.unchanged import require_unchanged, unchanged
 
 __all__ = [
     "SUFFIXES",
@@ -50,6 +50,7 @@ __all__ = [
     "read_label_with_notes",
     "read_mask_with_notes",
     "require_printable",
+    "require_unchanged",
     "scan_ids",
     "scan_name",
     "suffix_of",

@@ -19,6 +19,15 @@ def unchanged(path: ScanPath) -> Iterator[str]:
     """
     digest = content_hash(path)
     yield digest
+    require_unchanged(path, digest)
+
+
+def require_unchanged(path: ScanPath, digest: str) -> None:
+    """Refuses a scan or label whose hash is not `digest`, which it had before it was read.
+
+    Raises:
+        CaseError: It has changed or gone since.
+    """
     if content_hash(path) != digest:
         raise CaseError(
             "the file changed while it was used", where=path,
