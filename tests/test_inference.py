@@ -22,7 +22,7 @@ from lnq.data.preparation.inspection import inspect_case
 from lnq.data.preparation.preprocessing import Preprocessing
 from lnq.data.readers import find_scans, read_label
 from lnq.errors import CaseError, RunError, UsageError
-from lnq.inference.mask_files import Job, plan, segment
+from lnq.inference.mask_files import Job, plan, write_masks
 from lnq.inference.post_processing import PostProcessing
 from lnq.inference.predictor import Predictor, above
 from lnq.inference.segmenter import LoadedCheckpoint, Segmenter
@@ -233,7 +233,7 @@ def test_written_geometry_is_the_scans(suffix: str, tmp_path: Path) -> None:
     scan = oblique(chest(), "RAI")
     write_volume(scan, tmp_path / "in" / f"s{suffix}")
     job = Job("s", tmp_path / "in" / f"s{suffix}", f"s{suffix}")
-    segment(job, segmenter(), tmp_path / "out", save_probabilities=True)
+    write_masks(segmenter().segment(job.image), job, tmp_path / "out", save_probabilities=True)
     given, mask = sitk.ReadImage(job.image), sitk.ReadImage(tmp_path / "out" / f"s{suffix}")
     assert mask.GetPixelID() == sitk.sitkUInt8
     for name in ("GetSize", "GetSpacing", "GetOrigin", "GetDirection"):
@@ -271,12 +271,11 @@ def test_doubts_about_a_scan_are_told_and_it_is_segmented(
     looked = []
     search = lungs.find_body
     monkeypatch.setattr(lungs, "find_body", lambda given: looked.append(1) or search(given))
-    found = segment(Job("s", tmp_path / "s.nrrd", "s.nrrd"), segmenter(), tmp_path / "out", False)
+    found = segmenter().segment(tmp_path / "s.nrrd")
     assert looked == [1]
     (case,) = [inspect_case(Case("s", tmp_path / "s.nrrd", None, "test", "none", "s"))]
     assert found.notes == tuple(str(problem) for problem in case.problems)
     assert "the header calls the front" in found.notes[0]
-    assert (tmp_path / "out" / "s.nrrd").is_file()
 
 
 def test_file_that_reads_back_differently_is_not_kept(
@@ -301,8 +300,7 @@ def test_bad_scan_is_named(tmp_path: Path) -> None:
     broken = segmenter()
     broken.predictor.networks = [lambda x: (pointwise(x) / 0,)]
     with pytest.raises(CaseError, match=r"not finite \[.*s\.nrrd\]"):
-        segment(Job("s", scan, "s.nrrd"), broken, tmp_path / "out", save_probabilities=False)
-    assert not (tmp_path / "out").exists()
+        broken.segment(scan)
 
 
 @pytest.mark.parametrize("error", OUT_OF_MEMORY)
@@ -315,9 +313,8 @@ def test_too_little_memory_is_the_scans_fault(
 
     monkeypatch.setattr(Predictor, "predict", hungry)
     write_volume(chest(), tmp_path / "s.nrrd")
-    job = Job("s", tmp_path / "s.nrrd", "s.nrrd")
     with pytest.raises(CaseError, match=r"not enough memory.*s\.nrrd"):
-        segment(job, segmenter(), tmp_path / "out", save_probabilities=False)
+        segmenter().segment(tmp_path / "s.nrrd")
 
 
 def test_half_precision_changes_masks_at_the_threshold_alone() -> None:

@@ -9,13 +9,15 @@ import pandas as pd
 import pytest
 from pandas.testing import assert_frame_equal
 from rich.table import Table
+from support.stand_ins import StandIn
 
 from lnq.console import console
 from lnq.doctor import main as doctor
 from lnq.errors import CaseError
 from lnq.evaluation.mask_folders import evaluate_case
 from lnq.evaluation.matching import Match
-from lnq.inference.mask_files import Job, segment
+from lnq.inference.mask_files import Job
+from lnq.inference.scan_folder import predict_folder
 from lnq.tables import read_table, write_table
 
 NAMES = [
@@ -47,8 +49,11 @@ def test_no_escape_code_reaches_the_terminal(
 
 def test_names_with_control_characters_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "a\x1b[31m.nrrd"
-    with pytest.raises(CaseError, match="control characters"):
-        segment(Job("a", path, "a.nrrd"), None, tmp_path / "out", False)
+    unused = StandIn(lambda name: pytest.fail(f"{name} was used"))
+    said, jobs = list[str](), [Job("a", path, "a.nrrd")]
+    code = predict_folder(unused, jobs, tmp_path / "out", config={}, say=said.append)
+    assert code == 3
+    assert "control characters" in said[0]
     with pytest.raises(CaseError, match="control characters"):
         evaluate_case(Match("a", path, path, None), "binary", 0.5)
 

@@ -48,7 +48,7 @@ def prepare_scan(scan: GivenScan, preprocessing: Preprocessing) -> PreparedScan:
         UsageError: A DICOM folder holds several scans.
     """
     given = scan if isinstance(scan, DicomScan | sitk.Image) else Path(scan)
-    place = IN_MEMORY if isinstance(given, sitk.Image) else str(given)
+    place = str(IN_MEMORY) if isinstance(given, sitk.Image) else str(given)
     try:
         with memory_for(place):
             examined = examine_scan(given)

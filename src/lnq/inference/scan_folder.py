@@ -71,8 +71,8 @@ def predict_folder(
     """
 
     def prepared(job: Job) -> _Prepared:
-        digest = content_hash(job.image)
         require_printable(job.image)
+        digest = content_hash(job.image)
         return _Prepared(digest, segmenter.prepare(job.image))
 
     record, scans = _Record(output), OneAhead(prepared, jobs, ahead=ahead)
