@@ -18,7 +18,7 @@ from lnq.data.patches.example import example_patch
 from lnq.data.store.case_store import CaseStore
 from lnq.errors import UsageError
 from lnq.figures import main
-from lnq.reporting import corrupted, corruption_figure
+from lnq.reporting.corruption import corrupted, corruption_figure
 from lnq.volume import Grid, Volume
 
 SIZE = (12, 40, 70)

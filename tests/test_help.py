@@ -95,6 +95,23 @@ def test_help_waits_for_no_library() -> None:
     assert not slow & set(done.stderr.split())
 
 
+@pytest.mark.process
+@pytest.mark.parametrize(
+    ("commands", "does_without"),
+    [
+        ("preprocess doctor evaluate compare rank report collect", {"torch", "monai"}),
+        ("predict", {"pytorch_lightning", "torchmetrics", "wandb"}),
+    ],
+)
+def test_commands_load_no_library_that_they_do_without(
+    commands: str, does_without: set[str]
+) -> None:
+    modules = ", ".join(f"lnq.{name}" for name in commands.split())
+    code = f"import {modules}, sys\nprint(*{{name.partition('.')[0] for name in sys.modules}})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not does_without & set(done.stdout.split())
+
+
 def test_defaults_and_own_keys_are_marked() -> None:
     text = help_text("train")
     assert "  *dbdmp  " in text

@@ -16,7 +16,7 @@ import pytest
 from support.runs import TINY
 
 from lnq.callbacks import StepSeed
-from lnq.callbacks.progress import duration
+from lnq.console import duration
 
 Train = Callable[..., int]
 SHOWN = [item for item in TINY if not item.startswith("callbacks.progress")]

@@ -39,6 +39,14 @@ def print_on() -> None:
         sys.stderr = _Lasting(sys.__stderr__)
 
 
+def duration(seconds: float) -> str:
+    """Seconds as a person says them: `7 s`, `12 min`, `3 h 05 min`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
 @contextmanager
 def told_when_interrupted(line: str) -> Iterator[None]:
     """Says what stands and how to go on, where Ctrl-C ends the block."""

@@ -17,7 +17,8 @@ from lnq.config import Paths, command, instantiate
 from lnq.console import console
 from lnq.data.patches.example import example_patch
 from lnq.data.store.case_store import CaseStore
-from lnq.reporting import corruption_figure, save
+from lnq.reporting import save
+from lnq.reporting.corruption import corruption_figure
 
 
 def _picture(path: Path) -> Path:

@@ -24,9 +24,8 @@ from rich.progress import (
 )
 
 from lnq.acceleration import DEVICES, Precision, reads_ahead
-from lnq.callbacks import duration
 from lnq.config import Paths, command, instantiate
-from lnq.console import console, told_when_interrupted
+from lnq.console import console, duration, told_when_interrupted
 from lnq.data.readers import find_scans, read_image
 from lnq.data.readers.left_out import summary
 from lnq.errors import UsageError, memory_for

@@ -37,7 +37,6 @@ from lnq.data.store.building import Outcome, build_store, failed
 from lnq.data.store.case_store import CaseStore
 from lnq.errors import UsageError
 from lnq.files import FAILURES, FailureLog, sole_user, write_manifest
-from lnq.networks.transfer import read_checkpoint
 
 _GO_ON = "to go on, give the same command again: cases that are done stay"
 
@@ -123,6 +122,8 @@ def _settings(cfg: PreprocessConfig, out: Console) -> Preprocessing:
             why="with a checkpoint, its own settings are used: preprocessing.* must stay as it is",
             remedy="leave out checkpoint=... or preprocessing.*=...",
         )  # fmt: skip
+    from lnq.networks.transfer import read_checkpoint  # torch: seconds, for whom there is one
+
     checkpoint = read_checkpoint(cfg.checkpoint)
     preprocessing = Preprocessing.from_dict(checkpoint.preprocessing, checkpoint.path)
     shown = ", ".join(f"{key}={value}" for key, value in preprocessing.as_dict().items())

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lnq.curves import read_rows
 from lnq.errors import UsageError
 from lnq.files import sole_user
-from lnq.networks.training_record import TrainingRecord
 from lnq.run_folder import RunFolder
 from lnq.run_manifest import read_manifest
+
+if TYPE_CHECKING:
+    from lnq.networks.training_record import TrainingRecord  # torch, which reports do without
 
 MAY_DIFFER = (
     "run_dir", "ckpt_path", "init_from", "paths", "logger", "measure", "expected_nodes",

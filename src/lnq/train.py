@@ -20,12 +20,11 @@ from lnq.callbacks import (
     ReportToTrial,
     RunRecord,
     StepSeed,
-    duration,
     silence,
     whereabouts,
 )
 from lnq.config import command, given_overrides, instantiate, is_one_of_several
-from lnq.console import console
+from lnq.console import console, duration
 from lnq.curves import last_logged
 from lnq.data.datasets.checks import shortened
 from lnq.data.store.case_store import CaseStore

@@ -7,7 +7,7 @@ from lnq.callbacks.loggers import OfflineFirstWandbLogger
 from lnq.callbacks.panels import Panels
 from lnq.callbacks.performance import Performance
 from lnq.callbacks.polynomial_lr import PolynomialLR
-from lnq.callbacks.progress import TrainingProgress, duration
+from lnq.callbacks.progress import TrainingProgress
 from lnq.callbacks.ramp_up import RampUp
 from lnq.callbacks.report_to_trial import ReportToTrial
 from lnq.callbacks.run_record import RunRecord
@@ -30,7 +30,6 @@ __all__ = [
     "StepSeed",
     "TensorBoardCurves",
     "TrainingProgress",
-    "duration",
     "silence",
     "whereabouts",
 ]

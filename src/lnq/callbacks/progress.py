@@ -10,7 +10,7 @@ import torch
 from pytorch_lightning.callbacks import ProgressBar
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from lnq.console import console
+from lnq.console import console, duration
 
 SHOWN = {"val/dice": "val/dice", "train/lambda_p": "λ_p", "train/lr": "lr"}
 """What an epoch's line tells beside the mean loss, where it was logged."""
@@ -130,14 +130,6 @@ class TrainingProgress(ProgressBar):
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
-
-
-def duration(seconds: float) -> str:
-    """Seconds as a person says them: `7 s`, `12 min`, `3 h 05 min`."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
 def _number(trainer: pl.Trainer) -> str:

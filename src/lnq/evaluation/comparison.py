@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 import pandas as pd
+import scipy
 from numpy.typing import NDArray
-from scipy import stats
 
 from lnq.errors import UsageError
 from lnq.evaluation.case_metrics import filled_assd
@@ -185,11 +185,11 @@ def wilcoxon(differences: Values) -> tuple[float | None, str | None]:
         return None, None
     tied = len(np.unique(np.abs(d))) < len(d)
     if not tied and len(d) <= _EXACT_UP_TO:
-        return float(stats.wilcoxon(d, method="exact").pvalue), "exact"
+        return float(scipy.stats.wilcoxon(d, method="exact").pvalue), "exact"
     if tied and len(d) <= _FLIPPED_UP_TO:
-        every = stats.PermutationMethod(n_resamples=2**_FLIPPED_UP_TO)
-        return float(stats.wilcoxon(d, method=every).pvalue), "sign flips"
-    return float(stats.wilcoxon(d, method="auto", correction=True).pvalue), "normal"
+        every = scipy.stats.PermutationMethod(n_resamples=2**_FLIPPED_UP_TO)
+        return float(scipy.stats.wilcoxon(d, method=every).pvalue), "sign flips"
+    return float(scipy.stats.wilcoxon(d, method="auto", correction=True).pvalue), "normal"
 
 
 def bootstrap_interval(
@@ -204,7 +204,7 @@ def bootstrap_interval(
         return None, None
     if np.ptp(differences) == 0:
         return float(differences[0]), float(differences[0])
-    interval = stats.bootstrap(
+    interval = scipy.stats.bootstrap(
         (differences,), np.mean, n_resamples=_RESAMPLES, confidence_level=confidence, rng=rng
     ).confidence_interval
     return float(interval.low), float(interval.high)

@@ -13,7 +13,6 @@ from fractions import Fraction
 
 import numpy as np
 import pandas as pd
-from monai.metrics.froc import compute_froc_curve_data, compute_froc_score
 from scipy import ndimage
 from scipy.spatial import KDTree
 
@@ -140,6 +139,8 @@ def froc_curve(cases: Sequence[Detections]) -> pd.DataFrame:
     Args:
         cases: With at least one node in all.
     """
+    from monai.metrics.froc import compute_froc_curve_data  # seconds, for whom there is a curve
+
     nodes = [score for case in cases for score in case.nodes]
     false = [score for case in cases for score in case.false_positives]
     # MONAI leaves out the lowest score, taking it for that of missed nodes: an extra 0 makes it so.
@@ -151,6 +152,8 @@ def froc_curve(cases: Sequence[Detections]) -> pd.DataFrame:
 
 def froc_of(curve: pd.DataFrame, cases: Sequence[Detections]) -> Froc:
     """The curve in short."""
+    from monai.metrics.froc import compute_froc_score
+
     rates, sensitivity = curve[FALSE_POSITIVES].to_numpy(), curve[SENSITIVITY].to_numpy()
 
     def score(at: tuple[float, ...]) -> float:

@@ -1,7 +1,9 @@
-"""One self-contained page about one or several training runs; tables of many; figures."""
+"""One self-contained page about one or several training runs; tables of many; figures.
+
+What needs torch is imported by name: `lnq.reporting.corruption`.
+"""
 
 from lnq.reporting.collection import VALIDATION, Collection, collect
-from lnq.reporting.corruption import corrupted, corruption_figure
 from lnq.reporting.cross_validation import cross_validation
 from lnq.reporting.operating_point import calibration_figure
 from lnq.reporting.page import write_report
@@ -20,8 +22,6 @@ __all__ = [
     "Run",
     "calibration_figure",
     "collect",
-    "corrupted",
-    "corruption_figure",
     "cross_validation",
     "read_runs",
     "save",
