@@ -93,7 +93,7 @@ SMALL = {
 }  # fmt: skip
 TRAIN = [
     *TINY, "datamodule.steps_per_epoch=1", "trainer.max_epochs=1", "callbacks.ramp_up=null",
-    "callbacks.panels=null", "trainer.check_val_every_n_epoch=1",
+    "trainer.check_val_every_n_epoch=1",
 ]  # fmt: skip
 SMALLER = {
     "+sweep=sensitivity": [

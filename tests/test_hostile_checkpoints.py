@@ -24,7 +24,7 @@ Train = Callable[..., int]
 Contents = dict[str, Any]
 
 RUN = ("+experiment=dbdmp", *TINY, "callbacks.ramp_up.t_max=0", "trainer.max_epochs=1",
-       "trainer.limit_val_batches=0", "callbacks.panels=null")  # fmt: skip
+       "trainer.limit_val_batches=0")  # fmt: skip
 
 pytestmark = pytest.mark.training
 

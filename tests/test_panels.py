@@ -17,7 +17,7 @@ from matplotlib.image import imread
 from scipy.special import softmax
 from support.folders import names
 from support.methods import FixedOutputs, OneBranch, batch, dbdmp, logits
-from support.runs import TINY
+from support.runs import PICTURED
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from lnq.callbacks.panels import best_slices, draw
@@ -34,7 +34,9 @@ def run(tiny_store: Path, tmp_path: Path, train: Train) -> Callable[..., Path]:
     def trained(name: str, *overrides: str) -> Path:
         folder = tmp_path / name
         given = ("callbacks.ramp_up.t_max=1", f"store={tiny_store}", f"run_dir={folder}")
-        assert train("+experiment=dbdmp", *TINY, "trainer.max_epochs=3", *given, *overrides) == 0
+        assert (
+            train("+experiment=dbdmp", *PICTURED, "trainer.max_epochs=3", *given, *overrides) == 0
+        )
         return folder
 
     return trained
@@ -173,7 +175,7 @@ def test_tensorboard_that_is_not_installed_is_asked_for(
     for name in ("_TENSORBOARD_AVAILABLE", "_TENSORBOARDX_AVAILABLE"):
         monkeypatch.setattr(fabric, name, False)
     given = ("logger=tensorboard", f"store={tiny_store}", f"run_dir={tmp_path}/run")
-    assert train("+experiment=dbdmp", *TINY, "callbacks.ramp_up.t_max=1", *given) == 2
+    assert train("+experiment=dbdmp", *PICTURED, "callbacks.ramp_up.t_max=1", *given) == 2
     assert "TensorBoard is not installed" in capsys.readouterr().err
     assert names(tmp_path) == []
 
@@ -223,7 +225,7 @@ def test_what_only_reports_ends_no_training(
 ) -> None:  # fmt: skip
     monkeypatch.setattr(raising, raises)
     with pytest.warns(UserWarning, match="is incomplete: "):
-        code = train("+experiment=dbdmp", *TINY, "trainer.max_epochs=1", f"logger={logger}",
+        code = train("+experiment=dbdmp", *PICTURED, "trainer.max_epochs=1", f"logger={logger}",
                      "callbacks.ramp_up.t_max=0", f"store={tiny_store}", f"run_dir={tmp_path}/run",
                      *(["logger.wandb.mode=offline"] if logger == "wandb" else []))  # fmt: skip
     assert code == 0

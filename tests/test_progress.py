@@ -40,7 +40,7 @@ def told(out: str) -> list[str]:
 def test_without_a_terminal_there_are_lines_only(
     given: list[str], tmp_path: Path, train: Train, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert train(*given) == 0
+    assert train(*(item for item in given if item != "callbacks.panels=null")) == 0
     said = capsys.readouterr()
     assert said.err == ""
     assert "\r" not in said.out
@@ -131,7 +131,7 @@ def test_progress_null_is_silent(
     assert heard == []
     said = capsys.readouterr()
     assert [line.split()[0] for line in told(said.out)] == [
-        "run", "took", "checkpoint", "curves", "pictures", "next", "next",
+        "run", "took", "checkpoint", "curves", "next", "next",
     ]  # fmt: skip
     assert said.err == ""
 

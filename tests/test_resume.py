@@ -17,6 +17,7 @@ import pytest
 import torch
 from support.faults import fill_disk_under
 from support.resumed_runs import arguments, assert_same, saved
+from support.runs import PICTURED
 
 from lnq.callbacks import StepSeed
 from lnq.methods import DBDMP
@@ -47,7 +48,7 @@ def undisturbed(tiny_store: Path, tmp_path_factory: pytest.TempPathFactory) -> P
 
     folder = tmp_path_factory.mktemp("undisturbed") / "run"
     with pytest.raises(SystemExit) as stop:
-        main(arguments(tiny_store, folder))
+        main(arguments(tiny_store, folder, PICTURED))
     assert not stop.value.code
     return folder
 
@@ -154,7 +155,7 @@ def test_a_crash_at_any_place_is_resumed(
     tmp_path: Path, tiny_store: Path, undisturbed: Path, train: Train,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    run = arguments(tiny_store, tmp_path / "run")
+    run = arguments(tiny_store, tmp_path / "run", PICTURED)
     original = DBDMP.training_step
     for step in (2, 3, 7, 10):  # one run, stopped four times
 
@@ -168,7 +169,7 @@ def test_a_crash_at_any_place_is_resumed(
         assert saved(tmp_path / "run")["global_step"] == step
     monkeypatch.undo()
     assert train(*run, "ckpt_path=last") == 0
-    assert_same(tmp_path / "run", undisturbed)
+    assert_same(tmp_path / "run", undisturbed, pictures=True)
 
 
 @pytest.mark.training
@@ -281,7 +282,8 @@ def test_what_is_shown_of_a_run_may_change(
     run = tmp_path / "run"
     shutil.copytree(undisturbed, run)
     changed = ("callbacks.panels.every_n_epochs=7", "callbacks.performance=null")
-    assert train(*arguments(tiny_store, run), "ckpt_path=last", *changed) == 0
+    given = arguments(tiny_store, run, PICTURED)
+    assert train(*given, "ckpt_path=last", *changed) == 0
 
 
 @pytest.mark.training
@@ -339,6 +341,8 @@ def test_a_damaged_checkpoint_is_refused_and_the_one_before_named(
     said = capsys.readouterr().err
     assert "damaged" in said
     assert str(folder / "last.ckpt.previous") in said
+    if damage != "cut":
+        return  # the one before is the same
     assert train(*given, f"ckpt_path={folder}/last.ckpt.previous") == 0
     assert torch.equal(*(next(iter(saved(r)["state_dict"].values()))
                          for r in (tmp_path / "run", undisturbed)))  # fmt: skip

@@ -23,7 +23,7 @@ from lnq.files import sha256
 
 Train = Callable[..., int]
 
-RUN = ("+experiment=dbdmp", *TINY, "callbacks.ramp_up.t_max=0", "callbacks.panels=null")
+RUN = ("+experiment=dbdmp", *TINY, "callbacks.ramp_up.t_max=0")
 ALL_KNOWN = ("method.mode=recommended", "datamodule.known_background.beyond_lungs_mm=250")
 
 

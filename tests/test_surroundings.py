@@ -22,7 +22,6 @@ RUN = (
     "+experiment=dbdmp",
     *TINY,
     "callbacks.ramp_up.t_max=0",
-    "callbacks.panels=null",
     "trainer.limit_val_batches=0",
     "callbacks.progress._target_=lnq.callbacks.TrainingProgress",
 )

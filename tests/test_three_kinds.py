@@ -278,7 +278,7 @@ def test_a_training_on_all_kinds_is_resumed_bit_by_bit(
     given = (
         "+experiment=dbdmp", *TINY, "callbacks.ramp_up.t_max=1", "method.mode=recommended",
         "datamodule.known_background.ring_mm=3", "datamodule.known_background.beyond_lungs_mm=60",
-        "datamodule.batch_size=3", "callbacks.panels=null", f"store={mixed_store}",
+        "datamodule.batch_size=3", f"store={mixed_store}",
         "method.unknown=lopsided", "datamodule.pasting.share=0.7",
     )  # fmt: skip
     assert train(*given, f"run_dir={tmp_path}/whole") == 0

@@ -19,7 +19,7 @@ import pytest
 import torch
 import yaml
 from support.folders import names
-from support.runs import TINY
+from support.runs import PICTURED, TINY
 from support.stores import write_store
 
 from lnq.data.patches.cutting import PatchDataset, PatchRule
@@ -46,7 +46,8 @@ def run(tiny_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     from lnq.train import main
 
     folder = tmp_path_factory.mktemp("run") / "run"
-    given = [*DBDMP, f"store={tiny_store}", f"run_dir={folder}"]
+    given = ["+experiment=dbdmp", *PICTURED, "callbacks.ramp_up.t_max=1", f"store={tiny_store}",
+             f"run_dir={folder}"]  # fmt: skip
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("default")
         with pytest.raises(SystemExit) as stop:

@@ -19,7 +19,7 @@ import pandas as pd
 import pytest
 import wandb
 from matplotlib.image import imread
-from support.runs import TINY
+from support.runs import PICTURED
 from support.stores import write_store
 from support.wandb_stub import KEY, WandbStub, wandb_stub
 
@@ -48,7 +48,7 @@ def given(tmp_path: Path) -> list[str]:
         cases[f"{PATIENT}-{split}"] = (image, label, split, supervision)
     store = write_store(tmp_path / "store", cases)
     return [
-        "+experiment=dbdmp", *TINY, "callbacks.ramp_up.t_max=1", "logger=wandb",
+        "+experiment=dbdmp", *PICTURED, "callbacks.ramp_up.t_max=1", "logger=wandb",
         "trainer.check_val_every_n_epoch=1", "callbacks.panels.every_n_epochs=1",
         "logger.wandb.group=tau", f"store={store}", f"run_dir={tmp_path}/run",
     ]  # fmt: skip

@@ -17,7 +17,7 @@ from lnq.data.patches import workers
 
 Train = Callable[..., int]
 
-RUN = ("+experiment=dbdmp", *TINY, "callbacks.ramp_up.t_max=0", "callbacks.panels=null",
+RUN = ("+experiment=dbdmp", *TINY, "callbacks.ramp_up.t_max=0",
        "trainer.limit_val_batches=0", "datamodule.num_workers=2")  # fmt: skip
 SCRIPT = """
 import sys, time

@@ -13,5 +13,9 @@ TINY = (
     "trainer.log_every_n_steps=1",
     "logger=csv",
     "callbacks.progress=null",
+    "callbacks.panels=null",
 )
-"""Overrides of `lnq.train` that make a run of a second or two."""
+"""Overrides of `lnq.train` that make a run of a second."""
+
+PICTURED = tuple(item for item in TINY if item != "callbacks.panels=null")
+"""The same with pictures, which take as long as all the rest."""
