@@ -95,14 +95,16 @@ STAGES: dict[tuple[str, ...], dict[str, Any]] = {
         "network.widths": [16, 32, 64, 128, 256, 512],
         "network.dropouts": [0.05, 0.1, 0.2, 0.3, 0.5],
     },
-    ("predict",): {
+    ("predict", "postprocess=paper"): {
         "overlap": 0.5,
         "mirror": False,
         "postprocess.border": "scan",
+        "postprocess.border_share": 0.0,
         **{f"postprocess.{key}": value for key, value in POST_PROCESSING.items()},
     },
     ("predict", "postprocess=original"): {
         "postprocess.border": "crop",
+        "postprocess.border_share": 0.0,
         **{f"postprocess.{key}": value for key, value in POST_PROCESSING.items()},
     },
 }  # fmt: skip

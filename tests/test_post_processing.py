@@ -32,13 +32,14 @@ def test_none_of_the_steps() -> None:
 
 
 def test_border_of_the_scan_and_of_the_crop() -> None:
+    """A share of 0 is the paper's rule: what touches the border goes."""
     deep, in_crop_border, in_scan_border = (5, 6, 6), (4, 5, 6), (9, 5, 5)
     voxels = [deep, in_scan_border, (2, 8, 8)]
-    scan = PostProcessing(**{**NOTHING, "border": "scan"})
+    scan = PostProcessing(**{**NOTHING, "border": "scan", "border_share": 0.0})
     assert applied(scan, voxels) == {deep}
     # Layers 0, 1, 2 and 9, 10, 11 are the border of a scan of 12.
     assert applied(scan, [(3, 3, 3), (8, 8, 8)]) == {(3, 3, 3), (8, 8, 8)}
-    crop = PostProcessing(**{**NOTHING, "border": "crop"})
+    crop = PostProcessing(**{**NOTHING, "border": "crop", "border_share": 0.0})
     assert applied(crop, [deep, in_scan_border]) == {deep}
     assert applied(crop, [in_crop_border]) == set()
     # The crop [2, 10) less 3 is [5, 7).
@@ -46,11 +47,28 @@ def test_border_of_the_scan_and_of_the_crop() -> None:
 
 
 def test_border_drops_whole_pieces() -> None:
-    scan = PostProcessing(**{**NOTHING, "border": "scan"})
+    scan = PostProcessing(**{**NOTHING, "border": "scan", "border_share": 0.0})
     touching = [(2, 5, 5), (3, 5, 5), (4, 6, 6)]  # the last one by a corner
     apart = [(4, 8, 8)]
     assert applied(scan, touching + apart) == set(apart)
-    assert applied(PostProcessing(**{**NOTHING, "border": "scan", "border_voxels": 2}), touching)
+    narrow = PostProcessing(**{**NOTHING, "border": "scan", "border_voxels": 2, "border_share": 0})
+    assert applied(narrow, touching) == set(touching)
+
+
+def test_a_node_that_reaches_into_the_border_stays() -> None:
+    within = [(1, 5, 5), (2, 5, 5), (3, 5, 5)]  # two of three voxels in layers 0 to 2
+    half = [
+        (2, 9, 2),
+        (1, 9, 2),
+        (3, 8, 3),
+        (4, 8, 3),
+    ]  # joined by a corner; y 9 and x 2 are border
+    reaching = [(2, 6, 8), (3, 6, 8), (4, 6, 8)]
+    voxels = within + half + reaching
+    scan = PostProcessing(**{**NOTHING, "border": "scan"})
+    assert applied(scan, voxels) == {*half, *reaching}
+    a_third = PostProcessing(**{**NOTHING, "border": "scan", "border_share": 1 / 3})
+    assert applied(a_third, voxels) == set(reaching)
 
 
 def test_window_is_closed() -> None:

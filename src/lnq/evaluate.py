@@ -40,6 +40,7 @@ class EvaluateConfig:
             default of a quarter allows for outlines that are uncertain by a voxel all around,
             which leaves (4/6)³ = 30 % of a node six voxels wide; a single voxel would count nodes
             that a neighbour's mask only brushes, a half would call well-marked small nodes missed.
+        thresholds: Also measure the masks as cut at other thresholds.
         paths: Where everything goes.
     """
 
@@ -49,6 +50,7 @@ class EvaluateConfig:
     annotations: Path | None
     reference_kind: ReferenceKind
     min_overlap: Annotated[float, Field(gt=0, le=1)]
+    thresholds: bool
     paths: Paths
 
     @property
@@ -61,17 +63,26 @@ class EvaluateConfig:
 @command("evaluate", EvaluateConfig)
 def main(cfg: EvaluateConfig) -> int:
     """Evaluates and prints the summary."""
-    output = cfg.place
+    output, cut_of = cfg.place, None
+    if cfg.thresholds:
+        from lnq.runs.recutting import recut  # torch: seconds, for whom it asks
+
+        cut_of = recut(cfg.predictions)
     with told_when_interrupted("no table was written; the same command begins again"):
         result = evaluate_folders(
             cfg.predictions, cfg.references, output,
             config=asdict(cfg), reference_kind=cfg.reference_kind, min_overlap=cfg.min_overlap,
-            annotations=cfg.annotations, track=_progress,
+            annotations=cfg.annotations, cut_of=cut_of, track=_progress,
         )  # fmt: skip
     out = console()
     out.print(_table(result.summary))
     if result.threshold is not None:
         out.print(f"the masks were cut at {result.threshold}")
+    if (others := result.summary.other_thresholds) is not None:
+        out.print(
+            f"DSC {others.dice_at_half:.3f} at 0.5; at its best threshold, "
+            f"{others.best_threshold:.3g}, {others.best_dice:.3f}"
+        )
     if (froc := result.summary.froc) is not None:
         shown = ", ".join(f"{point.sensitivity:.2f}" for point in froc.at)
         rates = ", ".join(rate_name(point.false_positives_per_scan) for point in froc.at)

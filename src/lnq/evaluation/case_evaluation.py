@@ -31,6 +31,7 @@ from lnq.evaluation.nodes import (
     label_nodes,
     measure_nodes,
 )
+from lnq.evaluation.other_thresholds import CutMeasures, CutOf, measure_cuts
 from lnq.predictions import FoundNode
 from lnq.volume import Mask, reorient
 
@@ -43,11 +44,13 @@ class CaseEvaluation:
         metrics: Its row of `metrics.csv`.
         nodes: The reference's nodes.
         detections: How certain they and the false positives are; None where nobody knows.
+        cuts: The masks at other thresholds; None where they were not asked for.
     """
 
     metrics: CaseMetrics
     nodes: list[ReferenceNode]
     detections: Detections | None
+    cuts: CutMeasures | None = None
 
 
 def evaluate_case(
@@ -55,6 +58,7 @@ def evaluate_case(
     reference_kind: ReferenceKind,
     min_overlap: float,
     predicted_nodes: Sequence[FoundNode] | None = None,
+    cut_of: CutOf | None = None,
 ) -> CaseEvaluation:
     """Measures one case.
 
@@ -63,6 +67,7 @@ def evaluate_case(
         reference_kind: Whether the reference is binary or numbers its nodes.
         min_overlap: Share of a node's voxels that makes it detected, in (0, 1].
         predicted_nodes: The prediction's rows of `nodes.csv`, where they are known.
+        cut_of: Gives the prediction at other thresholds, to measure it there too.
 
     Raises:
         CaseError: There is no prediction, a file cannot be read, or the grids differ.
@@ -104,7 +109,8 @@ def evaluate_case(
         false_positives=len(wrong),
     )
     scored = None if scores is None else detections(numbered, pieces, wrong, scores, min_overlap)
-    return CaseEvaluation(row, nodes, scored)
+    cuts = None if cut_of is None else measure_cuts(cut_of(prediction), numbered, min_overlap)
+    return CaseEvaluation(row, nodes, scored, cuts)
 
 
 def mask_on(reference: Scan, path: Path, kind: ReferenceKind) -> Mask:

@@ -1,8 +1,9 @@
 """An evaluation's folder: who writes its files reads them.
 
 `metrics.csv` holds a row a case, `reference_nodes.csv` a row a node of the references,
-`summary.json` what they say together, `froc.csv` a curve where one is known. The manifest, written
-last, holds the hash of each: tables that are not the ones it was written for are refused.
+`summary.json` what they say together, `froc.csv` a curve where one is known, `thresholds.csv` other
+cuts where they were asked for. The manifest, written last, holds the hash of each: tables that are
+not the ones it was written for are refused.
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ from lnq.run_folder import MeasuredFolder
 from lnq.tables import read_table, write_table
 
 METRICS, NODES, SUMMARY = "metrics.csv", "reference_nodes.csv", "summary.json"
-FROC = "froc.csv"
+FROC, THRESHOLDS = "froc.csv", "thresholds.csv"
+"""Tables that not every evaluation has."""
 _MAY_LACK = [measure.column for measure in PER_CASE]
 
 
@@ -124,6 +126,7 @@ class EvaluationRecord:
             text, `annotated` a nullable boolean.
         failures: Content of `failures.json`; empty where there is none.
         froc: Content of `froc.csv`, see `lnq.evaluation.froc.froc_curve`; None where there is none.
+        thresholds: The same of `thresholds.csv`, `lnq.evaluation.other_thresholds`.
     """
 
     folder: Path
@@ -134,6 +137,7 @@ class EvaluationRecord:
     nodes: pd.DataFrame
     failures: list[dict[str, str | None]]
     froc: pd.DataFrame | None
+    thresholds: pd.DataFrame | None
 
     @property
     def cases(self) -> dict[str, CaseFiles]:
@@ -148,6 +152,7 @@ def write_evaluation(
     metrics: pd.DataFrame,
     nodes: pd.DataFrame,
     froc: pd.DataFrame | None,
+    thresholds: pd.DataFrame | None,
     summary: Summary,
     failures: FailureLog,
     **facts: Any,
@@ -160,6 +165,7 @@ def write_evaluation(
         metrics: From `metrics_table`.
         nodes: From `nodes_table`.
         froc: From `froc_curve`.
+        thresholds: From `thresholds_table`.
         summary: From `summarise`.
         failures: The cases that could not be evaluated.
         **facts: Those of `EvaluationFacts` but the hashes.
@@ -171,12 +177,14 @@ def write_evaluation(
     write_table(folder / NODES, nodes)
     write_json(folder / SUMMARY, summary.to_dict())
     exit_code = failures.write(folder)
-    if froc is None:
-        (folder / FROC).unlink(missing_ok=True)
-    else:
-        write_table(folder / FROC, froc)
-    tables = (METRICS, NODES, SUMMARY, *(() if froc is None else (FROC,)))
-    hashes = {name: sha256(folder / name) for name in tables}
+    names = [METRICS, NODES, SUMMARY]
+    for name, table in ((FROC, froc), (THRESHOLDS, thresholds)):
+        if table is None:
+            (folder / name).unlink(missing_ok=True)
+        else:
+            write_table(folder / name, table)
+            names.append(name)
+    hashes = {name: sha256(folder / name) for name in names}
     known = EvaluationFacts(**facts, tables_sha256=hashes)
     write_manifest(folder, "evaluate", config, **known.to_dict())
     return exit_code
@@ -214,6 +222,7 @@ def read_evaluation(folder: Path) -> EvaluationRecord:
             read_table(folder / NODES, ["annotated"]).astype({"annotated": "boolean"}),
             read_json(folder / FAILURES) if (folder / FAILURES).is_file() else [],
             read_table(folder / FROC, []) if FROC in facts.tables_sha256 else None,
+            read_table(folder / THRESHOLDS, []) if THRESHOLDS in facts.tables_sha256 else None,
         )  # fmt: skip
     except (LnqError, OSError, ValueError, KeyError, TypeError) as error:
         raise UsageError(
@@ -223,7 +232,8 @@ def read_evaluation(folder: Path) -> EvaluationRecord:
 
 
 def _check_hashes(folder: Path, expected: Mapping[str, str]) -> None:
-    for name in (METRICS, NODES, SUMMARY, *((FROC,) if FROC in expected else ())):
+    optional = [name for name in (FROC, THRESHOLDS) if name in expected]
+    for name in (METRICS, NODES, SUMMARY, *optional):
         if sha256(folder / name) != expected.get(name):
             raise ValueError(f"{name} is not the one that the manifest was written for")
 

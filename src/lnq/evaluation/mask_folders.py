@@ -18,6 +18,7 @@ from lnq.evaluation.evaluation_record import CaseFiles, Hashes, write_evaluation
 from lnq.evaluation.froc import Froc, froc_curve, froc_of
 from lnq.evaluation.matching import Match, match_cases
 from lnq.evaluation.nodes import ReferenceKind, nodes_table
+from lnq.evaluation.other_thresholds import CutOf, other_thresholds, thresholds_table
 from lnq.evaluation.summary import Summary, summarise
 from lnq.files import FailureLog, sole_user
 from lnq.predictions import (
@@ -60,13 +61,15 @@ def evaluate_folders(
     min_overlap: float,
     annotations: Path | None = None,
     only_predicted: bool = False,
+    cut_of: CutOf | None = None,
     track: Track = iter,
 ) -> Evaluation:
     """Evaluates every reference that has a prediction and writes the tables.
 
     Writes `metrics.csv` (a row a case), `reference_nodes.csv` (a row a node), `summary.json`,
     `manifest.json`, where `nodes.csv` beside the predictions tells how certain each of their nodes
-    is `froc.csv`, and, where a case failed, `failures.json`.
+    is `froc.csv`, where masks at other thresholds are given `thresholds.csv`, and, where a case
+    failed, `failures.json`.
 
     Args:
         predictions: Folder of binary masks under test.
@@ -77,6 +80,7 @@ def evaluate_folders(
         min_overlap: Share of a node's voxels that makes it detected, in (0, 1].
         annotations: Folder of the partial labels used in training.
         only_predicted: References without a prediction are of no interest, and do not fail.
+        cut_of: Gives the masks at other thresholds, for `thresholds.csv`.
         track: Shows progress: gets the cases, gives them back one by one.
 
     Raises:
@@ -92,18 +96,25 @@ def evaluate_folders(
     threshold = _threshold(predictions)
     with sole_user(output):
         nodes_by_mask, why = _predicted_nodes(predictions)
-        done, failures = _evaluate_all(track(matches), reference_kind, min_overlap, nodes_by_mask)
+        done, failures = _evaluate_all(
+            track(matches), reference_kind, min_overlap, nodes_by_mask, cut_of
+        )
         metrics = metrics_table([one.measured.metrics for one in done])
         nodes = nodes_table([node for one in done for node in one.measured.nodes])
         curve, froc = (None, None) if _unscored(done) else _froc(done)
-        summary = summarise(metrics, nodes, len(failures.entries), froc)
+        cuts = [one.measured.cuts for one in done if one.measured.cuts is not None]
+        others = thresholds_table(cuts) if cuts else None
+        summary = summarise(
+            metrics, nodes, len(failures.entries), froc,
+            None if others is None else other_thresholds(others),
+        )  # fmt: skip
         notes = _notes(unused, [one.match for one in done], annotations)
-        if why is None and nodes_by_mask and (others := _unscored(done)):
-            why = f"nodes.csv knows nothing of {len(others)} masks: {', '.join(others[:3])}"
+        if why is None and nodes_by_mask and (unknown := _unscored(done)):
+            why = f"nodes.csv knows nothing of {len(unknown)} masks: {', '.join(unknown[:3])}"
         notes += [] if why is None else [f"no FROC: {why}"]
         exit_code = write_evaluation(
-            output, config, metrics=metrics, nodes=nodes, froc=curve, summary=summary,
-            failures=failures,
+            output, config, metrics=metrics, nodes=nodes, froc=curve, thresholds=others,
+            summary=summary, failures=failures,
             predictions=predictions.resolve(), references=references.resolve(),
             annotations=None if annotations is None else annotations.resolve(),
             reference_kind=reference_kind, min_overlap=min_overlap, notes=notes,
@@ -134,6 +145,7 @@ def _evaluate_all(
     reference_kind: ReferenceKind,
     min_overlap: float,
     nodes_by_mask: Mapping[str, Sequence[FoundNode]],
+    cut_of: CutOf | None,
 ) -> tuple[list[_Done], FailureLog]:
     """The cases that went well, and the others' faults."""
     done: list[_Done] = []
@@ -142,7 +154,7 @@ def _evaluate_all(
         nodes = nodes_by_mask.get(match.prediction.name) if match.prediction else None
         try:
             with memory_for(match.reference), _used(match) as files:
-                measured = evaluate_case(match, reference_kind, min_overlap, nodes)
+                measured = evaluate_case(match, reference_kind, min_overlap, nodes, cut_of)
         except CaseError as error:
             failures.add(match.case, error)
             continue

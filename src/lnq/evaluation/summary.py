@@ -12,6 +12,7 @@ from pydantic import Field, TypeAdapter
 from lnq.evaluation.froc import Froc
 from lnq.evaluation.measures import FALSE_POSITIVES, PER_CASE, Measure
 from lnq.evaluation.nodes import voxel_recall
+from lnq.evaluation.other_thresholds import OtherThresholds
 from lnq.evaluation.spread import Spread
 
 SIZE_BINS_MM = ((0.0, 5.0), (5.0, 10.0), (10.0, 15.0), (15.0, float("inf")))
@@ -137,12 +138,14 @@ class Summary:
         metrics: How their measures are spread.
         nodes: Which nodes were found.
         froc: How many at how many false positives; None where no probabilities are known.
+        other_thresholds: The DSC of masks cut elsewhere; None where that was not asked.
     """
 
     cases: CaseCounts
     metrics: MeasureSpreads
     nodes: NodeSummary
     froc: Froc | None = None
+    other_thresholds: OtherThresholds | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain types, for JSON; None stands for what does not exist."""
@@ -163,7 +166,11 @@ _SCHEMA = TypeAdapter(Summary)
 
 
 def summarise(
-    metrics: pd.DataFrame, nodes: pd.DataFrame, n_failed: int, froc: Froc | None = None
+    metrics: pd.DataFrame,
+    nodes: pd.DataFrame,
+    n_failed: int,
+    froc: Froc | None = None,
+    other_thresholds: OtherThresholds | None = None,
 ) -> Summary:
     """Sums up an evaluation.
 
@@ -172,6 +179,7 @@ def summarise(
         nodes: From `nodes_table`.
         n_failed: Cases that could not be evaluated.
         froc: From `froc_of`.
+        other_thresholds: From the function of that name.
     """
     no_reference = metrics["reference_ml"] == 0
     cases = CaseCounts(
@@ -187,7 +195,7 @@ def summarise(
         return MeasureSpread(**values, n_missing=cases.n_missing)
 
     spreads = MeasureSpreads(**{measure.column: spread(measure) for measure in PER_CASE})
-    return Summary(cases, spreads, _node_summary(metrics, nodes), froc)
+    return Summary(cases, spreads, _node_summary(metrics, nodes), froc, other_thresholds)
 
 
 def _node_summary(metrics: pd.DataFrame, nodes: pd.DataFrame) -> NodeSummary:

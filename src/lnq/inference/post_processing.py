@@ -20,15 +20,18 @@ class PostProcessing:
     """Three steps in this order, each of which can be left out.
 
     Attributes:
-        border: Drop pieces that touch the border of the `scan` (paper) or of the lung `crop` (the
-            original, which loses true nodes there); or of `none`.
+        border: Drop pieces at the border of the `scan` (paper) or of the lung `crop` (the original,
+            which loses true nodes there); or of `none`.
         border_voxels: Width of that border.
+        border_share: A piece lies at the border if more than this share of its voxels does; 0 = if
+            one does (paper and original), which loses nodes that reach into a scan's last slices.
         hu_window: Drop voxels outside this closed range, HU; None keeps them.
         min_volume_mm3: Then drop pieces of at most this volume, mm³; 0 keeps them.
     """
 
     border: Literal["scan", "crop", "none"] = "scan"
     border_voxels: Annotated[int, Field(ge=1)] = 3
+    border_share: Annotated[float, Field(ge=0, lt=1)] = 0.5
     hu_window: tuple[float, float] | None = (-54.0, 235.5)
     min_volume_mm3: Annotated[float, Field(ge=0)] = 175.03
 
@@ -57,7 +60,7 @@ class PostProcessing:
         if self.border != "none":
             whole = Box((0, 0, 0), mask.grid.size)
             inner = _inner(whole if self.border == "scan" else crop, self.border_voxels)
-            kept = without_border_pieces(kept, _relative(inner, where))
+            kept = without_border_pieces(kept, _relative(inner, where), self.border_share)
         if self.hu_window is not None:
             kept = within_window(kept, image.array[where], self.hu_window)
         voxel = mask.grid.voxel_volume_mm3
@@ -65,12 +68,13 @@ class PostProcessing:
         return Volume(result, mask.grid)
 
 
-def without_border_pieces(mask: Mask, inner: tuple[slice, ...]) -> Mask:
-    """Drops 26-connected pieces with a voxel outside `mask[inner]`."""
+def without_border_pieces(mask: Mask, inner: tuple[slice, ...], share: float) -> Mask:
+    """Drops 26-connected pieces with more than this share of their voxels outside `mask[inner]`."""
     border = mask.copy()
     border[inner] = False
-    labels, _ = components(mask)
-    return mask & ~np.isin(labels, np.unique(labels[border]))
+    labels, count = components(mask)
+    outside = np.bincount(labels[border], minlength=count + 1)
+    return mask & (outside <= share * np.bincount(labels.ravel()))[labels]
 
 
 def within_window(mask: Mask, image: Array, hu_window: tuple[float, float]) -> Mask:

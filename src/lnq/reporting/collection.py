@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,10 @@ _MEASURES = [
     *(f"assd_filled_{name}_mm" for name in _SPREAD),
     "precision_mean",
     *_COUNTS[2:],
+    "threshold",
+    "dice_at_half",
+    "best_dice",
+    "best_threshold",
 ]
 
 
@@ -149,6 +153,7 @@ def _measures(run: _Run, cases: pd.DataFrame) -> dict[str, Any]:
     own = cases[cases["run"] == run.name]
     dice, distance = Spread.of(own[DICE.column]), Spread.of(own[ASSD_FILLED.column])
     nodes, hidden = run.evaluation.summary.nodes, None
+    cut, others = run.evaluation.facts.threshold, run.evaluation.summary.other_thresholds
     if run.training is not None:  # only these scans have nodes that were never annotated
         hidden = run.training.summary.nodes.never_annotated
     return {
@@ -162,4 +167,6 @@ def _measures(run: _Run, cases: pd.DataFrame) -> dict[str, Any]:
         "false_positives": nodes.false_positives,
         "num_hidden": np.nan if hidden is None else hidden.n,
         "num_hidden_found": np.nan if hidden is None else hidden.n_detected,
+        "threshold": np.nan if cut is None else cut.value,
+        **({} if others is None else asdict(others)),
     }

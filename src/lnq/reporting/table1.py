@@ -90,8 +90,9 @@ def table1(collection: Collection) -> pd.DataFrame:
     Returns:
         A row for each experiment `table1_*` among the runs, in the table's order, with text in all
         columns; no rows where there is none. Means and standard deviations are over all cases of
-        all seeds, `by seed` gives each seed's mean DSC. A mode other than the paper's stands beside
-        the row's name.
+        all seeds, `by seed` gives each seed's mean DSC, `cut at` where its masks were cut; beside
+        them the DSC at 0.5 and at each seed's best threshold, which only the references tell. A
+        mode other than the paper's stands beside the row's name.
     """
     experiments = dict(list(collection.evaluated.groupby("experiment")))
     rows = []
@@ -112,6 +113,10 @@ def _row(runs: pd.DataFrame, cases: pd.DataFrame, published: Row) -> dict[str, s
         "L_p": published.pseudo,
         "DSC %": _spread(100 * cases[DICE.column]),
         "by seed": ", ".join(f"{100 * value:.1f}" for value in runs["dice_mean"]),
+        "cut at": ", ".join(f"{value:.3g}" for value in runs["threshold"].dropna()) or "-",
+        "DSC % at 0.5": _percent(runs["dice_at_half"]),
+        "DSC % at best": _percent(runs["best_dice"]),
+        "best cut": ", ".join(f"{value:.3g}" for value in runs["best_threshold"].dropna()) or "-",
         "ASSD mm": _spread(cases[ASSD_FILLED.column]),
         "empty": f"{int(cases['missing'].sum())} of {len(cases)}",
         "nodes found": _share(runs["num_nodes_found"], runs["num_nodes"]),
@@ -122,6 +127,11 @@ def _row(runs: pd.DataFrame, cases: pd.DataFrame, published: Row) -> dict[str, s
         "paper: test DSC %": _published(published.test_dice),
         "paper: test ASSD mm": _published(published.test_assd),
     }
+
+
+def _percent(by_seed: pd.Series) -> str:
+    """The mean over the seeds; a dash where one does not know it."""
+    return "-" if by_seed.isna().any() else f"{100 * by_seed.mean():.1f}"
 
 
 def _published(figures: Figures | None) -> str:

@@ -26,6 +26,7 @@ from lnq.data.readers.reading import (
     read_label,
     read_label_with_notes,
     read_mask_with_notes,
+    read_probability,
 )
 from lnq.data.readers.segments import checked_pattern
 from lnq.data.readers.unchanged import require_unchanged, unchanged
@@ -49,6 +50,7 @@ __all__ = [
     "read_label",
     "read_label_with_notes",
     "read_mask_with_notes",
+    "read_probability",
     "require_printable",
     "require_unchanged",
     "scan_ids",

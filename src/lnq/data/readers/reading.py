@@ -71,6 +71,23 @@ def read_image_with_notes(path: ScanPath) -> tuple[Volume, list[str]]:
     return Volume(array, volume.grid), [*notes, *blemishes(array)]
 
 
+def read_probability(path: Path) -> Volume:
+    """Reads what `predict save_probabilities=true` wrote.
+
+    Returns:
+        Floating point in [0, 1], `z y x`.
+
+    Raises:
+        CaseError: The file is damaged, or holds something else.
+    """
+    volume, _ = _read(path)
+    values = volume.array
+    if not (np.issubdtype(values.dtype, np.floating) and ((values >= 0) & (values <= 1)).all()):
+        raise CaseError("these are no probabilities", where=path, why="a value is outside [0, 1]",
+                        remedy="predict again with save_probabilities=true")  # fmt: skip
+    return volume
+
+
 def read_label(
     path: Path,
     kind: LabelKind = "binary",
