@@ -92,8 +92,8 @@ test: $(READY)  ## checks and all tests
 	$(MAKE) check
 	$(BIN)/python -m pytest -n logical --dist loadfile
 
-bench: $(READY)  ## how fast this machine is, in benchmarks/results: a GPU in six minutes, two cores in ten
-	$(BIN)/python benchmarks/run.py
+bench: $(READY)  ## how fast this machine is, in benchmarks/results: a GPU in six minutes, two cores in ten (ORIGINAL=DIR: a checkout of the authors' code to hold it against)
+	$(BIN)/python benchmarks/run.py $(if $(ORIGINAL),--original '$(ORIGINAL)')
 
 docs: $(READY)  ## the site of docs/, in site/: generated pages renewed, links checked, nothing from elsewhere
 	$(BIN)/python docs_build/reference.py

@@ -59,7 +59,7 @@ def _train(steps: int) -> None:
         loss = tversky_loss(main, y) + tversky_loss(aux, y)
         loss = loss + consensus_loss(main, aux, target) + consensus_loss(aux, main, target)
         optimizer.zero_grad()
-        loss.backward()
+        torch.autograd.backward(loss)
         optimizer.step()
         seconds.append(time.perf_counter() - start)
     seconds.sort()

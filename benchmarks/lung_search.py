@@ -33,7 +33,8 @@ def main() -> None:
             ),
             "ball": lambda r: within(mask, r, SPACING_MM),
         }
-        assert np.array_equal(*(way(radius_mm) for way in ways.values()))
+        first, second = (way(radius_mm) for way in ways.values())
+        assert np.array_equal(first, second)
         taken = {name: min(_seconds(way, radius_mm) for _ in range(rounds))
                  for name, way in ways.items()}  # fmt: skip
         ratio = taken["ball"] / taken["distance map"]

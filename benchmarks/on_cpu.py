@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import torch
 import torchio as tio
-from plain import plain_corruption, plain_loss
+from original import reference
+from plain import plain_corruption
 from torch import Tensor
 
 from lnq.__main__ import STAGES
@@ -22,8 +23,8 @@ from lnq.evaluation.matching import Match
 from lnq.losses.kinds import Kinds
 
 
-def losses(patch: tuple[int, int, int], rounds: int) -> dict[str, float]:
-    """Forward and backward of Eq. 10 from two branches' logits, in turn with the stand-in's."""
+def losses(patch: tuple[int, int, int], rounds: int, checkout: Path | None) -> dict[str, float]:
+    """Forward and backward of Eq. 10 from two branches' logits, in turn with the reference's."""
     cfg = compose("train", ["+experiment=dbdmp", "store=.", "network.widths=[2,4,4]",
                             "network.dropouts=[0.1,0.1]"])  # fmt: skip
     method = instantiate(
@@ -33,19 +34,21 @@ def losses(patch: tuple[int, int, int], rounds: int) -> dict[str, float]:
     main, aux = (torch.randn((2, 2, *patch), generator=generator).requires_grad_() for _ in "ab")
     y = (torch.rand((2, 1, *patch), generator=generator) < 0.01).float()
     theta, lambda_p = torch.tensor(0.4), torch.tensor(2.0)
+    small = {"widths": (2, 4), "dropouts": (0.1,)}
+    theirs = reference(checkout, small, torch.device("cpu")).loss
     ways: dict[str, Callable[[], Tensor]] = {
         "ms": lambda: method.objective((main, aux), Kinds(y), theta, lambda_p)[0],
-        "plain_ms": lambda: plain_loss(main, aux, y, theta, lambda_p),
+        "reference_ms": lambda: theirs(main, aux, y, theta, lambda_p),
     }
     taken: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(rounds):
         for name, loss in ways.items():
             begun = time.perf_counter()
-            loss().backward()
+            torch.autograd.backward(loss())
             taken[name].append(1e3 * (time.perf_counter() - begun))
             main.grad = aux.grad = None
     found = {name: float(np.median(times)) for name, times in taken.items()}
-    return {**found, "times_plain": found["plain_ms"] / found["ms"]}
+    return {**found, "times_reference": found["reference_ms"] / found["ms"]}
 
 
 def corruption(patch: tuple[int, int, int], patches: int) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""Steps of training: the plain stand-in's, and those of `lnq.train` as a user starts it."""
+"""Steps of training: the reference's, and those of `lnq.train` as a user starts it."""
 
 from __future__ import annotations
 
@@ -8,26 +8,36 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from made_up import Size, make_store
-from plain import plain_loss
+from original import reference
 
 from lnq.curves import read_rows
-from lnq.networks import DualBranchVNet
 from lnq.run_folder import RunFolder
 
 BATCH = 2
-Network = Mapping[str, Sequence[float]]
+Network = Mapping[str, Any]
 """Widths and dropouts."""
 
 
-def plain_step(patch: Size, network: Network, steps: int) -> dict[str, float]:
-    """Milliseconds of a step as the authors' trainer takes it, with patches that are there."""
+def reference_step(
+    patch: Size, network: Network, steps: int, checkout: Path | None
+) -> dict[str, float]:
+    """Milliseconds of a step as the authors' trainer takes it, with patches that are there.
+
+    Args:
+        patch: Of its patches.
+        network: Of the stand-in.
+        steps: How many are taken, three at least.
+        checkout: Of the authors' code, which is timed then; None = the stand-in is.
+    """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.backends.cudnn.benchmark = True
     torch.manual_seed(0)
-    net = DualBranchVNet(**network).to(device)
+    held_against = reference(checkout, network, device)
+    net = held_against.network.train()
     optimizer = torch.optim.SGD(net.parameters(), 1e-4, 0.9, nesterov=True, weight_decay=3e-5)
     half = device.type == "cuda"
     scaler = torch.amp.GradScaler(device.type, enabled=half)
@@ -39,9 +49,12 @@ def plain_step(patch: Size, network: Network, steps: int) -> dict[str, float]:
         begun = time.perf_counter()
         optimizer.zero_grad(set_to_none=True)
         with torch.autocast(device.type, torch.float16, enabled=half):
-            branches = net(image)
-        loss = plain_loss(*branches, y, theta, lambda_p)
-        scaler.scale(loss).backward()
+            main, aux = net(image)
+            if held_against.half:
+                loss = held_against.loss(main, aux, y, theta, lambda_p)
+        if not held_against.half:
+            loss = held_against.loss(main, aux, y, theta, lambda_p)
+        torch.autograd.backward(scaler.scale(loss))
         scaler.unscale_(optimizer)
         torch.nn.utils.clip_grad_norm_(net.parameters(), 12.0)
         scaler.step(optimizer)
