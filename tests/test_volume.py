@@ -101,6 +101,22 @@ def test_bool_and_half_arrays_cross_simpleitk(grid: Grid) -> None:
     assert (from_sitk(to_sitk(Volume(half, grid))).array == half).all()
 
 
+@pytest.mark.parametrize("dtype", [bool, np.int16, np.float16])
+def test_an_upright_volume_comes_back_as_from_the_filter(dtype: type) -> None:
+    tilted = tuple(
+        float(v) for v in Rotation.from_euler("xyz", [9, -14, 20], True).as_matrix().flat
+    )
+    for direction in (tuple(float(v) for v in np.eye(3).flat), tilted):
+        grid = Grid((2, 3, 4), (3.0, 1.0, 0.7), (1.5, -2.25, 7.1), direction)
+        volume = Volume(np.arange(24).reshape(grid.size).astype(dtype), grid)
+        upright, filtered = reorient(volume), from_sitk(sitk.DICOMOrient(to_sitk(volume), "LPS"))
+        assert upright.grid == filtered.grid
+        assert upright.array.dtype == filtered.array.dtype
+        assert np.array_equal(upright.array, filtered.array)
+        assert not np.shares_memory(upright.array, volume.array)
+        assert not np.array_equal(reorient(volume, "RPI").array, upright.array) or dtype is bool
+
+
 def test_reorienting_moves_no_voxel(grid: Grid) -> None:
     turned = reorient(ramp(grid))
     assert np.allclose(turned.array, ramp(turned.grid).array)

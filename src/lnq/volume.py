@@ -120,12 +120,7 @@ class Volume:
 
 def to_sitk(volume: Volume) -> sitk.Image:
     """A SimpleITK image with the volume's voxels and geometry (bool becomes uint8)."""
-    array = volume.array
-    if array.dtype == bool:
-        array = array.astype(np.uint8)
-    elif array.dtype == np.float16:
-        array = array.astype(np.float32)
-    image = sitk.GetImageFromArray(np.ascontiguousarray(array))
+    image = sitk.GetImageFromArray(np.ascontiguousarray(_in_type_of_sitk(volume.array)))
     image.SetSpacing(tuple(float(v) for v in volume.grid.spacing_mm[::-1]))
     image.SetOrigin(tuple(float(v) for v in volume.grid.origin_mm))
     image.SetDirection(tuple(float(v) for v in volume.grid.direction))
@@ -153,6 +148,9 @@ def reorient(volume: Volume, orientation: str = "LPS") -> Volume:
     No voxel is interpolated: an oblique volume stays oblique, its axes become those nearest to
     x = right to left, y = front to back, z = foot to head.
     """
+    nearest = sitk.DICOMOrientImageFilter.GetOrientationFromDirectionCosines(volume.grid.direction)
+    if nearest == orientation:  # the filter takes milliseconds of a node that is a few voxels
+        return Volume(_in_type_of_sitk(volume.array).copy(), volume.grid)
     return from_sitk(sitk.DICOMOrient(to_sitk(volume), orientation))
 
 
@@ -192,6 +190,12 @@ def components(mask: Array) -> tuple[Array, int]:
     """
     pieces, count = ndimage.label(mask, np.ones((3, 3, 3)))
     return pieces, int(count)
+
+
+def _in_type_of_sitk(array: Array) -> Array:
+    if array.dtype == bool:
+        return array.astype(np.uint8)
+    return array.astype(np.float32) if array.dtype == np.float16 else array
 
 
 def _triple(values: tuple[Any, ...]) -> tuple[Any, Any, Any]:
