@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from support import forked
 from support.dicom_phantom import SIZE, uid, write_ct, write_seg
 from support.faults import OUT_OF_MEMORY
 from support.synthetic_chest import SMALL, chest_with_spine
@@ -178,11 +177,8 @@ def test_a_scan_that_kills_its_process_is_reported(tmp_path: Path) -> None:
     for number, name in enumerate("abc"):
         case(tmp_path / "data", name, scan(number))
     (tmp_path / "kills.py").write_text(KILLS)
-    done = subprocess.run(
-        [sys.executable, tmp_path / "kills.py", tmp_path / "data" / "train"],
-        capture_output=True, text=True, timeout=300, check=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-    )  # fmt: skip
+    script = [sys.executable, tmp_path / "kills.py", tmp_path / "data" / "train"]
+    done = forked.run(script, timeout=300, check=True)
     assert sorted(done.stdout.splitlines()) == [
         "a", "b the process that read this scan died", "c",
     ]  # fmt: skip

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support import forked
 
 from lnq.data.datasets.layout_detection import detect
 
@@ -59,12 +60,11 @@ def reports(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[s
     ]  # fmt: skip
     (root / "table.json").write_text(json.dumps(rows))
     # In a process of its own: one of the files kills a native reader, sometimes only later.
-    done = subprocess.run(
+    done = forked.run(
         [sys.executable, "-m", "lnq.doctor", "data=pairs", f"data.root={root}", "num_workers=0",
          "data.layout.table=table.json", "data.layout.allow_links_outside=true",
          f"paths.outputs={root / 'out'}"],
-        capture_output=True, text=True, timeout=570, check=False,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "COLUMNS": "160"},
+        timeout=570, env={**os.environ, "COLUMNS": "160"},
     )  # fmt: skip
     assert done.returncode == 3, done.stderr
     assert "Traceback" not in done.stderr

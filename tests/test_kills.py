@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from support import forked
 from support.synthetic_chest import SMALL, chest_with_spine
 
 from lnq.volume import Volume
@@ -84,11 +83,7 @@ def test_ten_kills_at_random_moments_change_nothing(tmp_path: Path) -> None:
         label = np.zeros(SMALL.size, np.uint8)
         label[14, 17:19, 22 : 24 + number] = 1
         write_volume(Volume(label, SMALL), tmp_path / f"seg{number}.nrrd")
-    done = subprocess.run(
-        [sys.executable, "-c", DRIVER, tmp_path, tmp_path / "store"],
-        capture_output=True, text=True, timeout=570, check=False,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-    )  # fmt: skip
+    done = forked.run([sys.executable, "-c", DRIVER, tmp_path, tmp_path / "store"], timeout=570)
     assert done.returncode == 0, done.stderr
     assert done.stdout == "10\n"
     undisturbed = files(tmp_path / "undisturbed")

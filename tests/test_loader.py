@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 import pytest
 import pytorch_lightning as pl
 import torch
+from support import forked
 
 from lnq import acceleration
 from lnq.callbacks.performance import Performance
@@ -114,9 +114,7 @@ print(next(iter(module.train_dataloader()))["image"].shape)
 
 @pytest.mark.process
 def test_a_program_that_ends_amid_an_epoch_ends(tiny_store: Path) -> None:
-    ended = subprocess.run(
-        [sys.executable, "-c", ENDS, str(tiny_store)], capture_output=True, text=True, timeout=100
-    )
+    ended = forked.run([sys.executable, "-c", ENDS, tiny_store])
     assert "[2, 1, 4, 8, 8]" in ended.stdout
     assert (ended.returncode, ended.stderr) == (0, "")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 import tarfile
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+from support import forked
 
 from lnq.data.readers import read_image, read_label
 from lnq.data.readers.alignment import align_label
@@ -59,8 +59,7 @@ _EXPECTED = {
 @pytest.mark.process
 def test_every_file_is_read_or_refused(real_data: Path) -> None:
     """In a process of its own: one of these kills the native reader, sometimes only later."""
-    arguments = [sys.executable, "-c", _READ_ALL, str(real_data), *_EXPECTED]
-    result = subprocess.run(arguments, capture_output=True, text=True, check=False)
+    result = forked.run([sys.executable, "-c", _READ_ALL, real_data, *_EXPECTED])
     assert result.returncode == 0, result.stderr
     found = json.loads(result.stdout)
     for name, expected in _EXPECTED.items():

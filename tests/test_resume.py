@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 
 import pytest
 import torch
+from support import forked
 from support.faults import fill_disk_under
 from support.resumed_runs import arguments, assert_same, saved
 from support.runs import PICTURED
@@ -193,10 +193,7 @@ def test_a_killed_process(tmp_path: Path, tiny_store: Path, undisturbed: Path, t
                           kill: str) -> None:  # fmt: skip
     (tmp_path / "script.py").write_text(SCRIPT)
     run = arguments(tiny_store, tmp_path / "run")
-    process = subprocess.Popen(
-        [sys.executable, str(tmp_path / "script.py"), "6", kill, *run],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+    process = forked.start([sys.executable, tmp_path / "script.py", "6", kill, *run])
     assert process.stdout is not None
     if kill == "SIGTERM":
         assert "READY" in process.stdout.readline()

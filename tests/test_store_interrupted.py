@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from support import forked
 from support.small_store import SETTINGS, new_store, states, write_dataset
 from support.synthetic_chest import GRID, chest
 
@@ -67,11 +67,7 @@ if __name__ == "__main__":
 def test_killed_worker_costs_one_case_only(cases: list[Case], root: Path, tmp_path: Path) -> None:
     script = tmp_path / "kills.py"
     script.write_text(KILLS)
-    done = subprocess.run(
-        [sys.executable, script, cases[0].image.parent, root],
-        capture_output=True, text=True, timeout=120, check=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-    )  # fmt: skip
+    done = forked.run([sys.executable, script, cases[0].image.parent, root], check=True)
     assert sorted(done.stdout.split("\n"))[1:] == ["c0 built", "c1 failed", "c2 built"]
 
 

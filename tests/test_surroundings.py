@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from support import forked
 from support.runs import TINY
 
 from lnq.__main__ import STAGES
@@ -84,9 +85,9 @@ def test_where_nobody_reads_a_training_goes_on(run: list[str], tmp_path: Path, w
         os.close(read)
     else:
         write = os.open(where, os.O_WRONLY)
-    done = subprocess.run(run, stdout=write, stderr=subprocess.PIPE, check=False, timeout=120)
+    done = forked.run(run, stdout=write)
     os.close(write)
-    assert (done.returncode, done.stderr) == (0, b"")
+    assert (done.returncode, done.stderr) == (0, "")
     assert (tmp_path / "run" / "checkpoints" / "last.ckpt").exists()
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import multiprocessing
 import os
 import re
-import subprocess
 import sys
 from collections.abc import Callable
 from multiprocessing.connection import Connection
@@ -15,6 +14,7 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
+from support import forked
 from support.runs import TINY
 
 import lnq.collect
@@ -172,10 +172,7 @@ def test_a_killed_sweep_goes_on_and_ends_in_a_figure(
         "network.dropouts=[0.05,0.1]", "callbacks.ramp_up.t_max=1", "measure.training=null",
         "postprocess@measure.test.postprocess=none", "method.tau=0.1,0.3",
     ]  # fmt: skip
-    killed = subprocess.run(
-        [sys.executable, "-c", KILLED, *command], capture_output=True, text=True, check=False,
-        timeout=300, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-    )  # fmt: skip
+    killed = forked.run([sys.executable, "-c", KILLED, *command], timeout=300)
     assert killed.returncode == -9, killed.stderr
     folder = phantom / "sweeps" / "dbdmp"
     first, second = (folder / f"tau-{tau}_seed-0" for tau in (0.1, 0.3))
@@ -241,10 +238,7 @@ def test_launchers_run_jobs_in_processes_of_their_own(
 )
 def test_a_worker_ends_with_a_killed_sweep(then: str) -> None:
     """It takes no further job, and does not wait for one either."""
-    done = subprocess.run(
-        [sys.executable, "-c", ORPHANED.format(then=then)], capture_output=True, text=True,
-        check=False, timeout=100, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-    )  # fmt: skip
+    done = forked.run([sys.executable, "-c", ORPHANED.format(then=then)])
     assert (done.stdout, done.stderr) == ("SIGTERM\n", "")
 
 

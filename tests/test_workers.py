@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from support import forked
 from support.runs import TINY
 
 from lnq.data.patches import workers
@@ -39,10 +39,10 @@ main()
 
 @pytest.mark.process
 def test_a_signal_to_the_whole_group_saves_the_run(tiny_store: Path, tmp_path: Path) -> None:
-    process = subprocess.Popen(
+    process = forked.start(
         [sys.executable, "-c", SCRIPT, *RUN, f"store={tiny_store}", f"run_dir={tmp_path}/run"],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
-    )  # fmt: skip
+        start_new_session=True,
+    )
     assert process.stdout is not None
     assert "READY" in process.stdout.readline()
     os.killpg(process.pid, signal.SIGTERM)
