@@ -57,6 +57,19 @@ def tiny_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_store(tmp_path_factory.mktemp("tiny") / "store", cases)
 
 
+@pytest.fixture(autouse=True, scope="module")
+def phantoms_drawn_once(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Datasets of phantoms share what is the same in them, except in tests of the phantom."""
+    if request.path.name.startswith("test_phantom") or "lnq.data" not in sys.modules:
+        yield
+        return
+    from support.phantoms import drawn_once
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("lnq.data.phantom.dataset.make_case", drawn_once)
+        yield
+
+
 @pytest.fixture
 def wandb_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[WandbStub]:
     """The server that W&B finds in this process and those it starts."""

@@ -16,13 +16,14 @@ import pytest
 import SimpleITK as sitk
 from support import REPOSITORY
 from support.dicom_phantom import write_ct, write_seg
+from support.phantoms import drawn_once
 from support.runs import TINY
 
 from lnq.config.command import parse
 from lnq.config.composition import Arguments
 from lnq.config.sweeps import plan_sweep
 from lnq.data.case import Split
-from lnq.data.phantom import LargestNodes, PhantomCase, make_case
+from lnq.data.phantom import LargestNodes, PhantomCase
 from lnq.train import GIVEN, TrainConfig
 from lnq.volume import Volume, to_sitk
 
@@ -89,6 +90,7 @@ SMALL = {
     "preprocess": [
         "preprocessing.spacing_mm=[6,5,5]", "preprocessing.normalisation=ct", "num_workers=0",
     ],
+    "doctor": ["num_workers=0"],
     "figures": ["patch_size=[16,40,64]"],
 }  # fmt: skip
 TRAIN = [
@@ -139,7 +141,7 @@ def run(stage: str, arguments: Sequence[str], places: dict[str, Path]) -> None:
 
 
 def phantom(number: int, split: Split) -> PhantomCase:
-    return make_case(0, split, number, LargestNodes(1), size_yx=64)
+    return drawn_once(0, split, number, LargestNodes(1), size_yx=64)
 
 
 def mask(case: PhantomCase, *, complete: bool) -> Volume:

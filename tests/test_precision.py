@@ -239,7 +239,7 @@ def test_optimiser_and_clipping_are_the_paper_s(name: str, momentum: float) -> N
 @pytest.mark.training
 @pytest.mark.parametrize(
     ("per_epoch", "epochs", "stop"),
-    [(1, 4, 2), (3, 3, 4), pytest.param(250, 2, 330, marks=pytest.mark.slow)],
+    [(1, 4, 2), (3, 3, 4), (60, 2, 80)],
 )
 def test_schedules_follow_the_epoch_also_after_a_resume_in_its_middle(
     tmp_path: Path, tiny_store: Path, train: Train, monkeypatch: pytest.MonkeyPatch,

@@ -12,10 +12,11 @@ import SimpleITK as sitk
 import torch
 from support import REPOSITORY
 from support.methods import KLCE, PAPER, dbdmp
+from support.phantoms import drawn_once
 from support.untrained import untrained_run
 from torch import Tensor, nn
 
-from lnq.data.phantom import LargestNodes, make_case
+from lnq.data.phantom import LargestNodes
 from lnq.losses import Kinds
 from lnq.networks import DualBranchVNet
 from lnq.schedules import ramp_up
@@ -44,7 +45,7 @@ def one_thread() -> Iterator[None]:
 
 def patches() -> tuple[Tensor, Tensor]:
     """Two patches of a phantom around its largest node, normalised, and their annotations."""
-    case = make_case(0, "train", 1, LargestNodes(1), size_yx=64)
+    case = drawn_once(0, "train", 1, LargestNodes(1), size_yx=64)
     nodes = torch.from_numpy((case.instances.array > 0).astype("float32"))
     z, y, x = (int(v) for v in nodes.nonzero().float().mean(dim=0))
     where = tuple(slice(max(0, at - 8), max(0, at - 8) + 16) for at in (z, y, x))
@@ -69,7 +70,7 @@ def test_a_trained_network(
     for seed, name in enumerate(("dbdmp", "baseline")):
         run = Path("outputs") / name
         untrained_run(run, (16, 32, 32), {"spacing_mm": [6.0, 5.0, 5.0]}, seed=seed)
-    scan = to_sitk(make_case(0, "test", 1, LargestNodes(1), size_yx=64).image)
+    scan = to_sitk(drawn_once(0, "test", 1, LargestNodes(1), size_yx=64).image)
     sitk.WriteImage(scan, "scan.nrrd")
     names = run_page("python-api.md")
     mask, probability = sitk.ReadImage("mask.nrrd"), sitk.ReadImage("probability.nrrd")

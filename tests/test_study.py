@@ -53,7 +53,7 @@ def test_a_study_is_continued_and_prolonged(
             os.kill(os.getpid(), signal.SIGINT)
 
     monkeypatch.setattr(StepSeed, "on_train_batch_start", stop_second)
-    given = command(tiny_store, tmp_path, "hydra.sweeper.jobs.n_trials=3")
+    given = command(tiny_store, tmp_path, "hydra.sweeper.jobs.n_trials=2")
     assert train(*given) == 130
     first, second = study_in(folder).trials
     assert (first.state, second.state) == (TrialState.COMPLETE, TrialState.RUNNING)
@@ -64,12 +64,12 @@ def test_a_study_is_continued_and_prolonged(
     assert train(*given) == 0
     assert "trial-1_seed-0: goes on with its last checkpoint" in capsys.readouterr().out
     assert study_in(folder).trials[1].params == second.params
-    given[-1] = "hydra.sweeper.jobs.n_trials=5"
+    given[-1] = "hydra.sweeper.jobs.n_trials=3"
     assert train(*given) == 0
-    assert "best of 5 whole trials" in capsys.readouterr().out
+    assert "best of 3 whole trials" in capsys.readouterr().out
     trials = study_in(folder).trials
-    assert [trial.state for trial in trials] == [TrialState.COMPLETE] * 5
-    assert len({tuple(trial.params.values()) for trial in trials}) == 5
+    assert [trial.state for trial in trials] == [TrialState.COMPLETE] * 3
+    assert len({tuple(trial.params.values()) for trial in trials}) == 3
     for trial in trials:
         run = folder / f"trial-{trial.number}_seed-0"
         assert trial.value == last_logged(RunFolder(run), "val/dice")
@@ -78,7 +78,7 @@ def test_a_study_is_continued_and_prolonged(
                 for key in trial.params} == trial.params  # fmt: skip
     # A study that is done stays as it is; one with another aim is refused.
     assert train(*given) == 0
-    assert len(study_in(folder).trials) == 5
+    assert len(study_in(folder).trials) == 3
     assert train(*given, "hydra.sweeper.jobs.metric=train/loss") == 2
     assert "another aim: maximize val/dice" in capsys.readouterr().err
 
