@@ -95,6 +95,7 @@ SMALL = {
 }  # fmt: skip
 TRAIN = [
     *TINY, "datamodule.steps_per_epoch=1", "trainer.max_epochs=1", "callbacks.ramp_up=null",
+    "datamodule.patch_size=[8,32,32]",  # a scan has thousands of windows of TINY's
     "trainer.check_val_every_n_epoch=1",
 ]  # fmt: skip
 SMALLER = {
