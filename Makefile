@@ -22,7 +22,7 @@ ROW_MODE = $(MODE)
 ROWS = baseline a b c d e f g recommended
 TABLE1_PHANTOM = policy@data.layout.policy=random data.layout.policy.count=2 data.layout.num_train=48
 # The row beside it that tells what is left to win: the same scans with every node annotated.
-COMPLETE_PHANTOM = $(TABLE1_PHANTOM) data.layout.policy.count=100
+COMPLETE_PHANTOM = $(TABLE1_PHANTOM) data.layout.num_full=48
 TABLE1_PATCH = 'datamodule.patch_size=[16,40,40]'
 TABLE1_GENESIS = $(TABLE1_PATCH) datamodule.batch_size=16 trainer.max_epochs=12 optimizer.lr=0.001 augmentation@datamodule.transform=genesis_original
 TABLE1_BUDGET = $(TABLE1_PATCH) datamodule.holdout=0.15 trainer.max_epochs=140 callbacks=table1 optimizer.lr=0.02 trainer.check_val_every_n_epoch=140 method.inferer.batch_size=4

@@ -143,6 +143,21 @@ def test_a_held_out_complete_case_is_one(tmp_path: Path, calibrate: Called) -> N
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("held_out", "rule"), [(["complete"], "dice"), ([*HELD, "complete"], "expected_dice")]
+)
+def test_what_is_measured_goes_before_what_the_run_expects(
+    held_out: list[str], rule: str, tmp_path: Path, calibrate: Called
+) -> None:
+    store = make_store(tmp_path / "store")
+    run = make_run(tmp_path / "run", store, held_out, expected_nodes=4)
+    assert calibrate(f"run={run}")[0] == 0
+    assert Place(store, run).kept().rule == rule
+    assert calibrate(f"run={run}", "expected_nodes=4")[0] == 0
+    assert Place(store, run).kept().rule == "expected_dice"
+
+
+@pytest.mark.slow
 def test_expected_nodes_are_of_the_size_of_all_annotated_ones(
     place: Place, calibrate: Called
 ) -> None:

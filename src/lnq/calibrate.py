@@ -41,9 +41,8 @@ class CalibrateConfig:
         run: Run folder of `lnq.train`.
         checkpoint: A checkpoint of this run; None = its last.
         store: Folder that `lnq.preprocess` wrote; None = where the run's was.
-        rule: What is to be largest, as `lnq.evaluation.operating_point` says; auto =
-            `expected_dice` where nodes are expected, else `dice` where there are complete cases,
-            else `count`.
+        rule: What is to be largest, as `lnq.evaluation.operating_point` says; auto as of
+            `lnq.runs.calibrating.choose_rule`.
         expected_nodes: Nodes a scan that are expected, for expected_dice; None = what the run's
             configuration says, if it does.
         smoothing: Of the recall, in units of the logit.
@@ -96,7 +95,8 @@ def main(cfg: CalibrateConfig) -> int:
     settings = RunSettings.of(record, checkpoint.path)
     store = CaseStore(cfg.store or settings.store)
     expected = cfg.expected_nodes or settings.expected_nodes
-    rule = choose_rule(cfg.rule, store, record, expects=expected is not None)
+    wanted: GivenRule = cfg.rule if cfg.expected_nodes is None else "expected_dice"
+    rule = choose_rule(wanted, store, record, expects=expected is not None)
     cases = unseen_cases(store, record, rule)
     expected = expected if rule == "expected_dice" else None
     expected_ml = None if expected is None else expected * mean_node_ml(store, record)

@@ -59,8 +59,9 @@ def choose_rule(wanted: GivenRule, store: CaseStore, record: TrainingRecord, exp
     """The rule that a run's cases allow.
 
     Args:
-        wanted: A rule; or `auto` = `expected_dice` where the user expects a number of nodes, else
-            `dice` where there are completely annotated cases, else `count`.
+        wanted: A rule; or `auto` = `dice` where all held-out cases are completely annotated, else
+            `expected_dice` where the user expects a number of nodes, else `dice` where there are
+            complete cases for validation, else `count`.
         store: What the run was trained on.
         record: What its checkpoint says.
         expects: Whether the user expects a number of nodes a scan.
@@ -73,9 +74,10 @@ def choose_rule(wanted: GivenRule, store: CaseStore, record: TrainingRecord, exp
                          "scan holds on average, as you guess")  # fmt: skip
     if wanted != "auto":
         return wanted
-    if expects and record.held_out:
+    complete = {case.case_id for case in _complete(store, record)}
+    if expects and not complete.issuperset(record.held_out):
         return "expected_dice"
-    return "dice" if _complete(store, record) else "count"
+    return "dice" if complete else "count"
 
 
 def unseen_cases(store: CaseStore, record: TrainingRecord, rule: Rule) -> list[CaseRecord]:
