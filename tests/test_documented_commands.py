@@ -201,7 +201,7 @@ def collection(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 def marks_of(page: str) -> tuple[pytest.MarkDecorator, ...]:
     """What a page's commands cost."""
-    trains = any(stage in ("train", "predict") for stage, _ in commands_of_lnq(page))
+    trains = any(stage == "train" for stage, _ in commands_of_lnq(page))
     return (pytest.mark.process, pytest.mark.training) if trains else (pytest.mark.slow,)
 
 
