@@ -61,8 +61,9 @@ class Calibration:
 
     Attributes:
         threshold: Probabilities above it are nodes; in (0, 1).
-        interval: Where the bootstrap puts the threshold; None where there was too little to draw.
-        confidence: Of the interval.
+        interval: Of the thresholds that a bootstrap does not tell from the best one, of which the
+            threshold is the nearest to 0.5; None where there was too little to draw.
+        confidence: With which it tells.
         rule: What is largest at the threshold.
         expected_nodes: Nodes a scan that the user expected; None where the rule needs no such.
         expected_ml: Volume of all nodes of a scan that follows from this, ml.

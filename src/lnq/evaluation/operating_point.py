@@ -12,6 +12,10 @@ share of the annotated nodes that are found at threshold t, which estimates reca
   is 2 r E / (v + E).
 - `dice`, `f1`: of completely annotated cases the mean itself.
 
+A dozen nodes say little: the threshold at which a criterion is largest is mostly chance. So another
+one than 0.5 has to prove itself: of all thresholds that a bootstrap does not tell from the largest,
+the one nearest to 0.5 is taken.
+
 Lee and Liu: Learning with positive and unlabeled examples using weighted logistic regression,
 ICML 2003.
 """
@@ -30,6 +34,7 @@ from lnq.evaluation.threshold_sweep import LOGITS, THRESHOLDS, CaseSweep, Floats
 
 _AS_GOOD = 1e-3
 """Thresholds whose criterion is the largest but for this share of it are equal."""
+_ROUNDING = 1e-12
 _ENDS = 1e-9, 1 - 2**-24
 """Scores beyond these are those of float32's 0 and 1."""
 
@@ -43,7 +48,8 @@ class Choice:
         expected_ml: E, volume of all nodes of a scan, ml, > 0; for `expected_dice`.
         smoothing: Of r, in units of the logit, >= 0: a few nodes make steps, whose place is chance.
             A node counts as found by a logistic function of its score, this wide.
-        confidence: Of the interval, in (0, 1).
+        confidence: In (0, 1): a threshold is told from the best one where it is worse in more than
+            this share of the draws. Near 0 the best one itself is taken.
         draws: Of the bootstrap.
         seed: Of the bootstrap.
     """
@@ -85,7 +91,8 @@ class OperatingPoint:
 
     Attributes:
         threshold: In (0, 1).
-        interval: Where the bootstrap puts it; None where there are too few cases and nodes to draw.
+        interval: Of the thresholds that are not told from the best one; None where there are too
+            few cases and nodes to draw.
         cases: Ids of those that were used.
         num_nodes: Annotated in them.
         curve: What it was chosen from.
@@ -99,10 +106,10 @@ class OperatingPoint:
 
 
 def choose_operating_point(cases: Sequence[CaseSweep], choice: Choice) -> OperatingPoint:
-    """The threshold at which a rule's criterion is largest; of equal ones the nearest to 0.5.
+    """The threshold nearest to 0.5 that is not told from the one of a rule's largest criterion.
 
-    The interval is of a bootstrap in two stages: patients with all their cases, then, where r is in
-    the rule, the nodes in each case.
+    It is told by a bootstrap in two stages: patients with all their cases, then, where r is in the
+    rule, the nodes in each case. Where there is too little to draw, it is the largest itself.
 
     Args:
         cases: That training never saw. For `dice` and `f1` those count that are complete and have a
@@ -127,10 +134,15 @@ def choose_operating_point(cases: Sequence[CaseSweep], choice: Choice) -> Operat
             remedy="train longer, or give predict a threshold of your own",
         )  # fmt: skip
     curve = table.curve(np.ones(len(cases)), np.ones(len(table.case_of)))
+    place, interval = _best(curve.criterion), None
+    if (draws := _draws(table, choice)) is not None:
+        worse_by = draws[:, place, None] - draws
+        as_good = np.flatnonzero(np.quantile(worse_by, 1 - choice.confidence, axis=0) <= _ROUNDING)
+        interval = float(THRESHOLDS[as_good[0]]), float(THRESHOLDS[as_good[-1]])
+        place = int(as_good[np.abs(LOGITS[as_good]).argmin()])
     return OperatingPoint(
-        float(THRESHOLDS[_best(curve.criterion)]), _interval(table, choice),
-        [case.case for case in cases], len(table.case_of), curve,
-    )  # fmt: skip
+        float(THRESHOLDS[place]), interval, [case.case for case in cases], len(table.case_of), curve
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -197,14 +209,14 @@ def _best(criterion: Floats) -> int:
     return int(best[np.abs(LOGITS[best]).argmin()])
 
 
-def _interval(table: _Table, choice: Choice) -> tuple[float, float] | None:
-    """Percentiles of the thresholds that resampled cases and nodes give."""
+def _draws(table: _Table, choice: Choice) -> Floats | None:
+    """The criterion of resampled cases and nodes, (draws, T); None where none can be drawn."""
     by_nodes = choice.rule not in OF_COMPLETE
     patients, nodes_of = int(table.patients.max()) + 1, np.bincount(table.case_of)
     if patients < 2 and not (by_nodes and nodes_of.max() > 1):
         return None
     generator = np.random.default_rng(choice.seed)
-    chosen = []
+    criteria = []
     for _ in range(choice.draws):
         times = generator.multinomial(patients, np.full(patients, 1 / patients))[table.patients]
         of_nodes = times[table.case_of]
@@ -213,7 +225,5 @@ def _interval(table: _Table, choice: Choice) -> tuple[float, float] | None:
             of_nodes[own] = generator.multinomial(times[case] * number, np.full(number, 1 / number))
         if of_nodes.any():  # else patients without an annotated node alone
             curve = table.curve(times.astype(np.float64), of_nodes.astype(np.float64))
-            chosen.append(LOGITS[_best(curve.criterion)])
-    tail = (1 - choice.confidence) / 2
-    low, high = expit(np.quantile(chosen, [tail, 1 - tail]))
-    return float(low), float(high)
+            criteria.append(curve.criterion)
+    return np.array(criteria)
