@@ -23,17 +23,17 @@ class PostProcessing:
         border: Drop pieces at the border of the `scan` (paper) or of the lung `crop` (the original,
             which loses true nodes there); or of `none`.
         border_voxels: Width of that border.
-        border_share: A piece lies at the border if more than this share of its voxels does; 0 = if
-            one does (paper and original), which loses nodes that reach into a scan's last slices.
         hu_window: Drop voxels outside this closed range, HU; None keeps them.
         min_volume_mm3: Then drop pieces of at most this volume, mm³; 0 keeps them.
+        border_share: A piece lies at the border if more than this share of its voxels does; 0 = if
+            one does (paper and original), which loses nodes that reach into a scan's last slices.
     """
 
     border: Literal["scan", "crop", "none"] = "scan"
     border_voxels: Annotated[int, Field(ge=1)] = 3
-    border_share: Annotated[float, Field(ge=0, lt=1)] = 0.5
     hu_window: tuple[float, float] | None = (-54.0, 235.5)
     min_volume_mm3: Annotated[float, Field(ge=0)] = 175.03
+    border_share: Annotated[float, Field(ge=0, lt=1)] = 0.5
 
     def __post_init__(self) -> None:
         if self.hu_window is not None and self.hu_window[0] >= self.hu_window[1]:
