@@ -97,14 +97,28 @@ def test_cases_together() -> None:
     assert (table["nodes_detected"] == 1).all()
     assert (table["false_positives_per_case"] == 1).all()
     short = other_thresholds(table)
+    assert short is not None
     assert (short.best_dice, short.best_threshold) == (0.5, OTHER_THRESHOLDS[-1])
     assert short.dice_at_half == table.loc[table["threshold"] == 0.5, "dice_mean"].item()
+
+
+def test_where_nothing_is_marked_and_nothing_found() -> None:
+    """Cases whose masks and references are all empty have no DSC, at some thresholds or at all."""
+    number = len(OTHER_THRESHOLDS)
+    never = CutMeasures(np.full(number, np.nan), np.zeros(number), np.zeros(number))
+    assert other_thresholds(thresholds_table([never])) is None
+    low = CutMeasures(np.where(OTHER_THRESHOLDS < 0.3, 0.0, np.nan), *[np.zeros(number)] * 2)
+    short = other_thresholds(thresholds_table([low]))
+    assert short is not None
+    assert (short.dice_at_half, short.best_dice) == (None, 0.0)
 
 
 def test_of_equal_thresholds_the_nearest_to_a_half() -> None:
     number = len(OTHER_THRESHOLDS)
     flat = CutMeasures(np.full(number, 0.25), np.ones(number), np.zeros(number))
-    assert other_thresholds(thresholds_table([flat])).best_threshold == 0.5
+    short = other_thresholds(thresholds_table([flat]))
+    assert short is not None
+    assert short.best_threshold == 0.5
 
 
 def run(*arguments: object) -> int:

@@ -46,7 +46,7 @@ class CalibrateConfig:
         expected_nodes: Nodes a scan that are expected, for expected_dice; None = what the run's
             configuration says, if it does.
         smoothing: Of the recall, in units of the logit.
-        confidence: Of the bootstrap interval.
+        confidence: With which thresholds are told from the best one.
         draws: Of the bootstrap.
         seed: Of the bootstrap.
         min_overlap: Share of a node's voxels that makes it found, as of evaluate.
@@ -95,6 +95,7 @@ def main(cfg: CalibrateConfig) -> int:
     settings = RunSettings.of(record, checkpoint.path)
     store = CaseStore(cfg.store or settings.store)
     expected = cfg.expected_nodes or settings.expected_nodes
+    # Who says so here means it; what the run expects is used where nothing can be measured.
     wanted: GivenRule = cfg.rule if cfg.expected_nodes is None else "expected_dice"
     rule = choose_rule(wanted, store, record, expects=expected is not None)
     cases = unseen_cases(store, record, rule)

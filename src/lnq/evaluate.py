@@ -79,9 +79,10 @@ def main(cfg: EvaluateConfig) -> int:
     if result.threshold is not None:
         out.print(f"the masks were cut at {result.threshold}")
     if (others := result.summary.other_thresholds) is not None:
+        at_half = "-" if others.dice_at_half is None else f"{others.dice_at_half:.3f}"
         out.print(
-            f"DSC {others.dice_at_half:.3f} at 0.5; at its best threshold, "
-            f"{others.best_threshold:.3g}, {others.best_dice:.3f}"
+            f"DSC {at_half} at 0.5; at its best threshold, {others.best_threshold:.3g}, "
+            f"{others.best_dice:.3f}"
         )
     if (froc := result.summary.froc) is not None:
         shown = ", ".join(f"{point.sensitivity:.2f}" for point in froc.at)

@@ -51,13 +51,13 @@ class OtherThresholds:
     """What `thresholds.csv` says in short; the mean over the cases whose DSC is defined.
 
     Attributes:
-        dice_at_half: Mean DSC at 0.5.
+        dice_at_half: Mean DSC at 0.5; None where all masks and references are empty there.
         best_dice: The largest mean DSC of any threshold.
         best_threshold: Where that is; of equal ones the nearest to 0.5. It was chosen on the
             references themselves: what no choice without them can be better than.
     """
 
-    dice_at_half: float
+    dice_at_half: float | None
     best_dice: float
     best_threshold: float
 
@@ -86,22 +86,25 @@ def thresholds_table(cases: Sequence[CutMeasures]) -> pd.DataFrame:
     """All cases together, a row a threshold: `thresholds.csv`.
 
     Args:
-        cases: At least one with a defined DSC.
+        cases: One at least. A threshold at which none has a DSC has no mean.
     """
     scores = np.array([case.dice for case in cases])
     return pd.DataFrame({
         THRESHOLD: OTHER_THRESHOLDS,
-        # Empty masks of an empty reference have none; a threshold that leaves all so has none.
         MEAN_DICE: pd.DataFrame(scores).mean().to_numpy(),
         DETECTED: np.sum([case.nodes_detected for case in cases], axis=0).astype(int),
         FALSE_POSITIVES: np.mean([case.false_positives for case in cases], axis=0),
     })  # fmt: skip
 
 
-def other_thresholds(table: pd.DataFrame) -> OtherThresholds:
-    """The table in short."""
+def other_thresholds(table: pd.DataFrame) -> OtherThresholds | None:
+    """The table in short; None where no case has a DSC at any threshold."""
     scores = table[MEAN_DICE]
+    if scores.isna().all():
+        return None
     best = table[scores == scores.max()][THRESHOLD].to_numpy()
     nearest = best[np.abs(np.log(best / (1 - best))).argmin()]
-    at_half = scores[(table[THRESHOLD] - 0.5).abs().argmin()]
-    return OtherThresholds(float(at_half), float(scores.max()), float(nearest))
+    at_half = float(scores[(table[THRESHOLD] - 0.5).abs().argmin()])
+    return OtherThresholds(
+        None if np.isnan(at_half) else at_half, float(scores.max()), float(nearest)
+    )

@@ -53,18 +53,18 @@ class OneAhead(Generic[Item, Result]):
             return
         thread = Thread(target=self._try, args=(self._left[0],), name="one ahead")
         thread.start()
+        fault: Exception | None = None
         try:
             try:
                 yield
-            except Exception:
-                thread.join()
-                raise
+            except Exception as error:  # noqa: BLE001 (of the present item; the next is wanted yet)
+                fault = error
             thread.join()
-        except Exception:
-            raise
-        except BaseException:  # such as Ctrl-C
+        except BaseException:  # such as Ctrl-C, here or in the block
             _stop(thread)
             raise
+        if fault is not None:
+            raise fault
 
     def _try(self, item: Item) -> None:
         with contextlib.suppress(Exception, _StoppedError):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, distributed
@@ -73,13 +73,13 @@ def _(own: Tensor, number: int) -> Tensor:
     return torch.empty_like(own)
 
 
-def _keep_number(ctx: object, inputs: tuple[Tensor, int], output: Tensor) -> None:
-    ctx.number = inputs[1]  # type: ignore[attr-defined]
+def _keep_number(ctx: Any, inputs: tuple[Tensor, int], output: Tensor) -> None:
+    ctx.number = inputs[1]
 
 
-def _backward(ctx: object, gradient: Tensor) -> tuple[Tensor, None]:
+def _backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
     # What all processes' losses change by; these are one loss, so that nobody need be asked.
-    return gradient * ctx.number, None  # type: ignore[attr-defined]
+    return gradient * ctx.number, None
 
 
 _sum_of_processes.register_autograd(_backward, setup_context=_keep_number)
