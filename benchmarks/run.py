@@ -64,6 +64,13 @@ def _compile(place: Path, *more: str) -> dict[str, float]:
     return lnq_train(place, f"compiled{len(more)}", STEP_PATCH, PAPER, 2, *more, *short)
 
 
+def _pretraining(place: Path) -> dict[str, float]:
+    from training import pretraining
+
+    steps = 60 if ON_GPU else 5
+    return pretraining(place, STEP_PATCH, PAPER, steps, "trainer.max_epochs=2")
+
+
 def _reference(place: Path) -> dict[str, float]:
     from training import reference_step
 
@@ -124,12 +131,13 @@ def _help(place: Path) -> dict[str, float]:
 
 Measurements = dict[str, tuple[Callable[[Path], dict[str, float]], float]]
 OF_COMPILING: Measurements = {
-    "compile": (lambda place: _compile(place, COMPILED), 180),
-    "compile channels last": (lambda place: _compile(place, COMPILED, LAST), 180),
+    "compile": (lambda place: _compile(place, COMPILED), 220),
+    "compile channels last": (lambda place: _compile(place, COMPILED, LAST), 220),
 }
 OF_NETWORKS: Measurements = {
     "reference": (_reference, 100),
     "training": (lambda place: _training(place, *([COMPILED] if ON_GPU else [])), 150),
+    "pre-training": (_pretraining, 100),
     "long scan": (_long_scan, 120),
     "windows": (_windows, 60),
 }

@@ -18,6 +18,8 @@ from lnq.curves import read_rows
 from lnq.run_folder import RunFolder
 
 BATCH = 2
+DBDMP = ("+experiment=dbdmp", "callbacks.ramp_up.t_max=1")
+GENESIS = ("+experiment=genesis",)
 Network = Mapping[str, Any]
 """Widths and dropouts."""
 
@@ -72,12 +74,24 @@ def lnq_train(
 ) -> dict[str, float]:
     """Milliseconds of a step of the last epoch, everything included, by the run's own curves."""
     begun = time.perf_counter()
-    _start(["-m", "lnq.train"], place, name, patch, network, steps, more)
-    last = [row for row in read_rows(RunFolder(place / name)) if row.get("train/loss")][-1]
+    _start(["-m", "lnq.train"], place, name, patch, network, steps, DBDMP + more)
+    return {**_last_epoch(place / name), "all_s": time.perf_counter() - begun}
+
+
+def pretraining(
+    place: Path, patch: Size, network: Network, steps: int, *more: str
+) -> dict[str, float]:
+    """The same of Model Genesis, whose patches the host corrupts meanwhile."""
+    _start(["-m", "lnq.train"], place, "genesis", patch, network, steps, GENESIS + more)
+    return _last_epoch(place / "genesis")
+
+
+def _last_epoch(run: Path) -> dict[str, float]:
+    """What the run's own curves say of its speed."""
+    last = [row for row in read_rows(RunFolder(run)) if row.get("train/loss")][-1]
     found = {
         "ms": 1e3 * BATCH / float(last["perf/patches_per_second"]),
         "wait_ms": 1e3 * float(last["perf/wait_seconds"]),
-        "all_s": time.perf_counter() - begun,
         "loss": float(last["train/loss"]),
     }
     if last.get("perf/gpu_memory_gb"):
@@ -87,7 +101,7 @@ def lnq_train(
 
 def resumed(place: Path, patch: Size, network: Network) -> dict[str, float]:
     """How far a run that was stopped in an epoch ends from one that was not, by their weights."""
-    short = ("acceleration.compile=false", "trainer.max_epochs=2")
+    short = (*DBDMP, "acceleration.compile=false", "trainer.max_epochs=2")
     given = (patch, network, 5)
     _start(["-m", "lnq.train"], place, "whole", *given, short)
     _start(["-c", _STOPS_AT_7], place, "stopped", *given, short, check=False)
@@ -123,9 +137,9 @@ def _start(
     if not store.exists():
         make_store(store, (patch[0] + 40, patch[1] + 110, patch[2] + 120))
     options = [
-        "+experiment=dbdmp", "logger=csv", f"store={store}", f"run_dir={place / name}",
+        "logger=csv", f"store={store}", f"run_dir={place / name}",
         f"datamodule.patch_size={list(patch)}", f"datamodule.steps_per_epoch={steps}",
         *(f"network.{key}={list(value)}" for key, value in network.items()),
-        "callbacks.panels=null", "callbacks.ramp_up.t_max=1", "trainer.max_epochs=3",
+        "callbacks.panels=null", "trainer.max_epochs=3",
     ]  # fmt: skip
     subprocess.run([sys.executable, *python, *options, *more], check=check)

@@ -193,7 +193,7 @@ def test_a_training_that_waited_for_patches_says_so(
     logged: list[float] = []
 
     class Module(pl.LightningModule):
-        def log_dict(self, values: dict[str, float]) -> None:
+        def log_dict(self, values: dict[str, float], **_: Any) -> None:
             logged.append(float(values["perf/wait_seconds"]))
 
     trainer = SimpleNamespace(

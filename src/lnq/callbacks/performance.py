@@ -11,6 +11,7 @@ import pytorch_lightning as pl
 import torch
 
 from lnq.console import console
+from lnq.step_log import log_step
 
 _BYTES = 1 if sys.platform == "darwin" else 1024
 """The unit of the process's peak memory, which the operating systems count differently."""
@@ -64,8 +65,7 @@ class Performance(pl.Callback):
             values["perf/patches_per_second_per_gpu"] = rate / trainer.world_size
         if pl_module.device.type == "cuda":
             values["perf/gpu_memory_gb"] = torch.cuda.max_memory_allocated(pl_module.device) / 1e9
-        # On the host, where Lightning would move plain numbers to the GPU and wait for it.
-        pl_module.log_dict({name: torch.tensor(value) for name, value in values.items()})
+        log_step(pl_module, values)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Called by Lightning after each epoch."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import pytorch_lightning as pl
-import torch
 from pydantic import Field
 
 from lnq.schedules import polynomial_decay
+from lnq.step_log import log_step
 
 
 class PolynomialLR(pl.Callback):
@@ -38,4 +38,4 @@ class PolynomialLR(pl.Callback):
                 )
         if trainer.optimizers:
             rate = trainer.optimizers[0].param_groups[0]["lr"]
-            pl_module.log("train/lr", torch.tensor(rate))  # on the host: no wait for a GPU
+            log_step(pl_module, {"train/lr": rate})

@@ -36,6 +36,7 @@ from lnq.methods.mode import MODES, ModeName
 from lnq.methods.pending_step import PendingStep
 from lnq.networks import DualBranchVNet, VNet
 from lnq.seeding import generator
+from lnq.step_log import log_step
 
 Weight = Annotated[float, Field(ge=0)]
 
@@ -136,7 +137,7 @@ class DBDMP(Method):
             self.network(batch["image"]), kinds, theta, float(self.lambda_p)
         )
         ramp: dict[str, Tensor | float] = {"train/lambda_p": self.lambda_p} if self.pseudo else {}
-        self.log_scalars({"train/loss": loss, **scalars, **ramp}, len(batch["image"]))
+        log_step(self, {"train/loss": loss, **scalars, **ramp}, len(batch["image"]))
         return self.finite(loss, batch)
 
     def kinds(self, batch: Batch) -> Kinds:

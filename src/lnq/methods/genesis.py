@@ -8,6 +8,7 @@ from torch.nn import functional
 from lnq.data.patches.batch import Batch
 from lnq.losses import ONE_PROCESS, Processes
 from lnq.methods.method import Method
+from lnq.step_log import log_step
 
 
 class Genesis(Method):
@@ -24,7 +25,7 @@ class Genesis(Method):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Loss of a batch with `image` (corrupted) and `target`, both (b, 1, z, y, x)."""
         loss, scalars = self.evaluate_objective(self.network(batch["image"]), batch["target"])
-        self.log_scalars({"train/loss": loss, **scalars}, len(batch["image"]))
+        log_step(self, {"train/loss": loss, **scalars}, len(batch["image"]))
         return self.finite(loss, batch)
 
     def objective(

@@ -221,8 +221,3 @@ class Method(pl.LightningModule):
 
     def _scaler(self) -> torch.amp.GradScaler | None:
         return getattr(self.trainer.precision_plugin, "scaler", None)
-
-    def log_scalars(self, values: dict[str, Tensor | float], batch_size: int) -> None:
-        """Logs each value of a step under its name; numbers of the host stay there."""
-        tensors = {name: torch.as_tensor(value) for name, value in values.items()}
-        self.log_dict(tensors, on_step=True, on_epoch=False, batch_size=batch_size)
