@@ -1,10 +1,16 @@
 # From nothing but Python and make: `make demo` and `make test` set everything up themselves.
+SHELL := bash
+.SHELLFLAGS := -o pipefail -c
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 OUT ?= outputs/demo
 SEED ?= 0
+# Threads of each of $(1) processes that share the cores.
+SHARING = OMP_NUM_THREADS=$$(( ($$(nproc 2> /dev/null || getconf _NPROCESSORS_ONLN) + $(1) - 1) / $(1) ))
+# Says before each line whose it is, as several write at once.
+NAMED = 2>&1 | sed -u 's/^/$(@:demo-%=%): /'
 RUN = LNQ_OUTPUTS=$(OUT) $(BIN)/python -m
 GRID = 'preprocessing.spacing_mm=[3.0,2.5,2.5]' preprocessing.normalisation=ct
 PREPARE = $(RUN) lnq.preprocess data=phantom $(GRID)
@@ -27,7 +33,7 @@ TABLE1_PATCH = 'datamodule.patch_size=[16,40,40]'
 TABLE1_GENESIS = $(TABLE1_PATCH) datamodule.batch_size=16 trainer.max_epochs=12 optimizer.lr=0.001 augmentation@datamodule.transform=genesis_original
 TABLE1_BUDGET = $(TABLE1_PATCH) datamodule.holdout=0.15 trainer.max_epochs=140 callbacks=table1 optimizer.lr=0.02 trainer.check_val_every_n_epoch=140 method.inferer.batch_size=4
 
-.PHONY: help setup demo table1 test bench quick docs notebooks check format clean
+.PHONY: help setup demo demo-genesis demo-baseline demo-dbdmp table1 test bench quick docs notebooks check format clean
 .DEFAULT_GOAL := help
 
 help:  ## what there is
@@ -42,17 +48,21 @@ $(READY): pyproject.toml constraints.txt .ci/hashes.txt .ci/install
 demo: $(READY)  ## all stages on the phantom, with a report at the end (SEED=0, OUT=outputs/demo)
 	rm -rf $(addprefix $(OUT)/,phantom preprocess genesis baseline dbdmp report.html)
 	$(PREPARE) data.layout.seed=$(SEED)
-	$(RUN) lnq.train '+experiment=[genesis,phantom]' seed=$(SEED) run_dir=$(OUT)/genesis $(GENESIS_BUDGET)
-	for method in baseline dbdmp; do \
-	  start=; [ $$method = dbdmp ] && start=init_from=$(OUT)/genesis; \
-	  $(RUN) lnq.train "+experiment=[$$method,phantom]" seed=$(SEED) run_dir=$(OUT)/$$method $$start && \
-	  $(RUN) $(PREDICT) checkpoint=$(OUT)/$$method input=$(OUT)/phantom/test overlap=0.25 && \
-	  $(RUN) lnq.evaluate predictions=$(OUT)/$$method/predictions references=$(OUT)/phantom/complete/test reference_kind=instances || exit; \
-	done
+	$(call SHARING,2) $(MAKE) --no-print-directory -j 2 demo-baseline demo-dbdmp
 	$(RUN) lnq.report 'run=[$(OUT)/baseline,$(OUT)/dbdmp]' output=$(OUT)/report.html
 
+# Side by side, each with its share of the cores: networks as small as these gain nothing from a second one.
+demo-dbdmp: demo-genesis
+demo-dbdmp: START = init_from=$(OUT)/genesis
+demo-genesis:
+	$(RUN) lnq.train '+experiment=[genesis,phantom]' seed=$(SEED) run_dir=$(OUT)/genesis $(GENESIS_BUDGET) $(NAMED)
+demo-baseline demo-dbdmp: demo-%:
+	$(RUN) lnq.train '+experiment=[$*,phantom]' seed=$(SEED) run_dir=$(OUT)/$* $(START) $(NAMED)
+	$(RUN) $(PREDICT) checkpoint=$(OUT)/$* input=$(OUT)/phantom/test overlap=0.25 $(NAMED)
+	$(RUN) lnq.evaluate predictions=$(OUT)/$*/predictions references=$(OUT)/phantom/complete/test reference_kind=instances $(NAMED)
+
 table1: $(READY)  ## the paper's Table 1 on the phantom, resumable (TABLE1=outputs/table1, SEEDS, JOBS, MODE)
-	OMP_NUM_THREADS=$$(( ($$(nproc) + $(JOBS) - 1) / $(JOBS) )) $(MAKE) -j $(JOBS) $(foreach s,$(SEEDS),$(addprefix $(TABLE1)/seed$s/,$(ROWS:%=%/.measured) complete/.measured))
+	$(call SHARING,$(JOBS)) $(MAKE) -j $(JOBS) $(foreach s,$(SEEDS),$(addprefix $(TABLE1)/seed$s/,$(ROWS:%=%/.measured) complete/.measured))
 	$(BIN)/python -m lnq.collect sweep=$(TABLE1)
 
 # $(1) is a seed. A row that is finished stays; one that was interrupted begins again.
