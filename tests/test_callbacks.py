@@ -31,6 +31,7 @@ from lnq.callbacks import (
     StepSeed,
 )
 from lnq.schedules import polynomial_decay, ramp_up
+from lnq.seeding import derive_seed
 
 
 def trainer_at(epoch: int, **more: Any) -> Any:
@@ -56,8 +57,10 @@ def test_ramp_up_sets_lambda_p_from_the_epoch() -> None:
 def test_polynomial_lr_sets_every_group_from_the_epoch() -> None:
     groups = [{"params": [torch.nn.Parameter(torch.zeros(1))]} for _ in range(2)]
     optimizer = torch.optim.SGD(groups, lr=0.02)
-    module = SimpleNamespace(log=lambda name, value: logged.append((name, value)))
-    logged: list[tuple[str, float]] = []
+    logged: list[tuple[str, Any]] = []
+    module = SimpleNamespace(
+        _trainer=None, log_dict=lambda values, **_: logged.extend(values.items())
+    )
     for epoch in (4, 0, 9):
         at = trainer_at(epoch, optimizers=[optimizer])
         PolynomialLR(power=0.9).on_train_batch_start(at, module, None, 0)
@@ -75,6 +78,9 @@ def test_step_seed_repeats_by_step_and_differs_by_rank() -> None:
 
     assert drawn(4) == drawn(4)
     assert len({drawn(4), drawn(5), drawn(4, rank=1), drawn(4, seed=8)}) == 4
+    torch.manual_seed(derive_seed(7, "step", 4, 0))
+    expected = float(torch.rand(()))
+    assert drawn(4) == expected
 
 
 @pytest.mark.parametrize("asynchronous", [False, True])
