@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 import hydra
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
@@ -131,7 +132,7 @@ class Task(Generic[Schema]):
         self.body = body
         self.codes: list[int] = []
         self.plan: Plan | None = None
-        self.argv: list[str] = []
+        self.arguments: Arguments | None = None
 
     def __reduce__(self) -> tuple[object, ...]:
         """Found again by the stage's name in the processes of a launcher."""
@@ -149,14 +150,25 @@ class Task(Generic[Schema]):
         """Checks a command line, then runs its job or jobs; the exit code."""
         warnings.formatwarning = _one_line
         self.codes.clear()
+        self.plan = None
         HydraConfig.instance().cfg = None  # of an earlier command of this process
         code = _guarded(lambda: self._check(prepare(as_written(argv))))
         if code:
             return code
-        hydra_main = hydra.main(version_base="1.3", config_path=str(CONF), config_name=self.stage)
-        sys.argv[1:] = self.argv
-        hydra_main(self)()
+        assert self.arguments is not None
+        sys.argv[1:] = self.arguments.for_hydra()
+        if self.arguments.passes_through or self.arguments.multirun:
+            hydra.main(version_base="1.3", config_path=str(CONF), config_name=self.stage)(self)()
+        else:
+            self._run_one(sys.argv[1:])
         return max(self.codes, default=0)
+
+    def _run_one(self, overrides: Sequence[str]) -> None:
+        """As `hydra.main` does, which composes once more to find out that it is one job."""
+        with hydra.initialize_config_dir(str(CONF), job_name=self.stage, version_base="1.3"):
+            begun = GlobalHydra.instance().hydra
+            assert begun is not None
+            begun.run(self.stage, self, [*overrides, "hydra.mode=RUN"])
 
     def run_sweep(self, launch: Launch) -> None:
         """Runs the jobs that were planned, by one of Hydra's launchers."""
@@ -170,8 +182,7 @@ class Task(Generic[Schema]):
 
     def _check(self, argv: Sequence[str]) -> int:
         _require_utf_8([*argv, os.getcwd()])  # noqa: PTH109 (the same, without a Path)
-        arguments = Arguments.parse(argv)
-        self.argv = arguments.for_hydra()
+        self.arguments = arguments = Arguments.parse(argv)
         if arguments.passes_through:
             if arguments.shown:
                 self._check_shown(arguments)
