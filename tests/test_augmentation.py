@@ -128,6 +128,7 @@ def test_image_and_label_move_together(name: str, store: Path) -> None:
     assert marked == pytest.approx(shown, rel=0.03)  # nearest neighbour: nodes do not shrink
 
 
+@pytest.mark.slow
 def test_the_whole_set_keeps_image_and_label_together(store: Path) -> None:
     patches = dataset(store, instantiate(node("full")))
     for draw in range(60):
@@ -178,6 +179,7 @@ def test_every_transform_happens_as_often_as_it_says(name: str) -> None:
     assert abs(happened - number * p) < 4 * math.sqrt(number * p * (1 - p))
 
 
+@pytest.mark.slow
 def test_rotation_turns_about_z_up_to_30_degrees_and_fills_with_the_minimum() -> None:
     transform = full("rotation", always=True)
     levels = np.broadcast_to(np.arange(8.0)[:, None, None], SIZE)
@@ -198,6 +200,7 @@ def test_rotation_turns_about_z_up_to_30_degrees_and_fills_with_the_minimum() ->
     assert set(corner.tolist()) == {float((noise() - 5).min())}
 
 
+@pytest.mark.slow
 def test_scaling_is_one_factor_between_0_7_and_1_4_for_all_axes() -> None:
     z, y, x = np.meshgrid(*(np.arange(n) - (n - 1) / 2 for n in (15, 41, 41)), indexing="ij")
     ball = ((3 * z) ** 2 + y**2 + x**2 < 12**2).astype(np.float32)

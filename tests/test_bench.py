@@ -152,6 +152,7 @@ def test_the_table_says_what_stands_beside_the_figures(
     assert bench["run"].table(found).startswith("Reference: the authors' code, /their/code.")
 
 
+@pytest.mark.slow
 def test_all_ends_in_time_and_says_what_was_left_out(
     bench: dict[str, ModuleType], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

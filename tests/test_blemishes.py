@@ -77,6 +77,7 @@ def test_readers_tell_it(tmp_path: Path) -> None:
     assert "most in slice 5" in note
 
 
+@pytest.mark.slow
 def test_real_scans_have_none(real_data: Path) -> None:
     for path in every_scan(real_data):
         try:

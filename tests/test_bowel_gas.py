@@ -75,6 +75,7 @@ def test_a_sound_scan_with_the_abdomen_in_view(
     assert 200 <= height <= 260
 
 
+@pytest.mark.slow
 def test_the_same_scan_upside_down_is_still_refused() -> None:
     scan = torso(grid(500, (4.0, 4.0, 4.0)), -900)
     (fault,), _ = said(examine_anatomy(Volume(scan.array[::-1].copy(), scan.grid)))

@@ -279,6 +279,7 @@ def test_whom_training_saw_is_refused(tmp_path: Path, calibrate: Called) -> None
     assert "held. Give store=DIR" in said
 
 
+@pytest.mark.slow
 def test_another_store_is_refused(place: Place, tmp_path: Path, calibrate: Called) -> None:
     other = make_store(tmp_path / "other")
     manifest = json.loads((other / "manifest.json").read_text())

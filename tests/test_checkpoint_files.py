@@ -101,6 +101,7 @@ def test_a_bit_flipped_in_a_weight_is_found(tmp_path: Path) -> None:
     assert "bad checksum of" in refused(load_file, path)
 
 
+@pytest.mark.slow
 def test_a_bit_flipped_anywhere_is_refused_or_harmless(tmp_path: Path) -> None:
     path = tmp_path / "last.ckpt"
     torch.save({"state_dict": {"network.a": torch.arange(9.0)}, "lnq": {"epoch": 3}}, path)

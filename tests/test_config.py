@@ -233,6 +233,7 @@ def test_training_refuses_scans_that_it_would_not_read() -> None:
         parse(compose("train", ["data.root=/nowhere"]), TrainConfig, GIVEN)
 
 
+@pytest.mark.slow
 def test_what_nobody_tried_is_noted() -> None:
     def noted(*overrides: str) -> list[str]:
         return parse(compose("train", list(overrides)), TrainConfig, GIVEN).untried()

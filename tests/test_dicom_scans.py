@@ -118,6 +118,7 @@ KINDS: list[tuple[Callable[[Path], None], list[str]]] = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("build", "names"), KINDS)
 def test_phases_and_reconstructions_are_told_apart(
     tmp_path: Path, build: Callable[[Path], None], names: list[str]

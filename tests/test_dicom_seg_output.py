@@ -55,6 +55,7 @@ def scans(tmp_path: Path) -> Path:
     return tmp_path / "in"
 
 
+@pytest.mark.slow
 def test_a_mask_that_belongs_to_its_scan(scans: Path, tmp_path: Path) -> None:
     output = tmp_path / "out"
     (job,) = plan(find_scans(scans), scans, output, "dicom-seg")

@@ -278,6 +278,7 @@ def test_a_few_packed_bytes_of_a_large_scan(folder: Path, monkeypatch: pytest.Mo
 UIDS = ("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID", "Modality")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("edit", "note"),
     [(lambda data: [setattr(data, name, "") for name in UIDS], "UIDs are blank"),

@@ -40,6 +40,7 @@ def segmented(runs: Any, scan: Path, **options: Any) -> lnq.Segmentation:
     return lnq.Segmenter.load(runs, "cpu", postprocess=None, **options).segment(scan)
 
 
+@pytest.mark.slow
 def test_probabilities_are_averaged_before_the_cut(runs: list[Path], scan: Path) -> None:
     alone = [segmented(run, scan) for run in runs]
     together = segmented(runs, scan)
@@ -65,6 +66,7 @@ def test_windows_are_counted_over_all_networks(runs: list[Path], scan: Path) -> 
     assert len(told) % len(runs) == 0
 
 
+@pytest.mark.slow
 def test_auxiliary_branches_are_averaged_too(runs: list[Path], scan: Path) -> None:
     volume = chest_with_spine()
     together, *alone = (
@@ -84,6 +86,7 @@ def called(*arguments: str) -> int | str | None:
     return stop.value.code
 
 
+@pytest.mark.slow
 def test_the_command_records_every_checkpoint(runs: list[Path], scan: Path, tmp_path: Path) -> None:
     listed, output = f"checkpoint=[{','.join(map(str, runs))}]", tmp_path / "out"
     assert called(listed, f"input={scan}", f"output={output}") == 0
@@ -94,6 +97,7 @@ def test_the_command_records_every_checkpoint(runs: list[Path], scan: Path, tmp_
     assert read_json(output / "manifest.json")["checkpoints"] == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "more", "told"),
     [

@@ -74,6 +74,7 @@ def identity(layout: Any) -> list[tuple[str, ...]]:
     return [(c.case_id, c.split, c.supervision, c.group) for c in layout.cases()]
 
 
+@pytest.mark.slow
 def test_there_and_back(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(data) == 0
     assert "t: note: label of size" in capsys.readouterr().out
@@ -107,6 +108,7 @@ def test_there_and_back(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
             ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_contours_and_chosen_segments_are_drawn_on_their_scans(tmp_path: Path) -> None:
     """Labels that need their scan to be read, as `preprocess` reads them."""
     data = tmp_path / "data"
@@ -160,6 +162,7 @@ def test_instances_are_kept_beside_the_merged_label(tmp_path: Path) -> None:
     assert names(folder / "labelsTr") == ["a.mha", "b.mha", "c.mha"]
 
 
+@pytest.mark.slow
 def test_it_resumes_and_follows_the_dataset(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(data, "file_ending=.mha") == 0
     folder = data.parent / "raw/Dataset501_LNQ"
@@ -198,6 +201,7 @@ def test_an_unfinished_export_is_no_dataset(data: Path) -> None:
     assert not (folder / "splits_final.json").exists()
 
 
+@pytest.mark.slow
 def test_what_it_refuses(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = data.parent / "raw/Dataset501_LNQ"
     folder.mkdir(parents=True)

@@ -150,6 +150,7 @@ def test_the_sweep_has_a_run_a_fold() -> None:
     assert [job.config.fold for job in sweep.jobs] == [Fold(number) for number in range(5)]
 
 
+@pytest.mark.slow
 def test_an_export_lists_folds_by_patient(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -95,6 +95,7 @@ def test_axes_are_those_of_axial_slices_in_every_orientation(orientation: str) -
     assert found.mean_hu == upright.mean_hu
 
 
+@pytest.mark.slow
 def test_the_second_branch_changes_no_mask_and_gives_its_difference() -> None:
     asked = []
 

@@ -317,6 +317,7 @@ def test_too_little_memory_is_the_scans_fault(
         segmenter().segment(tmp_path / "s.nrrd")
 
 
+@pytest.mark.slow
 def test_half_precision_changes_masks_at_the_threshold_alone() -> None:
     torch.manual_seed(0)
     network = VNet(widths=(4, 8), dropouts=(0.0,)).eval()

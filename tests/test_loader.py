@@ -60,6 +60,7 @@ def test_a_case_that_cannot_be_read_is_told_from_the_thread_too(
         list(loader(tiny_store, ahead=ahead))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("ahead", "least", "most"), [(False, 0.5, 9), (True, 0.1, 0.4)])
 def test_only_what_is_not_ready_is_waited_for(
     tiny_store: Path, ahead: bool, least: float, most: float, monkeypatch: pytest.MonkeyPatch

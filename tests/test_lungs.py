@@ -194,6 +194,7 @@ def test_axes_oblique_to_the_patient_with_wedges_of_padding(tilt_deg: int, paddi
         assert (room <= 15).all()
 
 
+@pytest.mark.slow
 def test_half_a_voxel_of_margin_is_rounded_outwards_whatever_the_header_rounds() -> None:
     boxes = set()
     for error in (-1e-6, 0.0, 1e-6):  # as of 32-bit floats

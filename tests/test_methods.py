@@ -163,6 +163,7 @@ def test_batch_without_any_annotation_and_a_batch_of_one() -> None:
         assert parameter.grad.isfinite().all()
 
 
+@pytest.mark.slow
 def test_theta_is_drawn_anew_at_each_step_uniformly_and_repeats_under_the_seed(
     monkeypatch: pytest.MonkeyPatch, thetas: list[float]
 ) -> None:

@@ -125,6 +125,7 @@ def test_surface_has_no_inner_voxel_and_the_edge_of_the_array_counts_as_outside(
     assert len(surface_points(np.pad(block, 2), (1, 1, 1))) == 26
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_assd_agrees_with_brute_force_and_with_monai(seed: int) -> None:
     first, second = blobs(seed), blobs(seed + 100)

@@ -116,6 +116,7 @@ def test_an_interrupt_tells_how_to_go_on(
     assert run("train", *words) == 0
 
 
+@pytest.mark.slow
 def test_an_interrupted_preprocessing_tells_how_to_go_on(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -143,6 +143,7 @@ def test_pre_trained_weights_leave_the_heads_and_serve_the_single_branch(tmp_pat
     assert set(fresh) == {"main_decoder.head.weight", "main_decoder.head.bias"}
 
 
+@pytest.mark.slow
 def test_half_precision_weights_become_single(tmp_path: Path) -> None:
     halves = {name: tensor.half() for name, tensor in numbered().items()}
     read = read_checkpoint(saved(tmp_path, halves))

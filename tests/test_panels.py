@@ -77,6 +77,7 @@ def test_pictures_come_every_few_epochs_and_change_nothing(
     assert table["panels/pseudo_label"].nunique() == 3
 
 
+@pytest.mark.slow
 def test_a_row_is_a_patch_and_a_column_a_volume() -> None:
     shape = (2, 1, 3, 8, 8)
     scan = np.zeros(shape)
@@ -168,6 +169,7 @@ def test_tensorboard_has_what_the_csv_has(run: Callable[..., Path]) -> None:
     assert (pictures[1].height, pictures[1].width) == kept.shape[:2]
 
 
+@pytest.mark.slow
 def test_tensorboard_that_is_not_installed_is_asked_for(
     tiny_store: Path, tmp_path: Path, train: Train, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -186,7 +188,7 @@ def test_throughput_counts_the_patches_of_an_epoch(monkeypatch: pytest.MonkeyPat
     logged: list[float] = []
 
     class Module(pl.LightningModule):
-        def log_dict(self, values: dict[str, float]) -> None:
+        def log_dict(self, values: dict[str, float], **_: Any) -> None:
             assert values["perf/memory_gb"] > 0.05
             logged.append(values["perf/patches_per_second"])
 

@@ -159,6 +159,7 @@ def test_a_case_without_annotation_gives_none_and_takes_some(store: CaseStore) -
         assert ALWAYS.onto(bare, ["giver"], NOWHERE, generator(0, draw)) is not None
 
 
+@pytest.mark.slow
 def test_the_share_of_patches(store: CaseStore) -> None:
     patch = patch_of(store, "receiver")
     for share in (0.0, 0.3, 1.0):

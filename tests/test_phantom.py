@@ -189,6 +189,7 @@ def tiny(root: Path) -> PhantomDataset:
     return PhantomDataset(root, LargestNodes(1), num_train=1, num_val=0, num_test=0, size_yx=32)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["train/phantom-train-0001-ct.nrrd", "phantom.json"])
 def test_a_full_disk_leaves_no_half_phantom(tmp_path: Path, name: str) -> None:
     write_json(tmp_path / "phantom-unfinished.json", {"settings": tiny(tmp_path).settings()})

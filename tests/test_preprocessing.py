@@ -100,6 +100,7 @@ def test_ct_normalisation_clips_and_scales_by_the_original_constants() -> None:
     assert high == pytest.approx((40 - CT_MEAN) / CT_SD, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_padding_does_not_decide_the_normalisation() -> None:
     scan = chest()
     plain = Preprocessing().apply(scan)
@@ -124,6 +125,7 @@ def test_small_node_keeps_a_voxel_and_only_one() -> None:
     assert y.max() < place[1] - 1
 
 
+@pytest.mark.slow
 def test_resampling_to_thick_slices_averages_thin_ones() -> None:
     # Each 1 mm slice off by some HU, 20 on average: interpolating between two neighbours would
     # leave 14 or more of it, the profile of a 3 mm slice leaves 10.

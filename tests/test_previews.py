@@ -75,6 +75,7 @@ def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
         write_preview(scan(), mask(), tmp_path / "a" / "s.png")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("asked", [True, False])
 def test_the_command_draws_unless_told_otherwise(asked: bool, tmp_path: Path) -> None:
     write_volume(chest_with_spine(), tmp_path / "in" / "s.nrrd")

@@ -96,6 +96,7 @@ class TwoBranches(nn.Module):
         return self.given
 
 
+@pytest.mark.slow
 def test_the_losses() -> None:
     torch.manual_seed(0)
     network, (image, y) = TwoBranches(), patches()

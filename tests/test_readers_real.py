@@ -96,6 +96,7 @@ def test_byte_orders_agree(real_data: Path) -> None:
     assert big.grid == little.grid
 
 
+@pytest.mark.slow
 def test_original_dicom_slices_agree_with_their_crop(real_data: Path, tmp_path: Path) -> None:
     with tarfile.open(real_data / "4d-lung-P113/dicom_28slices_plus_rtstruct.tar.xz") as archive:
         archive.extractall(tmp_path, filter="data")

@@ -160,6 +160,7 @@ class Large:
     """Something of which at most two may be alive."""
 
 
+@pytest.mark.slow
 def test_two_results_at_most_are_alive() -> None:
     alive: weakref.WeakSet[Large] = weakref.WeakSet()
     most = []

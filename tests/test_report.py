@@ -167,6 +167,7 @@ def test_curves_belong_to_their_epochs(run: Path) -> None:
     assert titles == ["Validation DSC", "Loss", "Learning rate", "cpu_percent"]
 
 
+@pytest.mark.slow
 def test_every_term_of_the_loss_has_a_title(run: Path) -> None:
     terms = [f"train/{term}" for term in SUPERVISED_TERMS]
     terms += [f"train/pseudo_{term}" for term in get_args(PseudoTerm)]
@@ -254,6 +255,7 @@ def test_what_is_not_known_of_any_run_has_no_row(run: Path) -> None:
     assert all(value != NONE for _, value, _ in tiles(runs[0]))
 
 
+@pytest.mark.slow
 def test_phantoms_are_named_in_title_and_pictures(run: Path, tmp_path: Path) -> None:
     made = make_run(tmp_path, {"phantom-test-0001": (LARGE, LARGE)}, name="drawn")
     for one, expected in ((run, False), (made, True)):

@@ -34,6 +34,7 @@ def test_the_page_shows_it(runs: list[Path], tmp_path: Path) -> None:
     assert 'id="threshold"' not in (tmp_path / "without.html").read_text()
 
 
+@pytest.mark.slow
 def test_each_run_that_has_one_is_shown_beside_its_colour(runs: list[Path]) -> None:
     shown = operating_points(read_runs(runs))
     assert [place for place, _, _ in shown] == [1, 2]

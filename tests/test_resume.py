@@ -205,6 +205,7 @@ def test_a_killed_process(tmp_path: Path, tiny_store: Path, undisturbed: Path, t
     assert_same(tmp_path / "run", undisturbed)
 
 
+@pytest.mark.slow
 def test_resuming_without_run_dir_takes_the_newest(
     tmp_path: Path, tiny_store: Path, train: Train, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],

@@ -82,12 +82,14 @@ def test_command_and_class_give_the_same(
     assert case["notes"] == list(found.notes)
 
 
+@pytest.mark.slow
 def test_none_keeps_the_mask_as_the_network_gives_it(run: Path, scan: Path) -> None:
     found = segmented(run, scan, postprocess=None)
     assert np.array_equal(found.mask_volume.array, found.probability_volume.array > 0.5 + 1e-6)
     assert found.mask_volume.array.any()
 
 
+@pytest.mark.slow
 def test_an_image_is_segmented_as_its_file_and_answered_on_its_grid(run: Path, scan: Path) -> None:
     image = sitk.ReadImage(scan)
     of_file = segmented(run, str(scan), postprocess=None)
@@ -106,6 +108,7 @@ def test_a_dicom_folder_is_a_scan(run: Path, tmp_path: Path) -> None:
     assert segmented(run, tmp_path / "ct", postprocess=None).mask_volume.array.any()
 
 
+@pytest.mark.slow
 def test_doubts_about_an_image_are_notes(run: Path) -> None:
     wrong = chest_with_spine()
     wrong = Volume(wrong.array[:, ::-1], wrong.grid)  # front to back
@@ -156,6 +159,7 @@ def test_what_is_no_scan_is_refused_in_memory_too(run: Path, kind: str, why: str
         segmented(run, no_scan(kind))
 
 
+@pytest.mark.slow
 def test_a_fourth_axis_of_one_is_no_axis(run: Path, scan: Path) -> None:
     image = sitk.ReadImage(scan)
     plain, given = (
@@ -192,6 +196,7 @@ def test_files_that_are_not_there(run: Path) -> None:
         segmented(run, Path("/nowhere.nrrd"))
 
 
+@pytest.mark.slow
 def test_nothing_is_printed_and_nothing_else_changes(
     run: Path, scan: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,

@@ -89,6 +89,7 @@ def test_runs_without_an_evaluation_are_no_points() -> None:
     assert sensitivity(found).empty
 
 
+@pytest.mark.slow
 def test_the_figure_has_a_panel_for_each_parameter_on_one_scale(tmp_path: Path) -> None:
     points: Points = [({}, [[0.5, 0.7]])]
     points += [({name: value + 0.1}, [[0.2, 0.6]]) for name, value in DEFAULT.items()]

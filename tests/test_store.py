@@ -87,6 +87,7 @@ def test_stored_labels_of_thin_slices_come_back_where_their_masks_do_not(
     assert dice[0] >= 0.97 > 0.95 > dice[1]
 
 
+@pytest.mark.slow
 def test_foreground_is_a_fixed_sample(
     cases: list[Case], root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -231,6 +232,7 @@ def test_too_little_memory_costs_one_case_only(
         build_case(cases[0], root)
 
 
+@pytest.mark.slow
 def test_empty_label_and_nodes_outside_the_crop_are_noted(cases: list[Case], root: Path) -> None:
     empty = np.zeros(GRID.size, np.uint8)
     assert cases[0].label is not None

@@ -83,6 +83,7 @@ def test_a_study_is_continued_and_prolonged(
     assert "another aim: maximize val/dice" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_how_a_trial_ended_is_entered(tmp_path: Path) -> None:
     study = Study(6, "val/dice", "maximize", {"x": [0.5, 0.7]})
     outcomes = [(0, 0.5), (3, 0.4), (4, 0.3), (0, None), (0, 0.1), (2, None)]

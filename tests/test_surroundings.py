@@ -123,6 +123,7 @@ def test_wandb_disabled_by_its_variable_writes_no_run(
     assert not list(tmp_path.rglob("*run-*"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kept", [b"a/b", b"", b"\xff\xfe", b"x" * 999])
 def test_a_damaged_id_of_wandb_begins_a_new_run(tmp_path: Path, kept: bytes) -> None:
     (tmp_path / "wandb").mkdir()

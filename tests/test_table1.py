@@ -78,6 +78,7 @@ def test_each_row_is_its_neighbour_and_one_difference(overlay: tuple[str, ...]) 
         assert differences(composed[before], composed[row]) == expected, row
 
 
+@pytest.mark.slow
 def test_short_names_are_the_table_s_rows() -> None:
     baseline = differences(leaves("table1/baseline"), leaves("baseline"))
     assert baseline == {"name": ("table1_baseline", "baseline")}
@@ -146,6 +147,7 @@ def test_each_row_takes_a_step_with_its_losses_alone(
         ]
 
 
+@pytest.mark.slow
 def test_row_g_never_starts_without_genesis_weights(
     tmp_path: Path, tiny_store: Path, train: Train, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -116,6 +116,7 @@ def test_an_occupied_folder_is_refused(
     assert (run / "checkpoints" / "last.ckpt").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_a_second_process_is_refused(
     tmp_path: Path, tiny_store: Path, train: Train, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -32,6 +32,7 @@ def test_seeds_with_datasets_and_pretraining_of_their_own_are_one_row(row: str) 
     assert [(words, len(runs)) for words, runs in alike(table, ["method.mode"])] == [("", 3)]
 
 
+@pytest.mark.slow
 def test_what_differs_beside_the_seed_parts_runs_and_is_named_once() -> None:
     full = "augmentation@datamodule.transform=full"
     table = variations([
