@@ -51,7 +51,7 @@ demo: $(READY)  ## all stages on the phantom, with a report at the end (SEED=0, 
 	$(call SHARING,2) $(MAKE) --no-print-directory -j 2 demo-baseline demo-dbdmp
 	$(RUN) lnq.report 'run=[$(OUT)/baseline,$(OUT)/dbdmp]' output=$(OUT)/report.html
 
-# Side by side, each with its share of the cores: networks as small as these gain nothing from a second one.
+# Side by side, each with its share of the cores: networks as small as these gain little from a second one.
 demo-dbdmp: demo-genesis
 demo-dbdmp: START = init_from=$(OUT)/genesis
 demo-genesis:
