@@ -37,7 +37,6 @@ PAPER: dict[str, Any] = {
 SMALL: dict[str, Any] = {"widths": (8, 16, 32), "dropouts": (0.1, 0.2)}
 SMALL_PATCH = (16, 32, 32)
 COMPILED = "acceleration.compile=true"
-LAST = "acceleration.channels_last=true"
 ORIGINAL = "ORIGINAL"
 """The variable by which processes of measurements know of the checkout."""
 SECONDS = 350 if ON_GPU else 580
@@ -57,11 +56,11 @@ def _training(place: Path, *more: str) -> dict[str, float]:
     return lnq_train(place, name, STEP_PATCH, PAPER, steps, *more, "trainer.max_epochs=2")
 
 
-def _compile(place: Path, *more: str) -> dict[str, float]:
+def _compile(place: Path) -> dict[str, float]:
     from training import lnq_train
 
     short = ("trainer.max_epochs=1", "+trainer.max_steps=2", "trainer.log_every_n_steps=1")
-    return lnq_train(place, f"compiled{len(more)}", STEP_PATCH, PAPER, 2, *more, *short)
+    return lnq_train(place, "compiled", STEP_PATCH, PAPER, 2, COMPILED, *short)
 
 
 def _pretraining(place: Path) -> dict[str, float]:
@@ -130,19 +129,13 @@ def _help(place: Path) -> dict[str, float]:
 
 
 Measurements = dict[str, tuple[Callable[[Path], dict[str, float]], float]]
-OF_COMPILING: Measurements = {
-    "compile": (lambda place: _compile(place, COMPILED), 220),
-    "compile channels last": (lambda place: _compile(place, COMPILED, LAST), 220),
-}
+OF_COMPILING: Measurements = {"compile": (_compile, 180)}
 OF_NETWORKS: Measurements = {
     "reference": (_reference, 100),
     "training": (lambda place: _training(place, *([COMPILED] if ON_GPU else [])), 150),
     "pre-training": (_pretraining, 100),
     "long scan": (_long_scan, 120),
     "windows": (_windows, 60),
-}
-OF_CHANNELS_LAST: Measurements = {
-    "training channels last": (lambda place: _training(place, COMPILED, LAST), 150),
 }
 OF_PROCESSORS: Measurements = {
     "losses, on the CPU": (_losses, 60),
@@ -153,16 +146,14 @@ OF_PROCESSORS: Measurements = {
 BEFORE: Measurements = {"make scan": (_make_scan, 60), "resumed": (_resumed, 180)}
 # What matters most on a device comes first there. Nobody compiles for a CPU.
 MEASUREMENTS: Measurements = (
-    {**OF_COMPILING, **BEFORE, **OF_NETWORKS, **OF_CHANNELS_LAST, **OF_PROCESSORS}
+    {**OF_COMPILING, **BEFORE, **OF_NETWORKS, **OF_PROCESSORS}
     if ON_GPU
     else {**BEFORE, **OF_PROCESSORS, **OF_NETWORKS}
 )
 """By name: what it does and the seconds that it may take."""
-TOGETHER = ("compile", "compile channels last", "make scan", "resumed")
+TOGETHER = ("compile", "make scan", "resumed")
 """These prepare the others, side by side: what they compile lies in a cache."""
 
-NEEDS = {"training channels last": "compile channels last"}
-"""What was not prepared in time would take its time again."""
 LEFT_OUT = {"left_out": "no time was left"}
 
 
@@ -209,7 +200,7 @@ class Driver:
                 continue
             if time.monotonic() >= self.deadline:
                 self._keep(name, LEFT_OUT)
-            elif "ms" in self.found.get(NEEDS.get(name, ""), {"ms": 0}):
+            else:
                 self._end(name, self._start(name, 1), time.monotonic())
         print((self.out / f"{_device()}.md").read_text())
 
