@@ -1,6 +1,5 @@
 # From nothing but Python and make: `make demo` and `make test` set everything up themselves.
 SHELL := bash
-.SHELLFLAGS := -o pipefail -c
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -9,9 +8,10 @@ OUT ?= outputs/demo
 SEED ?= 0
 # Threads of each of $(1) processes that share the cores.
 SHARING = OMP_NUM_THREADS=$$(( ($$(nproc 2> /dev/null || getconf _NPROCESSORS_ONLN) + $(1) - 1) / $(1) ))
-# Says before each line whose it is, as several write at once.
-NAMED = 2>&1 | sed -u 's/^/$(@:demo-%=%): /'
 RUN = LNQ_OUTPUTS=$(OUT) $(BIN)/python -m
+# The same beside others: each line begins with whose it is. A failure counts through the pipe (make 3.81, as on a Mac, has no .SHELLFLAGS).
+RUN_NAMED = set -o pipefail; $(RUN)
+NAMED = 2>&1 | sed -u 's/^/$(@:demo-%=%): /'
 GRID = 'preprocessing.spacing_mm=[3.0,2.5,2.5]' preprocessing.normalisation=ct
 PREPARE = $(RUN) lnq.preprocess data=phantom $(GRID)
 GENESIS_BUDGET = trainer.max_epochs=8
@@ -55,11 +55,11 @@ demo: $(READY)  ## all stages on the phantom, with a report at the end (SEED=0, 
 demo-dbdmp: demo-genesis
 demo-dbdmp: START = init_from=$(OUT)/genesis
 demo-genesis:
-	$(RUN) lnq.train '+experiment=[genesis,phantom]' seed=$(SEED) run_dir=$(OUT)/genesis $(GENESIS_BUDGET) $(NAMED)
+	$(RUN_NAMED) lnq.train '+experiment=[genesis,phantom]' seed=$(SEED) run_dir=$(OUT)/genesis $(GENESIS_BUDGET) $(NAMED)
 demo-baseline demo-dbdmp: demo-%:
-	$(RUN) lnq.train '+experiment=[$*,phantom]' seed=$(SEED) run_dir=$(OUT)/$* $(START) $(NAMED)
-	$(RUN) $(PREDICT) checkpoint=$(OUT)/$* input=$(OUT)/phantom/test overlap=0.25 $(NAMED)
-	$(RUN) lnq.evaluate predictions=$(OUT)/$*/predictions references=$(OUT)/phantom/complete/test reference_kind=instances $(NAMED)
+	$(RUN_NAMED) lnq.train '+experiment=[$*,phantom]' seed=$(SEED) run_dir=$(OUT)/$* $(START) $(NAMED)
+	$(RUN_NAMED) $(PREDICT) checkpoint=$(OUT)/$* input=$(OUT)/phantom/test overlap=0.25 $(NAMED)
+	$(RUN_NAMED) lnq.evaluate predictions=$(OUT)/$*/predictions references=$(OUT)/phantom/complete/test reference_kind=instances $(NAMED)
 
 table1: $(READY)  ## the paper's Table 1 on the phantom, resumable (TABLE1=outputs/table1, SEEDS, JOBS, MODE)
 	$(call SHARING,$(JOBS)) $(MAKE) -j $(JOBS) $(foreach s,$(SEEDS),$(addprefix $(TABLE1)/seed$s/,$(ROWS:%=%/.measured) complete/.measured))
