@@ -53,22 +53,28 @@ class OneAhead(Generic[Item, Result]):
             return
         thread = Thread(target=self._try, args=(self._left[0],), name="one ahead")
         thread.start()
-        fault: Exception | None = None
         try:
-            try:
-                yield
-            except Exception as error:  # noqa: BLE001 (of the present item; the next is wanted yet)
-                fault = error
-            thread.join()
-        except BaseException:  # such as Ctrl-C, here or in the block
+            yield
+        except Exception:  # of the present item; the next is wanted yet
+            _join(thread)
+            raise
+        except BaseException:  # such as Ctrl-C
             _stop(thread)
             raise
-        if fault is not None:
-            raise fault
+        _join(thread)
 
     def _try(self, item: Item) -> None:
         with contextlib.suppress(Exception, _StoppedError):
             self._done.append(self._work(item))
+
+
+def _join(thread: Thread) -> None:
+    """Waits for a thread's end; who interrupts the waiting ends it."""
+    try:
+        thread.join()
+    except BaseException:
+        _stop(thread)
+        raise
 
 
 def _stop(thread: Thread) -> None:
