@@ -204,9 +204,16 @@ def test_what_fails_ahead_is_done_again_in_its_turn(ahead: bool) -> None:
 
 
 def test_an_error_in_the_block_waits_for_the_work_and_keeps_it() -> None:
-    each = OneAhead(lambda number: number, range(2), ahead=True)
-    each.take()
-    with pytest.raises(ValueError, match="in the block"), each.meanwhile():
-        raise ValueError("in the block")
-    assert [thread.name for thread in threading.enumerate()].count("one ahead") == 0
+    begun: list[int] = []
+
+    def work(number: int) -> int:
+        begun.append(number)
+        time.sleep(0.2 * number)  # the second is at work when the block fails
+        return number
+
+    each = OneAhead(work, range(2), ahead=True)
+    assert each.take() == 0
+    with pytest.raises(ValueError, match="the first"), each.meanwhile():
+        raise ValueError("the first")
     assert each.take() == 1
+    assert begun == [0, 1]
